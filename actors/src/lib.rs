@@ -1,0 +1,1 @@
+//! The supervision tree: thin actor shells around pure cores, and the journal.

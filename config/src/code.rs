@@ -1,0 +1,114 @@
+//! The stable codes of everything that can go wrong, in one table.
+//!
+//! A code never changes its meaning and is never reused. Ranges: `VD01` catalogue text and names,
+//! `VD02` rules, `VD03` flags, `VD04` decision input, `VD05` models, `VD06` changes and the log,
+//! `VD07` journal and state folders, `VD08` HTTP, keys and limits, `VD09` faults of our own.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal, $title:literal, $advice:literal;)*) => {
+        /// A stable error code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $title] $name,)* }
+
+        impl Code {
+            /// Every code, in order of its number.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The code as clients see it, for example `VD0101`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $code,)* }
+            }
+
+            /// What happened, in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+
+            /// What whoever meets it can do.
+            #[must_use]
+            pub const fn advice(self) -> &'static str {
+                match self { $(Code::$name => $advice,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidName = "VD0101", "invalid name", "Use 1 to 64 characters of a-z, 0-9, '.', '_' and '-', starting with a letter or digit.";
+    InvalidSyntax = "VD0102", "the text cannot be parsed", "Correct the text at the place named.";
+    UnknownKey = "VD0103", "unknown key", "Remove the key or correct its spelling; the message lists the keys that exist.";
+    InvalidValue = "VD0104", "a value is not allowed here", "Use one of the values that the message names.";
+    MissingKey = "VD0105", "a required key is missing", "Add the key.";
+    DuplicateName = "VD0106", "a name is used twice", "Rename or remove one of the two.";
+    UnknownReference = "VD0107", "a reference names nothing", "Create the object it names or correct the name.";
+    LimitExceeded = "VD0108", "a limit is exceeded", "Make it smaller, or split it.";
+    RuleSyntax = "VD0201", "a rule expression cannot be parsed", "Correct the expression at the column named.";
+    RuleType = "VD0202", "a rule expression mixes types", "Compare and combine values of one type.";
+    RuleUnknownField = "VD0203", "a rule names an unknown field", "Add the field to the flow or correct its name.";
+    RuleTestFailed = "VD0204", "a rule's own test fails", "Correct the rule or its test.";
+    RuleTooCostly = "VD0205", "a rule set may cost more than its limit", "Make the rules simpler or raise the limit.";
+    TableInvalid = "VD0206", "a decision table is not valid", "Correct the cell that is named.";
+    FlagInvalid = "VD0301", "a flag definition is not valid", "Correct the definition at the path named.";
+    FlagNotFound = "VD0302", "no such flag", "Create the flag or correct its key.";
+    InputNotJson = "VD0401", "the body is not JSON", "Send one JSON object in UTF-8.";
+    InputInvalid = "VD0402", "the input does not fit the flow's schema", "Correct the fields that are named.";
+    FlowNotFound = "VD0403", "no such flow", "GET /v1/objects/flow lists the flows.";
+    DecisionNotFound = "VD0404", "no such decision", "It may be older than the journal keeps, or of another cluster.";
+    RequestIdConflict = "VD0405", "this request_id was used with another body", "Use a new request_id for a new request.";
+    UnitErased = "VD0406", "the unit was erased", "What is asked for needs fields whose key was destroyed.";
+    ReplayUnavailable = "VD0407", "the decision cannot be replayed", "The revision it was decided under is no longer retained.";
+    OutcomeInvalid = "VD0408", "an outcome is not valid", "Correct the field that is named.";
+    ModelNotFound = "VD0501", "no such model", "Push the model or correct its name.";
+    ModelInvalid = "VD0502", "a model folder is not valid", "Train or export the model again.";
+    ModelInput = "VD0503", "the input does not fit the model", "Send the columns that the model's schema names.";
+    TrainingData = "VD0504", "the training data cannot be used", "Correct the data at the row named.";
+    ChangeConflict = "VD0601", "another change came first", "Read the object again and send the change with its new revision.";
+    ChangeInvalid = "VD0602", "the change set is refused", "Correct every fault that is named; nothing was applied.";
+    RevisionNotRetained = "VD0603", "that revision is not retained", "GET /v1/history shows what is.";
+    ChangeTooOld = "VD0604", "the request_id has expired", "Send the change again under a new request_id.";
+    StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
+    StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program.";
+    StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";
+    StorageFailed = "VD0704", "the disk refused a write", "Check space and health of the disk.";
+    Unauthenticated = "VD0801", "no valid API key", "Send Authorization: Bearer KEY, or X-API-Key.";
+    Forbidden = "VD0802", "the API key's role may not do this", "Ask for a key with the role that is named.";
+    BodyTooLarge = "VD0803", "the body is too large", "Send at most the number of bytes that is named.";
+    Overloaded = "VD0804", "the node is busy", "Try again after the time in Retry-After.";
+    DeadlineExceeded = "VD0805", "the request took too long", "Try again; the outcome is unknown.";
+    RouteNotFound = "VD0806", "no such route", "GET /openapi.json lists the routes.";
+    MethodNotAllowed = "VD0807", "the route does not take this method", "Use a method in the Allow header.";
+    RequestInvalid = "VD0808", "the request is not valid", "Correct what the detail names.";
+    RevisionNotReached = "VD0809", "the node has not reached that revision", "Try again, or ask another node.";
+    MediaTypeUnsupported = "VD0810", "unsupported media type", "Send application/json.";
+    Draining = "VD0811", "the node is shutting down", "Send the request to another node.";
+    SettingsInvalid = "VD0812", "the settings are not valid", "Correct every fault that is named.";
+    Internal = "VD0901", "a fault of our own", "The node goes on; report the decision or request id.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_ordered() {
+        for pair in Code::ALL.windows(2) {
+            assert!(pair[0].as_str() < pair[1].as_str(), "{} before {}", pair[0], pair[1]);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The objects of the catalogue as they are written: serde types without behaviour.
+//!
+//! Unknown keys are refused everywhere but in flags, whose format allows them. References between
+//! objects (a flow's rule sets, a rule's lists) are names, resolved when the catalogue is compiled.
+
+mod flow;
+mod list;
+mod outcome;
+mod rule_set;
+mod table;
+
+pub use flow::*;
+pub use list::*;
+pub use outcome::*;
+pub use rule_set::*;
+pub use table::*;

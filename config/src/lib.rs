@@ -1,0 +1,21 @@
+//! What operators decide: node settings and the replicated catalogue, as pure types.
+//!
+//! Nothing here reads a clock, a file, a socket or a random number: text and time come in as
+//! arguments, and typed values, faults and evaluations come out. Every other crate of the workspace
+//! may depend on this one; it depends on none of them.
+
+pub mod code;
+pub mod definition;
+pub mod fault;
+pub mod model;
+pub mod name;
+pub mod schema;
+pub mod time;
+pub mod value;
+
+pub use code::Code;
+pub use fault::{Fault, Faults};
+pub use name::{ObjectId, ObjectKind, ObjectName};
+pub use schema::{Facts, Field, Need, Schema};
+pub use time::TimestampMs;
+pub use value::{FieldType, Value};

@@ -1,0 +1,1 @@
+//! What the cluster agreed: commands, catalogue, history and the durable log.

@@ -1,0 +1,1 @@
+//! Flows: stages, fusion, abstention, the decision record and its replay.

@@ -1,0 +1,1 @@
+//! Neural models in burn: features, networks, training, calibration, explanations.

@@ -1,0 +1,1 @@
+//! The rule language: compiler, index, three-valued evaluation and explanations.

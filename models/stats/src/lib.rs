@@ -1,0 +1,1 @@
+//! Statistics: isolation forest, calibration, quality metrics and sketches.

@@ -1,0 +1,5 @@
+//! The `verdict` program.
+
+fn main() -> std::process::ExitCode {
+    verdict_node::main()
+}
