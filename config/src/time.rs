@@ -17,14 +17,10 @@ impl TimestampMs {
         if let Ok(at) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(at.as_millisecond()));
         }
-        let date = text.parse::<jiff::civil::Date>().ok();
-        let midnight = date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
-        midnight
-            .filter(|_| text.len() == 10)
-            .map(|zoned| Self(zoned.timestamp().as_millisecond()))
-            .ok_or_else(|| {
-                format!("{text:?} is no time; write it like 2026-01-31T12:00:00Z or 2026-01-31")
-            })
+        let midnight = || (text.len() == 10).then(|| format!("{text}T00:00:00Z").parse().ok())?;
+        midnight().map(|at: jiff::Timestamp| Self(at.as_millisecond())).ok_or_else(|| {
+            format!("{text:?} is no time; write it like 2026-01-31T12:00:00Z or 2026-01-31")
+        })
     }
 
     /// Whole seconds since the epoch, rounded down.
