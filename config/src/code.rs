@@ -70,6 +70,7 @@ codes! {
     ChangeInvalid = "VD0602", "the change set is refused", "Correct every fault that is named; nothing was applied.";
     RevisionNotRetained = "VD0603", "that revision is not retained", "GET /v1/history shows what is.";
     ChangeTooOld = "VD0604", "the request_id has expired", "Send the change again under a new request_id.";
+    ObjectNotFound = "VD0605", "no such object", "GET /v1/objects/{kind} lists what there is.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";

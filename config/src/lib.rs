@@ -4,12 +4,14 @@
 //! arguments, and typed values, faults and evaluations come out. Every other crate of the workspace
 //! may depend on this one; it depends on none of them.
 
+pub mod catalogue;
 pub mod code;
 pub mod definition;
 pub mod fault;
 pub mod model;
 pub mod name;
 pub mod schema;
+pub mod settings;
 pub mod time;
 pub mod value;
 

@@ -102,3 +102,67 @@ pub struct ModelOutput {
     /// The kernel that computed it (`flex`, `isolation_forest`), for replay.
     pub kernel: String,
 }
+
+/// One file of a model folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// Path inside the folder, with `/`.
+    pub path: String,
+    /// SHA-256 of its bytes, 64 hex digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The catalogue's object of one model version: never the bytes, only what names them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelObject {
+    /// What the folder's `model.json` says.
+    pub manifest: ModelManifest,
+    /// The folder's files, sorted by path.
+    pub files: Vec<ModelFile>,
+    /// [`content_hash`] of the files; the name of the folder in every store.
+    pub content_hash: String,
+}
+
+impl ModelObject {
+    /// Describes a folder by its files.
+    ///
+    /// # Errors
+    /// A sentence, if `model.json` is missing or cannot be read.
+    pub fn describe(files: &std::collections::BTreeMap<String, Vec<u8>>) -> Result<Self, String> {
+        let manifest = files.get("model.json").ok_or("the folder has no model.json")?;
+        let manifest =
+            serde_json::from_slice(manifest).map_err(|error| format!("model.json: {error}"))?;
+        let files: Vec<ModelFile> = files
+            .iter()
+            .map(|(path, bytes)| ModelFile {
+                path: path.clone(),
+                sha256: sha256_hex(bytes),
+                size: bytes.len() as u64,
+            })
+            .collect();
+        let content_hash = content_hash(&files);
+        Ok(Self { manifest, files, content_hash })
+    }
+}
+
+/// SHA-256 over the lines `SHA256  PATH\n` of the files sorted by path, 64 hex digits (what
+/// `sha256sum * | sha256sum` prints in a sorted folder).
+#[must_use]
+pub fn content_hash(files: &[ModelFile]) -> String {
+    let mut sorted: Vec<&ModelFile> = files.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let text: String =
+        sorted.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
+    sha256_hex(text.as_bytes())
+}
+
+/// SHA-256 in lower-case hex.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    hex::encode(sha2::Sha256::digest(bytes))
+}

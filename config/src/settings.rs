@@ -1,0 +1,404 @@
+//! A node's own settings: what differs from node to node and never goes through the log.
+//!
+//! As written (file, environment, flags, in this order of growing weight), then [`Settings::validate`],
+//! which returns every fault at once. Unknown keys are refused. Times are milliseconds, sizes bytes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::is_plain_name;
+use crate::{Code, Fault, Faults};
+
+/// Roles of keys, from weak to strong; each includes the ones before it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Asks for decisions, evaluates flags, reports outcomes.
+    Decider,
+    /// Reads the catalogue, decisions and metrics; sees sensitive fields redacted.
+    Viewer,
+    /// Changes flags, lists, tables, rules and flows.
+    Editor,
+    /// Moves aliases and rollouts, rolls back.
+    Releaser,
+    /// Members, keys, backup; sees sensitive fields.
+    Operator,
+}
+
+impl Role {
+    /// Every role, weakest first.
+    pub const ALL: [Role; 5] =
+        [Self::Decider, Self::Viewer, Self::Editor, Self::Releaser, Self::Operator];
+
+    /// The role as text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decider => "decider",
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+            Self::Releaser => "releaser",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// All settings of a node.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Who the node is.
+    pub node: NodeSettings,
+    /// Where and how it serves HTTP.
+    pub http: HttpSettings,
+    /// API keys.
+    pub keys: Vec<KeySettings>,
+    /// Rule evaluation.
+    pub rules: RulesSettings,
+    /// Inference.
+    pub inference: InferenceSettings,
+    /// Records, outcomes and windows.
+    pub journal: JournalSettings,
+    /// The process's own log.
+    pub log: LogSettings,
+}
+
+/// Who the node is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeSettings {
+    /// Its number in the cluster, 1 to 65535, never used twice; part of every decision's id.
+    pub id: u16,
+    /// Region, a plain name.
+    pub region: String,
+    /// Zone inside the region, a plain name.
+    pub zone: String,
+    /// The state folder.
+    pub data_dir: String,
+    /// A catalogue folder that is served and watched; none if empty.
+    pub catalogue_dir: String,
+    /// How long a drain may take before the process ends anyway.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            id: 1,
+            region: "local".to_owned(),
+            zone: "local".to_owned(),
+            data_dir: "verdict-data".to_owned(),
+            catalogue_dir: String::new(),
+            drain_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// Where and how the node serves HTTP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// The address. Anything but loopback needs `tls_certificate`, `tls_key` and `keys`.
+    pub address: SocketAddr,
+    /// PEM file of the certificate chain; empty for plain HTTP.
+    pub tls_certificate: String,
+    /// PEM file of the private key.
+    pub tls_key: String,
+    /// Origins that browsers may call from; `*` for any.
+    pub cors_origins: Vec<String>,
+    /// Largest body of a request.
+    pub body_bytes_max: usize,
+    /// Largest body of a change.
+    pub change_body_bytes_max: usize,
+    /// Largest model that can be pushed.
+    pub model_body_bytes_max: usize,
+    /// How long the head of a request may take.
+    pub header_read_timeout_ms: u64,
+    /// How long a request may take.
+    pub request_timeout_ms: u64,
+    /// Requests that run at once; one more is told 429.
+    pub requests_max: usize,
+    /// Connections that are open at once.
+    pub connections_max: usize,
+    /// Deepest nesting of a JSON body.
+    pub json_depth_max: usize,
+    /// Most items of a batch.
+    pub batch_items_max: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700),
+            tls_certificate: String::new(),
+            tls_key: String::new(),
+            cors_origins: vec!["*".to_owned()],
+            body_bytes_max: 2 << 20,
+            change_body_bytes_max: 8 << 20,
+            model_body_bytes_max: 1 << 30,
+            header_read_timeout_ms: 5_000,
+            request_timeout_ms: 10_000,
+            requests_max: 512,
+            connections_max: 2_048,
+            json_depth_max: 64,
+            batch_items_max: 10_000,
+        }
+    }
+}
+
+/// An API key. Only its hash is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// Whose it is; the author of changes made with it.
+    pub name: String,
+    /// SHA-256 of the key, 64 hex digits (`printf %s KEY | sha256sum`).
+    pub sha256: String,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// Rule evaluation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RulesSettings {
+    /// Workers; 0 for one a core.
+    pub workers: usize,
+    /// Requests that wait for a worker; one more is shed.
+    pub queue_max: usize,
+    /// Worst-case cost that a rule set may have when it names no limit itself.
+    pub cost_units_max: u64,
+}
+
+impl Default for RulesSettings {
+    fn default() -> Self {
+        Self { workers: 0, queue_max: 1_024, cost_units_max: 10_000_000 }
+    }
+}
+
+/// Inference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InferenceSettings {
+    /// Compute threads; 0 for one a core.
+    pub threads: usize,
+    /// Rows that wait for one model; one more is shed.
+    pub queue_max: usize,
+    /// Most rows of a batch.
+    pub batch_rows_max: usize,
+    /// Results that are remembered.
+    pub cache_entries_max: u64,
+    /// Memory of loaded models.
+    pub models_bytes_max: u64,
+    /// A model call that takes longer counts as failed.
+    pub timeout_ms: u64,
+    /// Failures in a row that open a model's circuit breaker.
+    pub breaker_failures: u32,
+    /// How long an open breaker waits before it tries again.
+    pub breaker_pause_ms: u64,
+}
+
+impl Default for InferenceSettings {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            queue_max: 1_024,
+            batch_rows_max: 32,
+            cache_entries_max: 16_384,
+            models_bytes_max: 1 << 30,
+            timeout_ms: 1_000,
+            breaker_failures: 5,
+            breaker_pause_ms: 5_000,
+        }
+    }
+}
+
+/// Records, outcomes and windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalSettings {
+    /// Size of a segment file.
+    pub segment_bytes: u64,
+    /// Size of the whole journal; the oldest segment goes first.
+    pub retention_bytes: u64,
+    /// Age of the oldest record, in days.
+    pub retention_days: u32,
+    /// Longest time an `async` record waits for its sync.
+    pub sync_interval_ms: u64,
+    /// Keys of velocity windows that are remembered; the longest idle goes first.
+    pub window_keys_max: usize,
+    /// How long a `request_id` is remembered, in hours.
+    pub request_id_hours: u32,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 32 << 20,
+            retention_bytes: 2 << 30,
+            retention_days: 90,
+            sync_interval_ms: 100,
+            window_keys_max: 100_000,
+            request_id_hours: 24,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The process's own log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Filter as `tracing` reads it: `info`, `warn,verdict_actors=debug`.
+    pub level: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Settings {
+    /// Every fault of the settings as a whole; empty if they are fit to start with.
+    #[must_use]
+    pub fn validate(&self) -> Faults {
+        let mut faults = Faults::new();
+        let mut fault = |path: &str, message: String| {
+            faults.push(Fault::new(Code::SettingsInvalid, path, message));
+        };
+        if self.node.id == 0 {
+            fault("node.id", "a node's id runs from 1 to 65535".to_owned());
+        }
+        for (path, name) in [("node.region", &self.node.region), ("node.zone", &self.node.zone)] {
+            if !is_plain_name(name) {
+                fault(path, format!("{name:?}: {}", Code::InvalidName.advice()));
+            }
+        }
+        if self.node.data_dir.is_empty() {
+            fault("node.data_dir", "name a folder for the node's state".to_owned());
+        }
+        self.validate_http(&mut fault);
+        self.validate_keys(&mut fault);
+        for (path, value, least, most) in self.ranges() {
+            if !(least..=most).contains(&value) {
+                fault(path, format!("{value} is not between {least} and {most}"));
+            }
+        }
+        faults
+    }
+
+    fn validate_http(&self, fault: &mut impl FnMut(&str, String)) {
+        let http = &self.http;
+        if http.tls_certificate.is_empty() != http.tls_key.is_empty() {
+            fault("http.tls_key", "give both tls_certificate and tls_key, or neither".to_owned());
+        }
+        if !http.address.ip().is_loopback() {
+            if http.tls_certificate.is_empty() {
+                let message = "an address other than loopback needs tls_certificate and tls_key";
+                fault("http.address", message.to_owned());
+            }
+            if self.keys.is_empty() {
+                fault("keys", "an address other than loopback needs at least one key".to_owned());
+            }
+        }
+    }
+
+    fn validate_keys(&self, fault: &mut impl FnMut(&str, String)) {
+        for (position, key) in self.keys.iter().enumerate() {
+            let path = format!("keys[{position}]");
+            if !is_plain_name(&key.name) {
+                fault(&format!("{path}.name"), Code::InvalidName.advice().to_owned());
+            }
+            if self.keys[..position].iter().any(|other| other.name == key.name) {
+                fault(&format!("{path}.name"), format!("{:?} is used twice", key.name));
+            }
+            if key.sha256.len() != 64 || !key.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let message = "64 hex digits, as `printf %s KEY | sha256sum` prints them";
+                fault(&format!("{path}.sha256"), message.to_owned());
+            }
+        }
+    }
+
+    /// Numeric settings with their least and most values.
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 22] {
+        let (http, rules) = (&self.http, &self.rules);
+        let (inference, journal) = (&self.inference, &self.journal);
+        [
+            ("node.drain_timeout_ms", self.node.drain_timeout_ms, 100, 600_000),
+            ("http.body_bytes_max", http.body_bytes_max as u64, 1 << 10, 64 << 20),
+            ("http.change_body_bytes_max", http.change_body_bytes_max as u64, 1 << 10, 64 << 20),
+            ("http.model_body_bytes_max", http.model_body_bytes_max as u64, 1 << 10, 16 << 30),
+            ("http.header_read_timeout_ms", http.header_read_timeout_ms, 100, 60_000),
+            ("http.request_timeout_ms", http.request_timeout_ms, 10, 600_000),
+            ("http.requests_max", http.requests_max as u64, 1, 65_536),
+            ("http.connections_max", http.connections_max as u64, 1, 65_536),
+            ("http.json_depth_max", http.json_depth_max as u64, 4, 120),
+            ("http.batch_items_max", http.batch_items_max as u64, 1, 1_000_000),
+            ("rules.workers", rules.workers as u64, 0, 1_024),
+            ("rules.queue_max", rules.queue_max as u64, 1, 65_536),
+            ("inference.threads", inference.threads as u64, 0, 1_024),
+            ("inference.queue_max", inference.queue_max as u64, 1, 65_536),
+            ("inference.batch_rows_max", inference.batch_rows_max as u64, 1, 4_096),
+            ("inference.timeout_ms", inference.timeout_ms, 1, 600_000),
+            ("journal.segment_bytes", journal.segment_bytes, 1 << 20, 1 << 30),
+            ("journal.retention_bytes", journal.retention_bytes, 4 << 20, 1 << 44),
+            ("journal.retention_days", u64::from(journal.retention_days), 1, 3_660),
+            ("journal.sync_interval_ms", journal.sync_interval_ms, 1, 10_000),
+            ("journal.window_keys_max", journal.window_keys_max as u64, 1_000, 100_000_000),
+            ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        assert_eq!(Settings::default().validate(), []);
+        let mut settings = Settings::default();
+        settings.node.id = 0;
+        settings.http.address = SocketAddr::from(([0, 0, 0, 0], 7700));
+        settings.http.tls_key = "key.pem".to_owned();
+        settings.journal.retention_days = 0;
+        let paths: Vec<String> = settings.validate().into_iter().map(|fault| fault.path).collect();
+        let expected =
+            ["node.id", "http.tls_key", "http.address", "keys", "journal.retention_days"];
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = serde_json::from_str::<Settings>(r#"{"http":{"adress":"1"}}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `adress`"), "{error}");
+    }
+}
