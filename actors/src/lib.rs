@@ -1,1 +1,5 @@
 //! The supervision tree: thin actor shells around pure cores, and the journal.
+
+pub mod pool;
+pub mod spawn;
+pub mod supervisor;
