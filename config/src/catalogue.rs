@@ -14,8 +14,10 @@ mod csv_text;
 mod files;
 mod flag_files;
 mod json_schema;
+mod plan;
 mod yaml_text;
 
 pub use body::{Body, read_body};
 pub use files::{CatalogueText, FILE_BYTES_MAX, SourceObject, file_of, read_files, write_files};
 pub use json_schema::editor_schemas;
+pub use plan::{FilePlan, plan_files};
