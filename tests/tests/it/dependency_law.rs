@@ -75,7 +75,8 @@ fn crates_depend_only_downwards() {
             assert!(allowed.contains(&dependency.as_str()), "{name} must not use {dependency}");
         }
     }
-    let known: BTreeSet<&str> = LAW.iter().map(|(name, _)| *name).chain(["verdict-tests"]).collect();
+    let known: BTreeSet<&str> =
+        LAW.iter().map(|(name, _)| *name).chain(["verdict-tests"]).collect();
     for name in found.keys() {
         assert!(known.contains(name.as_str()), "{name} is not in the law: add it");
     }
@@ -97,8 +98,19 @@ fn unsafe_code_is_forbidden_everywhere() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let workspace = std::fs::read_to_string(format!("{root}/Cargo.toml")).expect("Cargo.toml");
     assert!(workspace.contains("unsafe_code = \"forbid\""));
-    for folder in ["config", "models/rules", "models/stats", "models/neural", "models/decisions", "consensus", "actors", "node", "tests"] {
-        let manifest = std::fs::read_to_string(format!("{root}/{folder}/Cargo.toml")).expect("manifest");
+    for folder in [
+        "config",
+        "models/rules",
+        "models/stats",
+        "models/neural",
+        "models/decisions",
+        "consensus",
+        "actors",
+        "node",
+        "tests",
+    ] {
+        let manifest =
+            std::fs::read_to_string(format!("{root}/{folder}/Cargo.toml")).expect("manifest");
         assert!(manifest.contains("[lints]\nworkspace = true"), "{folder} must inherit the lints");
     }
 }

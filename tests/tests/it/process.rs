@@ -175,7 +175,10 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
 }
 
 /// Repeats a check until it holds; what it last saw is told when it never does.
-pub fn eventually<T: std::fmt::Debug>(mut look: impl FnMut() -> T, holds: impl Fn(&T) -> bool) -> T {
+pub fn eventually<T: std::fmt::Debug>(
+    mut look: impl FnMut() -> T,
+    holds: impl Fn(&T) -> bool,
+) -> T {
     let limit = Instant::now() + Duration::from_secs(30);
     loop {
         let seen = look();
