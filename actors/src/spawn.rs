@@ -45,11 +45,13 @@ impl Spawner {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.tracker.spawn_blocking(move || match std::panic::catch_unwind(AssertUnwindSafe(work)) {
-            Ok(output) => Some(output),
-            Err(panic) => {
-                report_panic(name, &panic_text(&*panic));
-                None
+        self.tracker.spawn_blocking(move || {
+            match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+                Ok(output) => Some(output),
+                Err(panic) => {
+                    report_panic(name, &panic_text(&*panic));
+                    None
+                }
             }
         })
     }

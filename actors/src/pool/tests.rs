@@ -67,9 +67,8 @@ async fn a_full_pool_sheds_and_a_caller_that_left_is_skipped() {
     let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
     let holding = {
         let pool = pool.clone();
-        Spawner::default().spawn("test", async move {
-            pool.run(soon(), move |_| held.recv().is_ok()).await
-        })
+        Spawner::default()
+            .spawn("test", async move { pool.run(soon(), move |_| held.recv().is_ok()).await })
     };
     while root.snapshot().children[0].queue_depth != Some(1) {
         tokio::task::yield_now().await;

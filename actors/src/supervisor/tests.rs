@@ -27,12 +27,7 @@ impl Actor for Fragile {
         Ok(())
     }
 
-    async fn handle(
-        &self,
-        _: ActorRef<()>,
-        (): (),
-        (): &mut (),
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<()>, (): (), (): &mut ()) -> Result<(), ActorProcessingErr> {
         panic!("deliberate")
     }
 }

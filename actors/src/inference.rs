@@ -1,0 +1,430 @@
+//! Models behind queues: batches, deadlines, breakers, a cache, and threads of their own.
+//!
+//! ```text
+//! predict ── cache? ── breaker? ── queue of the model (bounded) ──> ready list
+//!                                                                      │ takes what is queued, no timer
+//!                      answers <── one by one on a panic <── compute thread (supervised)
+//! ```
+//!
+//! There is no timer: a batch is what has been queued by the time a thread frees, up to a limit of
+//! rows. Callers that left are skipped, rows that cannot make their deadline (by the fitted cost of
+//! a batch) are shed. Compute runs on operating-system threads, so that the runtime which serves
+//! requests is never starved by a matrix product.
+//!
+//! A panic in a batch costs one request: the batch is run again row by row, and only the row that
+//! panics is answered with the panic. The thread then ends, is counted and restarted.
+//!
+//! Models are keyed by content hash everywhere: requests of different catalogue revisions share
+//! batches and results, and versions never mix.
+
+mod breaker;
+mod cache;
+mod compute;
+mod cost;
+mod model;
+mod scorer;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::sync::oneshot;
+use verdict_config::model::{ModelOutput, ModelRow};
+use verdict_neural::Contribution;
+
+use crate::supervisor::{ChildSpec, Gauge, RestartPolicy, TreeEntry};
+pub use breaker::{Breaker, BreakerOptions};
+pub use cache::{ResultCache, ResultKey};
+use compute::ComputeThread;
+pub use cost::BatchCost;
+use model::{Ask, Item, ModelQueue};
+pub use scorer::{ModelLoader, NeuralLoader, ScoreError, Scorer};
+
+/// Sizes and limits of inference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InferenceOptions {
+    /// Compute threads; 1 to 64.
+    pub threads: usize,
+    /// Rows that may wait for one model; further ones are shed.
+    pub queue_rows_max: usize,
+    /// Rows of one batch.
+    pub batch_rows_max: usize,
+    /// Bytes of the result cache.
+    pub cache_bytes_max: u64,
+    /// Bytes of loaded models; the least recently used ones beyond it are unloaded.
+    pub resident_bytes_max: u64,
+    /// The circuit breaker of each model.
+    pub breaker: BreakerOptions,
+}
+
+impl Default for InferenceOptions {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            queue_rows_max: 512,
+            batch_rows_max: 32,
+            cache_bytes_max: 32 << 20,
+            resident_bytes_max: 1 << 30,
+            breaker: BreakerOptions::default(),
+        }
+    }
+}
+
+/// Why a model gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InferenceError {
+    /// The model's queue is full, or the row could not make its deadline.
+    #[error("the model is overloaded")]
+    Overloaded,
+    /// The model failed often and is given a rest.
+    #[error("the model's circuit is open")]
+    CircuitOpen,
+    /// The deadline passed.
+    #[error("the model did not answer in time")]
+    DeadlineExceeded,
+    /// The model cannot be loaded, or the row does not fit it.
+    #[error(transparent)]
+    Failed(#[from] ScoreError),
+    /// The model panicked.
+    #[error("the model panicked: {0}")]
+    Panicked(String),
+    /// Inference is stopped.
+    #[error("inference is stopped")]
+    Stopped,
+}
+
+/// The models and the work that waits for them.
+pub(crate) struct Shared {
+    options: InferenceOptions,
+    loader: Arc<dyn ModelLoader>,
+    models: RwLock<HashMap<Arc<str>, Arc<ModelQueue>>>,
+    cache: ResultCache,
+    /// Models with rows that wait, each at most once; a thread takes the first.
+    ready: Mutex<VecDeque<Arc<ModelQueue>>>,
+    wake: Condvar,
+    resident_bytes: AtomicU64,
+    clock: AtomicU64,
+    rows_waiting: AtomicU64,
+}
+
+impl Gauge for Shared {
+    fn depth_and_limit(&self) -> (u64, u64) {
+        let models = self.models.read().len().max(1) as u64;
+        let limit = models.saturating_mul(self.options.queue_rows_max as u64);
+        (self.rows_waiting.load(Ordering::Relaxed), limit)
+    }
+}
+
+/// The handle of inference. Cloning is cheap.
+#[derive(Clone)]
+pub struct Inference {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Inference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Inference").field("options", &self.shared.options).finish()
+    }
+}
+
+/// What inference holds now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct InferenceStatus {
+    /// Models with a queue.
+    pub models: usize,
+    /// Those that are loaded.
+    pub models_loaded: usize,
+    /// Their memory in bytes.
+    pub resident_bytes: u64,
+    /// Results in the cache.
+    pub cached_results: u64,
+    /// The cache's weight in bytes.
+    pub cached_bytes: u64,
+    /// Names of models whose circuit is open.
+    pub circuits_open: Vec<String>,
+}
+
+impl Inference {
+    /// Inference that runs with the branch that [`Inference::branch`] gives.
+    #[must_use]
+    pub fn new(options: InferenceOptions, loader: Arc<dyn ModelLoader>) -> Self {
+        let cache = ResultCache::new(options.cache_bytes_max);
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                loader,
+                models: RwLock::default(),
+                cache,
+                ready: Mutex::default(),
+                wake: Condvar::new(),
+                resident_bytes: AtomicU64::new(0),
+                clock: AtomicU64::new(0),
+                rows_waiting: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// The branch of the supervision tree that runs it.
+    #[must_use]
+    pub fn branch(&self) -> ChildSpec {
+        let gauge = Arc::clone(&self.shared) as Arc<dyn Gauge>;
+        let entry = TreeEntry::with_gauge("inference", "supervisor", Some(gauge));
+        let threads = (0..self.shared.options.threads.clamp(1, 64)).map(|number| {
+            let shared = Arc::clone(&self.shared);
+            let name = format!("compute-{number}");
+            let entry = TreeEntry::new(name.clone(), "compute");
+            ChildSpec::new::<ComputeThread, _>(entry, RestartPolicy::worker(), move || {
+                (ComputeThread, (name.clone(), Arc::clone(&shared)))
+            })
+        });
+        ChildSpec::branch(entry, RestartPolicy::branch(), threads.collect())
+    }
+
+    /// Scores one row, from the cache or in a batch.
+    ///
+    /// # Errors
+    /// [`InferenceError`]; a caller that stops waiting is skipped.
+    pub async fn predict(
+        &self,
+        content_hash: &Arc<str>,
+        row: ModelRow,
+        deadline: Instant,
+    ) -> Result<ModelOutput, InferenceError> {
+        let key = ResultCache::key(content_hash, &row);
+        if let Some(output) = self.shared.cache.get(&key) {
+            return Ok(output);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(content_hash, Item { row, deadline, ask: Ask::Score { key, answer } })?;
+        wait(deadline, answered).await
+    }
+
+    /// What speaks for and against a label in a row.
+    ///
+    /// # Errors
+    /// [`InferenceError`].
+    pub async fn explain(
+        &self,
+        content_hash: &Arc<str>,
+        row: ModelRow,
+        (label, top): (usize, usize),
+        deadline: Instant,
+    ) -> Result<Vec<Contribution>, InferenceError> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Explain { label, top, answer };
+        self.enqueue(content_hash, Item { row, deadline, ask })?;
+        wait(deadline, answered).await
+    }
+
+    fn enqueue(&self, content_hash: &Arc<str>, item: Item) -> Result<(), InferenceError> {
+        let model = self.shared.queue_of(content_hash);
+        if !model.breaker.lock().admits(Instant::now()) {
+            return Err(InferenceError::CircuitOpen);
+        }
+        self.shared.push(&model, item)
+    }
+
+    /// Loads a model and runs it once on an empty row, so that the first request finds it warm.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// The model cannot be loaded or panics.
+    pub fn warm(&self, content_hash: &Arc<str>) -> Result<(), InferenceError> {
+        let model = self.shared.queue_of(content_hash);
+        let scorer = self.shared.load(&model)?;
+        let empty =
+            vec![verdict_config::model::ModelValue::Missing; scorer.manifest().columns.len()];
+        let run = std::panic::AssertUnwindSafe(|| scorer.predict(&[empty]));
+        match std::panic::catch_unwind(run) {
+            Ok(result) => result.map(|_| ()).map_err(InferenceError::Failed),
+            Err(panic) => Err(InferenceError::Panicked(crate::spawn::panic_text(&*panic))),
+        }
+    }
+
+    /// Forgets the queues and memory of all models but these. Requests that hold one finish.
+    pub fn retain(&self, hashes: &BTreeSet<Arc<str>>) {
+        let gone: Vec<Arc<ModelQueue>> = {
+            let mut models = self.shared.models.write();
+            let (kept, gone) = std::mem::take(&mut *models)
+                .into_iter()
+                .partition(|(hash, _)| hashes.contains(hash));
+            *models = kept;
+            let gone: HashMap<Arc<str>, Arc<ModelQueue>> = gone;
+            gone.into_values().collect()
+        };
+        for model in gone {
+            self.shared.unload(&model);
+        }
+    }
+
+    /// What inference holds now.
+    #[must_use]
+    pub fn status(&self) -> InferenceStatus {
+        let (cached_results, cached_bytes) = self.shared.cache.entries_and_bytes();
+        let models = self.shared.models.read();
+        let mut circuits_open: Vec<String> = models
+            .values()
+            .filter(|model| model.breaker.lock().is_open())
+            .map(|model| model.hash.to_string())
+            .collect();
+        circuits_open.sort_unstable();
+        InferenceStatus {
+            models: models.len(),
+            models_loaded: models.values().filter(|model| model.is_loaded()).count(),
+            resident_bytes: self.shared.resident_bytes.load(Ordering::Relaxed),
+            cached_results,
+            cached_bytes,
+            circuits_open,
+        }
+    }
+}
+
+async fn wait<T>(
+    deadline: Instant,
+    answered: oneshot::Receiver<Result<T, InferenceError>>,
+) -> Result<T, InferenceError> {
+    match tokio::time::timeout_at(deadline.into(), answered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(InferenceError::Stopped),
+        Err(_) => Err(InferenceError::DeadlineExceeded),
+    }
+}
+
+impl Shared {
+    fn queue_of(&self, content_hash: &Arc<str>) -> Arc<ModelQueue> {
+        if let Some(model) = self.models.read().get(content_hash) {
+            return Arc::clone(model);
+        }
+        let mut models = self.models.write();
+        let model = models.entry(Arc::clone(content_hash)).or_insert_with(|| {
+            Arc::new(ModelQueue::new(Arc::clone(content_hash), self.options.breaker))
+        });
+        Arc::clone(model)
+    }
+
+    fn push(&self, model: &Arc<ModelQueue>, item: Item) -> Result<(), InferenceError> {
+        {
+            let mut queue = model.queue.lock();
+            if queue.items.len() >= self.options.queue_rows_max {
+                metrics::counter!("verdict_shed_total", "stage" => "inference").increment(1);
+                return Err(InferenceError::Overloaded);
+            }
+            queue.items.push_back(item);
+            self.rows_waiting.fetch_add(1, Ordering::Relaxed);
+            if queue.listed {
+                return Ok(());
+            }
+            queue.listed = true;
+        }
+        self.ready.lock().push_back(Arc::clone(model));
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// The next model that has work; `None` once `stop` is set.
+    fn next_ready(&self, stop: &AtomicBool) -> Option<Arc<ModelQueue>> {
+        let mut ready = self.ready.lock();
+        loop {
+            if stop.load(Ordering::Acquire) {
+                return None;
+            }
+            if let Some(model) = ready.pop_front() {
+                return Some(model);
+            }
+            // The pause bounds how long a stop that came between check and wait goes unseen.
+            self.wake.wait_for(&mut ready, Duration::from_millis(250));
+        }
+    }
+
+    /// Takes a batch off a model's queue: callers that left are skipped, rows that cannot make it
+    /// are shed. A model with more work goes to the end of the ready list.
+    fn take_batch(&self, model: &Arc<ModelQueue>, now: Instant) -> Vec<Item> {
+        let mut batch = Vec::new();
+        let more = {
+            let mut queue = model.queue.lock();
+            while batch.len() < self.options.batch_rows_max {
+                let Some(item) = queue.items.pop_front() else { break };
+                self.rows_waiting.fetch_sub(1, Ordering::Relaxed);
+                if !item.ask.is_abandoned() {
+                    batch.push(item);
+                }
+            }
+            queue.listed = !queue.items.is_empty();
+            queue.listed
+        };
+        if more {
+            self.ready.lock().push_back(Arc::clone(model));
+            self.wake.notify_one();
+        }
+        let ends = now + model.cost.lock().estimate(batch.len());
+        let (in_time, late): (Vec<Item>, Vec<Item>) =
+            batch.into_iter().partition(|item| item.deadline >= ends);
+        if !late.is_empty() {
+            metrics::counter!("verdict_shed_total", "stage" => "inference_deadline")
+                .increment(late.len() as u64);
+        }
+        for item in late {
+            item.ask.fail(InferenceError::Overloaded);
+        }
+        in_time
+    }
+
+    /// The model in memory, loaded if it is not.
+    fn load(&self, model: &ModelQueue) -> Result<Arc<dyn Scorer>, InferenceError> {
+        model.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let mut loaded = model.loaded.lock();
+        if let Some(scorer) = &*loaded {
+            return Ok(Arc::clone(scorer));
+        }
+        let scorer = self.loader.load(&model.hash)?;
+        *loaded = Some(Arc::clone(&scorer));
+        self.resident_bytes.fetch_add(scorer.bytes() as u64, Ordering::Relaxed);
+        drop(loaded);
+        metrics::counter!("verdict_model_loads_total").increment(1);
+        let known = self
+            .models
+            .read()
+            .get(&model.hash)
+            .is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), model));
+        if !known {
+            // Its last request came after the model was let go: nothing would unload it later.
+            self.unload(model);
+        }
+        self.unload_beyond_limit(&model.hash);
+        self.report_memory();
+        Ok(scorer)
+    }
+
+    fn unload(&self, model: &ModelQueue) {
+        if let Some(scorer) = model.loaded.lock().take() {
+            self.resident_bytes.fetch_sub(scorer.bytes() as u64, Ordering::Relaxed);
+            self.report_memory();
+        }
+    }
+
+    /// Unloads the least recently used models, but never the one that was just loaded.
+    fn unload_beyond_limit(&self, keep: &str) {
+        while self.resident_bytes.load(Ordering::Relaxed) > self.options.resident_bytes_max {
+            let oldest = self
+                .models
+                .read()
+                .values()
+                .filter(|model| *model.hash != *keep && model.is_loaded())
+                .min_by_key(|model| model.used.load(Ordering::Relaxed))
+                .cloned();
+            let Some(oldest) = oldest else { return };
+            self.unload(&oldest);
+        }
+    }
+
+    fn report_memory(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("verdict_model_resident_bytes")
+            .set(self.resident_bytes.load(Ordering::Relaxed) as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests;
