@@ -1,0 +1,209 @@
+//! One form for all spellings of a text, and what a word is in it.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// A text in the form that keywords are compared in.
+///
+/// ```
+/// assert_eq!(verdict_rules::keywords::normalise("  Ｃafé\u{301}‑Ｂａｒ\t№ 1 "), "cafe bar no 1");
+/// ```
+#[must_use]
+pub fn normalise(text: &str) -> String {
+    let mut bytes = Vec::new();
+    normalise_into(text, &mut bytes);
+    // What is written below is UTF-8 by construction; the fallback only keeps this total.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// As [`normalise`], as UTF-8 into a buffer that is reused.
+pub fn normalise_into(text: &str, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    if text.is_ascii() {
+        normalise_ascii(text.as_bytes(), buffer);
+    } else {
+        normalise_unicode(text, buffer);
+    }
+}
+
+/// White space, control characters, hyphens, underscores and slashes become spaces; capitals become
+/// small.
+const ASCII: [u8; 128] = {
+    let mut map = [b' '; 128];
+    let mut byte = b' ';
+    while byte < 127 {
+        map[byte as usize] = match byte {
+            b'-' | b'_' | b'/' => b' ',
+            b'`' => b'\'',
+            _ => byte.to_ascii_lowercase(),
+        };
+        byte += 1;
+    }
+    map
+};
+
+fn normalise_ascii(text: &[u8], buffer: &mut Vec<u8>) {
+    buffer.resize(text.len(), 0);
+    let mut length = 0;
+    // Starting as if behind a space swallows leading ones.
+    let mut last = b' ';
+    for byte in text {
+        let mapped = ASCII[usize::from(*byte & 127)];
+        buffer[length] = mapped;
+        length += usize::from(!(mapped == b' ' && last == b' '));
+        last = mapped;
+    }
+    if length > 0 && buffer[length - 1] == b' ' {
+        length -= 1;
+    }
+    buffer.truncate(length);
+}
+
+fn normalise_unicode(text: &str, buffer: &mut Vec<u8>) {
+    let folded = text
+        .chars()
+        .filter(|char| !is_ignorable(*char))
+        .nfkd()
+        .filter(|char| !is_combining_mark(*char) && !is_ignorable(*char))
+        .flat_map(char::to_lowercase)
+        .nfc();
+    let mut utf8 = [0u8; 4];
+    for char in folded.map(separate) {
+        if char == ' ' && buffer.last().is_none_or(|last| *last == b' ') {
+            continue;
+        }
+        buffer.extend_from_slice(char.encode_utf8(&mut utf8).as_bytes());
+    }
+    if buffer.last() == Some(&b' ') {
+        buffer.pop();
+    }
+}
+
+/// Characters that join or part words become spaces, quotation marks the plain ones.
+fn separate(char: char) -> char {
+    match char {
+        '\0'..='\x7f' => char::from(ASCII[char as usize]),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fb}' | '\u{2044}' | '\u{b7}' => ' ',
+        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{b4}' => '\'',
+        '\u{201c}' | '\u{201d}' | '\u{201f}' => '"',
+        _ if char.is_whitespace() || char.is_control() => ' ',
+        _ => char,
+    }
+}
+
+/// Characters that show nothing: soft hyphens, joiners, direction marks, variation selectors. People
+/// who want to be missed put them into words.
+const fn is_ignorable(char: char) -> bool {
+    matches!(char,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether a character belongs to a word whose end matters: letters and digits, but not those of
+/// scripts that write no spaces between words.
+#[must_use]
+pub fn is_word_char(char: char) -> bool {
+    char.is_alphanumeric() && !is_spaceless(char)
+}
+
+/// Thai, Lao, Myanmar, Khmer, kana, Han and its neighbours.
+const fn is_spaceless(char: char) -> bool {
+    matches!(char,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{2e80}'..='\u{2fdf}' | '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30ff}'
+        | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Whether the characters before and after a place are both of words, so that no word ends there.
+#[inline]
+pub(super) fn joins_word(text: &[u8], place: usize) -> bool {
+    word_after(text, place) && word_before(text, place)
+}
+
+/// Whether the character that ends at a place is of a word.
+#[inline]
+pub(super) fn word_before(text: &[u8], place: usize) -> bool {
+    let Some(last) = place.checked_sub(1).and_then(|index| text.get(index)) else { return false };
+    if last.is_ascii() {
+        return last.is_ascii_alphanumeric();
+    }
+    let mut start = place - 1;
+    while start > 0 && text[start] & 0xc0 == 0x80 {
+        start -= 1;
+    }
+    decode(&text[start..place])
+}
+
+/// Whether the character that starts at a place is of a word.
+#[inline]
+fn word_after(text: &[u8], place: usize) -> bool {
+    let Some(first) = text.get(place) else { return false };
+    if first.is_ascii() {
+        return first.is_ascii_alphanumeric();
+    }
+    let length = match first {
+        0xf0.. => 4,
+        0xe0.. => 3,
+        _ => 2,
+    };
+    decode(text.get(place..place + length).unwrap_or_default())
+}
+
+fn decode(utf8: &[u8]) -> bool {
+    let char = std::str::from_utf8(utf8).ok().and_then(|text| text.chars().next());
+    char.is_some_and(is_word_char)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_become_one() {
+        let check = |text: &str, expected: &str| assert_eq!(normalise(text), expected, "{text:?}");
+        check("", "");
+        check(" \t\r\n ", "");
+        check("Sports-Betting", "sports betting");
+        check("sports\u{2011}betting", "sports betting");
+        check("a / b__c", "a b c");
+        check("ＣＡＳＩＮＯ", "casino");
+        check("Crème Brûlée", "creme brulee");
+        check("cre\u{300}me", "creme");
+        check("ﬁnance", "finance");
+        check("İstanbul", "istanbul");
+        check("ca\u{200b}si\u{ad}no", "casino");
+        check("\u{a0}x\u{3000}y\u{a0}", "x y");
+        check("don’t", "don't");
+        check("한글", "한글");
+        check("Ωmega", "ωmega");
+        check("\u{0}\u{7f}", "");
+        check("C++ & C#", "c++ & c#");
+    }
+
+    proptest! {
+        #[test]
+        fn is_idempotent_and_clean(text in "\\PC{0,40}") {
+            let once = normalise(&text);
+            prop_assert_eq!(normalise(&once), once.clone());
+            prop_assert!(!once.contains("  ") && once.trim_matches(' ') == once);
+        }
+
+        #[test]
+        fn both_ways_agree_on_ascii(text in "[ -~\\t\\n]{0,60}") {
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            normalise_ascii(text.as_bytes(), &mut one);
+            normalise_unicode(&text, &mut other);
+            prop_assert_eq!(one, other);
+        }
+
+        #[test]
+        fn any_text_is_survived(text in any::<String>()) {
+            let _ = normalise(&text);
+        }
+    }
+}
