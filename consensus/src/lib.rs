@@ -1,1 +1,46 @@
 //! What the cluster agreed: commands, catalogue, history and the durable log.
+//!
+//! ```text
+//!  ChangeSet --propose--> Log: stamps author, time, index --> Command (versioned envelope)
+//!                          |                                      |
+//!                          | durable first                        v
+//!                          |                    apply(&Catalogue, &Command) -> Transition | ChangeRefused
+//!                          v                                      |
+//!                  acknowledged Applied <-------------------------+--> watch<Arc<Catalogue>>
+//! ```
+//!
+//! [`apply`](apply::apply) is pure: the same catalogue and command give the same catalogue on every
+//! node, whole or not at all. Who appends commands is behind the trait [`Log`]; [`LocalLog`] is the
+//! log of a single node. Nothing but `local` touches a file, and nothing at all reads a clock that
+//! was not handed in.
+
+pub mod apply;
+pub mod catalogue;
+pub mod command;
+mod digest;
+mod error;
+mod json;
+mod local;
+mod log;
+mod ordered;
+mod references;
+mod rollback;
+mod validate;
+
+pub use apply::{Applied, AppliedChange, Difference, DryRun, Transition, apply, dry_run};
+pub use catalogue::{
+    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Limits, Object,
+    Version,
+};
+pub use command::{
+    Author, Change, ChangeSet, Command, EnvelopeError, Op, Propose, Requirement, Restores,
+};
+pub use digest::ContentHash;
+pub use error::{ChangeRefused, Conflict, LogError, ProposeError};
+pub use json::compact_json;
+pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
+pub use log::{Log, LogFuture, LogStatus};
+pub use ordered::OrderedMap;
+pub use references::interface_hash;
+pub use rollback::plan_rollback;
+pub use validate::{DefinitionValidator, NoValidation, Validator};

@@ -1,0 +1,269 @@
+//! A catalogue as bytes: the payload of snapshot files and, with Raft, of snapshot transfers.
+//!
+//! Bodies stand once each in a table by hash and are named by their place in it, because an object
+//! and the history entries around it share them. What can be derived (references, indexes) is left
+//! out and built again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use verdict_config::{ObjectId, TimestampMs};
+
+use super::history::History;
+use super::{Catalogue, ChangeHead, HistoryEntry, Limits, Object, Request, Version};
+use crate::command::{Author, EnvelopeError, ObjectIdV1, Op, Restores, decode, open, seal};
+use crate::digest::ContentHash;
+use crate::references;
+
+const SNAPSHOT_MAGIC: [u8; 4] = *b"VDCS";
+const SNAPSHOT_VERSION: u16 = 1;
+/// The longest snapshot.
+pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotV1 {
+    limits: Limits,
+    revision: u64,
+    at_ms: i64,
+    bodies: Vec<Bytes>,
+    objects: Vec<(ObjectIdV1, u32, u64)>,
+    heads: Vec<HeadV1>,
+    entries: Vec<EntryV1>,
+    restorable_from: u64,
+    requests: Vec<([u8; 16], u64, i64, [u8; 32])>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadV1 {
+    revision: u64,
+    log_index: u64,
+    request_id: String,
+    at_ms: i64,
+    author: String,
+    address: Option<String>,
+    why: String,
+    restores: Option<(u64, Vec<ObjectIdV1>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryV1 {
+    head: u32,
+    position: u32,
+    object: ObjectIdV1,
+    op: Op,
+    before: Option<VersionV1>,
+    after: Option<VersionV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VersionV1 {
+    hash: [u8; 32],
+    revision: u64,
+    bytes: u64,
+    body: Option<u32>,
+}
+
+/// Bytes that serde writes as one piece.
+struct Bytes(Arc<[u8]>);
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.into()))
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.into()))
+            }
+        }
+        deserializer.deserialize_byte_buf(Visitor)
+    }
+}
+
+/// The bodies met so far, by hash.
+#[derive(Default)]
+struct BodyTable {
+    places: BTreeMap<ContentHash, u32>,
+    bodies: Vec<Bytes>,
+}
+
+impl BodyTable {
+    fn place(&mut self, hash: ContentHash, body: &Arc<[u8]>) -> u32 {
+        *self.places.entry(hash).or_insert_with(|| {
+            self.bodies.push(Bytes(Arc::clone(body)));
+            u32::try_from(self.bodies.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn version(&mut self, version: &Version) -> VersionV1 {
+        VersionV1 {
+            hash: version.hash.0,
+            revision: version.revision,
+            bytes: version.bytes,
+            body: version.body.as_ref().map(|body| self.place(version.hash, body)),
+        }
+    }
+}
+
+/// The catalogue as a versioned envelope.
+///
+/// # Errors
+/// [`EnvelopeError::TooLong`] beyond [`SNAPSHOT_BYTES_MAX`].
+pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> {
+    let mut table = BodyTable::default();
+    let objects = catalogue
+        .objects()
+        .map(|object| {
+            ((&object.id).into(), table.place(object.hash, &object.body), object.revision)
+        })
+        .collect();
+    let mut heads: Vec<HeadV1> = Vec::new();
+    let mut entries = Vec::new();
+    for ((_, position), entry) in catalogue.history.entries.iter() {
+        if heads.last().is_none_or(|head| head.revision != entry.head.revision) {
+            heads.push(HeadV1::from(&*entry.head));
+        }
+        entries.push(EntryV1 {
+            head: u32::try_from(heads.len() - 1).unwrap_or(u32::MAX),
+            position: *position,
+            object: (&entry.object).into(),
+            op: entry.op,
+            before: entry.before.as_ref().map(|version| table.version(version)),
+            after: entry.after.as_ref().map(|version| table.version(version)),
+        });
+    }
+    let requests = catalogue
+        .requests
+        .iter()
+        .map(|(id, request)| (*id, request.revision, request.at.0, request.digest.0))
+        .collect();
+    let snapshot = SnapshotV1 {
+        limits: catalogue.limits,
+        revision: catalogue.revision,
+        at_ms: catalogue.at.0,
+        bodies: table.bodies,
+        objects,
+        heads,
+        entries,
+        restorable_from: catalogue.history.restorable_from,
+        requests,
+    };
+    let bytes = seal(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, &snapshot)?;
+    if bytes.len() > SNAPSHOT_BYTES_MAX {
+        return Err(EnvelopeError::TooLong { bytes: bytes.len(), limit: SNAPSHOT_BYTES_MAX });
+    }
+    Ok(bytes)
+}
+
+impl From<&ChangeHead> for HeadV1 {
+    fn from(head: &ChangeHead) -> Self {
+        let restores = head.restores.as_ref().map(|restores| {
+            (restores.to_revision, restores.objects.iter().map(Into::into).collect())
+        });
+        Self {
+            revision: head.revision,
+            log_index: head.log_index,
+            request_id: head.request_id.clone(),
+            at_ms: head.at.0,
+            author: head.author.name.clone(),
+            address: head.author.address.clone(),
+            why: head.why.clone(),
+            restores,
+        }
+    }
+}
+
+impl TryFrom<HeadV1> for ChangeHead {
+    type Error = EnvelopeError;
+
+    fn try_from(head: HeadV1) -> Result<Self, EnvelopeError> {
+        let restores = head.restores.map(|(to_revision, objects)| {
+            let objects: Result<_, _> = objects.into_iter().map(ObjectId::try_from).collect();
+            Ok::<_, EnvelopeError>(Restores { to_revision, objects: objects? })
+        });
+        Ok(Self {
+            revision: head.revision,
+            log_index: head.log_index,
+            request_id: head.request_id,
+            at: TimestampMs(head.at_ms),
+            author: Author { name: head.author, address: head.address },
+            why: head.why,
+            restores: restores.transpose()?,
+        })
+    }
+}
+
+fn absent(what: &str) -> EnvelopeError {
+    EnvelopeError::Payload(format!("{what} is named but absent"))
+}
+
+/// Reads a catalogue back.
+///
+/// # Errors
+/// Anything but exactly one snapshot of a known version.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<Catalogue, EnvelopeError> {
+    let (_, payload) = open(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SNAPSHOT_BYTES_MAX, bytes)?;
+    let snapshot: SnapshotV1 = decode(payload)?;
+    let body = |place: u32| {
+        let bytes = snapshot.bodies.get(place as usize).ok_or_else(|| absent("a body"))?;
+        Ok::<_, EnvelopeError>(Arc::clone(&bytes.0))
+    };
+    let mut catalogue = Catalogue::new(snapshot.limits);
+    catalogue.revision = snapshot.revision;
+    catalogue.at = TimestampMs(snapshot.at_ms);
+    for (id, place, revision) in snapshot.objects {
+        let (id, body) = (ObjectId::try_from(id)?, body(place)?);
+        let hash = ContentHash::of(&body);
+        let object = Object { id: id.clone(), body, hash, revision, references: Vec::new() };
+        catalogue.objects.insert(id, Arc::new(object));
+    }
+    let heads = snapshot.heads.into_iter().map(|head| ChangeHead::try_from(head).map(Arc::new));
+    let heads = heads.collect::<Result<Vec<_>, _>>()?;
+    let version = |version: VersionV1| {
+        let body = version.body.map(body).transpose()?;
+        let hash = ContentHash(version.hash);
+        Ok::<_, EnvelopeError>(Version {
+            hash,
+            revision: version.revision,
+            bytes: version.bytes,
+            body,
+        })
+    };
+    let mut history = History::default();
+    history.restorable_from = snapshot.restorable_from;
+    for entry in snapshot.entries {
+        let head = heads.get(entry.head as usize).ok_or_else(|| absent("a change set"))?;
+        let restored = HistoryEntry {
+            head: Arc::clone(head),
+            object: entry.object.try_into()?,
+            op: entry.op,
+            before: entry.before.map(version).transpose()?,
+            after: entry.after.map(version).transpose()?,
+        };
+        history.push(entry.position, restored);
+    }
+    catalogue.history = history;
+    for (id, revision, at_ms, digest) in snapshot.requests {
+        let digest = ContentHash(digest);
+        let request = Request { revision, at: TimestampMs(at_ms), digest };
+        catalogue.requests_by_revision.insert(revision, id);
+        catalogue.requests.insert(id, request);
+    }
+    references::rebuild(&mut catalogue);
+    Ok(catalogue)
+}

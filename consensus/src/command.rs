@@ -1,0 +1,270 @@
+//! Change sets as they are proposed, and commands as they stand in the log.
+
+mod envelope;
+
+pub use envelope::EnvelopeError;
+pub(crate) use envelope::{COMMAND_BYTES_MAX, ObjectIdV1, decode, open, seal};
+
+use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, TimestampMs};
+
+use crate::digest::{ContentHash, PartsHasher};
+use crate::json::compact_json;
+
+/// The most objects a change set touches.
+pub const CHANGES_MAX: usize = 1_000;
+/// The most bytes the bodies of a change set have together.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// The longest `request_id` in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// The longest `why` and author in bytes.
+pub const WHY_BYTES_MAX: usize = 2_048;
+
+/// What a change does with its object.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Creates or replaces it.
+    Put,
+    /// Deletes it.
+    Delete,
+}
+
+impl Op {
+    /// The operation as it stands in bodies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A change of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Kind of the object.
+    pub kind: ObjectKind,
+    /// Its name, not yet checked.
+    pub name: String,
+    /// What is done.
+    pub op: Op,
+    /// The revision of the object's last change as the author saw it: 0 for "does not exist". Not
+    /// compared if absent.
+    pub expected_revision: Option<u64>,
+    /// The body as JSON text; only with `put`.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Change {
+    /// A put.
+    pub fn put(kind: ObjectKind, name: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        let (name, body) = (name.into(), Some(body.into()));
+        Self { kind, name, op: Op::Put, expected_revision: None, body }
+    }
+
+    /// A delete.
+    pub fn delete(kind: ObjectKind, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into(), op: Op::Delete, expected_revision: None, body: None }
+    }
+
+    /// The same change, compared with the object's revision.
+    #[must_use]
+    pub fn expecting(mut self, revision: u64) -> Self {
+        self.expected_revision = Some(revision);
+        self
+    }
+
+    /// The object it touches.
+    ///
+    /// # Errors
+    /// The fault of its name, at path `name`.
+    pub fn object(&self) -> Result<ObjectId, Fault> {
+        ObjectName::new(self.kind, self.name.as_str())
+            .map(|name| ObjectId { kind: self.kind, name })
+    }
+}
+
+/// The interface that a change set was compiled against: if the object's interface
+/// ([`interface_hash`](crate::interface_hash)) is another one when the change set is applied, it is
+/// refused. So two edits, each valid where it was made, never add up to a catalogue that no node
+/// can compile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// The object.
+    pub object: ObjectId,
+    /// Its interface's hash; `None`: the object is absent.
+    pub interface: Option<ContentHash>,
+}
+
+/// What a rollback restores. The change set that carries it is a forward change like any other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restores {
+    /// The revision whose state is restored.
+    pub to_revision: u64,
+    /// The objects that were asked for; empty: all.
+    pub objects: Vec<ObjectId>,
+}
+
+/// A change set: applied whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChangeSet {
+    /// Makes a retry harmless. 1 to [`REQUEST_ID_BYTES_MAX`] bytes.
+    pub request_id: String,
+    /// Why, for people and audit.
+    pub why: String,
+    /// The changes; an object stands in at most one.
+    pub changes: Vec<Change>,
+    /// What it was compiled against.
+    pub requires: Vec<Requirement>,
+    /// Set if it is a rollback.
+    pub restores: Option<Restores>,
+}
+
+impl ChangeSet {
+    /// A change set of changes.
+    pub fn new(
+        request_id: impl Into<String>,
+        why: impl Into<String>,
+        changes: Vec<Change>,
+    ) -> Self {
+        Self { request_id: request_id.into(), why: why.into(), changes, ..Self::default() }
+    }
+
+    /// Checks sizes, names and bodies, and brings bodies into the stored form. What comes out is
+    /// what a log may append.
+    ///
+    /// # Errors
+    /// Every fault, with paths like `changes[2].name`.
+    pub fn normalised(mut self) -> Result<Self, Faults> {
+        let mut faults = self.size_faults();
+        if faults.iter().any(|fault| fault.code == Code::LimitExceeded) {
+            return Err(faults);
+        }
+        for (position, change) in self.changes.iter_mut().enumerate() {
+            let path = format!("changes[{position}]");
+            if let Err(fault) = change.object() {
+                faults.push(fault.under(&path));
+            }
+            match (change.op, change.body.take()) {
+                (Op::Put, Some(body)) => match compact_json(&body) {
+                    Ok(compact) => change.body = Some(compact),
+                    Err(fault) => faults.push(fault.under(&format!("{path}.body"))),
+                },
+                (Op::Put, None) => faults.push(Fault::new(
+                    Code::MissingKey,
+                    format!("{path}.body"),
+                    "a put needs a body",
+                )),
+                (Op::Delete, Some(_)) => faults.push(Fault::new(
+                    Code::InvalidValue,
+                    format!("{path}.body"),
+                    "a delete has no body",
+                )),
+                (Op::Delete, None) => {}
+            }
+        }
+        if faults.is_empty() { Ok(self) } else { Err(faults) }
+    }
+
+    /// Faults of counts and lengths, and of objects that stand twice.
+    pub(crate) fn size_faults(&self) -> Faults {
+        let mut faults = Faults::new();
+        let mut limit = |path: &str, message: String| {
+            faults.push(Fault::new(Code::LimitExceeded, path, message));
+        };
+        if self.changes.len() > CHANGES_MAX || self.requires.len() > CHANGES_MAX {
+            let message = format!("at most {CHANGES_MAX} objects, got {}", self.changes.len());
+            limit("changes", message);
+        }
+        let bytes: usize =
+            self.changes.iter().filter_map(|change| change.body.as_ref()).map(Vec::len).sum();
+        if bytes > BODY_BYTES_MAX {
+            limit("changes", format!("bodies of at most {BODY_BYTES_MAX} bytes, got {bytes}"));
+        }
+        if self.why.len() > WHY_BYTES_MAX {
+            limit("why", format!("at most {WHY_BYTES_MAX} bytes, got {}", self.why.len()));
+        }
+        let restored = self.restores.as_ref().map_or(0, |restores| restores.objects.len());
+        if restored > CHANGES_MAX {
+            limit("objects", format!("at most {CHANGES_MAX} objects, got {restored}"));
+        }
+        if self.changes.is_empty() {
+            faults.push(Fault::new(Code::MissingKey, "changes", "a change set has a change"));
+        }
+        let id_fits = (1..=REQUEST_ID_BYTES_MAX).contains(&self.request_id.len())
+            && !self.request_id.chars().any(char::is_control);
+        if !id_fits {
+            let message =
+                format!("1 to {REQUEST_ID_BYTES_MAX} bytes of text without control characters");
+            faults.push(Fault::new(Code::InvalidValue, "request_id", message));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for (position, change) in self.changes.iter().enumerate().take(CHANGES_MAX) {
+            if !seen.insert((change.kind, change.name.as_str())) {
+                let message = format!("{}/{} stands twice", change.kind, change.name);
+                let path = format!("changes[{position}]");
+                faults.push(Fault::new(Code::DuplicateName, path, message));
+            }
+        }
+        faults
+    }
+
+    /// What a retry must equal: the changes, or for a rollback what it asked to restore (planned
+    /// anew, its changes may be others).
+    pub(crate) fn digest(&self) -> ContentHash {
+        let mut hasher = PartsHasher::new("verdict change set 1");
+        hasher.part(self.why.as_bytes());
+        if let Some(restores) = &self.restores {
+            hasher.part(b"restores").number(restores.to_revision);
+            for object in &restores.objects {
+                hasher.part(object.kind.as_str().as_bytes()).part(object.name.as_str().as_bytes());
+            }
+            return hasher.finish();
+        }
+        for change in &self.changes {
+            hasher.part(change.kind.as_str().as_bytes()).part(change.name.as_bytes());
+            hasher.part(change.op.as_str().as_bytes());
+            hasher
+                .number(change.expected_revision.map_or(0, |revision| revision.saturating_add(1)));
+            hasher.part(change.body.as_deref().unwrap_or_default());
+        }
+        hasher.finish()
+    }
+}
+
+/// Who proposes a change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Author {
+    /// The name of the key or operator.
+    pub name: String,
+    /// The address the request came from, if it came over a network.
+    pub address: Option<String>,
+}
+
+impl Author {
+    /// An author without an address.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), address: None }
+    }
+}
+
+/// A proposed change set with what the log stamped on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Propose {
+    /// The change set, normalised.
+    pub change_set: ChangeSet,
+    /// Who.
+    pub author: Author,
+    /// When, by the clock of the log's leader.
+    pub at: TimestampMs,
+}
+
+/// What stands in the log. Append only: variants keep their order for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A change set.
+    Propose(Propose),
+}

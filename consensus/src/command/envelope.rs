@@ -1,0 +1,298 @@
+//! Versioned envelopes: `[magic 4][version u16 LE][bincode payload]`.
+//!
+//! bincode neither defaults added fields nor refuses trailing bytes, and an inserted enum variant
+//! decodes as another one in silence. So every version has its own structs, which never change once
+//! released; enums only grow at their end; a decode consumes every byte, within a size limit; and
+//! golden bytes in the tests hold the form fast.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
+
+use super::{Author, Change, ChangeSet, Command, Op, Propose, Requirement, Restores};
+use crate::digest::ContentHash;
+
+/// Begins every command.
+pub const COMMAND_MAGIC: [u8; 4] = *b"VDCM";
+const COMMAND_VERSION: u16 = 1;
+/// The longest envelope of a command: bodies, names and what stands around them.
+pub const COMMAND_BYTES_MAX: usize = 10 << 20;
+
+/// Why bytes are no envelope of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Another magic: another kind of thing.
+    #[error("the bytes do not begin with the magic {expected:?}")]
+    Magic {
+        /// What should stand there.
+        expected: String,
+    },
+    /// Written by a newer program.
+    #[error("version {found} is newer than {known}, the newest this program knows")]
+    Newer {
+        /// The version that stands there.
+        found: u16,
+        /// The newest known one.
+        known: u16,
+    },
+    /// Too long.
+    #[error("{bytes} bytes are more than the limit of {limit}")]
+    TooLong {
+        /// Length in bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The payload is not what the version says.
+    #[error("the payload cannot be decoded: {0}")]
+    Payload(String),
+}
+
+/// Writes an envelope.
+pub fn seal<T: Serialize>(
+    magic: [u8; 4],
+    version: u16,
+    payload: &T,
+) -> Result<Vec<u8>, EnvelopeError> {
+    let mut bytes = magic.to_vec();
+    bytes.extend_from_slice(&version.to_le_bytes());
+    bincode::serde::encode_into_std_write(payload, &mut bytes, bincode::config::standard())
+        .map_err(|error| EnvelopeError::Payload(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Reads the version of an envelope, and gives the payload's bytes.
+pub fn open(
+    magic: [u8; 4],
+    known: u16,
+    limit: usize,
+    bytes: &[u8],
+) -> Result<(u16, &[u8]), EnvelopeError> {
+    if bytes.len() > limit {
+        return Err(EnvelopeError::TooLong { bytes: bytes.len(), limit });
+    }
+    let missing =
+        || EnvelopeError::Magic { expected: String::from_utf8_lossy(&magic).into_owned() };
+    let rest = bytes.strip_prefix(&magic).ok_or_else(missing)?;
+    let (version, payload) = rest.split_first_chunk::<2>().ok_or_else(missing)?;
+    let version = u16::from_le_bytes(*version);
+    if version == 0 || version > known {
+        return Err(EnvelopeError::Newer { found: version, known });
+    }
+    Ok((version, payload))
+}
+
+/// Decodes a payload; every byte must belong to it.
+pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, EnvelopeError> {
+    // The limit bounds what a forged length can make the decoder allocate.
+    let config = bincode::config::standard().with_limit::<{ 1 << 30 }>();
+    let (value, consumed) = bincode::serde::decode_from_slice(payload, config)
+        .map_err(|error| EnvelopeError::Payload(error.to_string()))?;
+    if consumed != payload.len() {
+        let surplus = payload.len() - consumed;
+        return Err(EnvelopeError::Payload(format!("{surplus} bytes too many")));
+    }
+    Ok(value)
+}
+
+#[derive(Serialize, Deserialize)]
+enum CommandV1 {
+    Propose(ProposeV1),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProposeV1 {
+    request_id: String,
+    why: String,
+    author: String,
+    address: Option<String>,
+    at_ms: i64,
+    changes: Vec<ChangeV1>,
+    requires: Vec<RequirementV1>,
+    restores: Option<RestoresV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChangeV1 {
+    kind: ObjectKind,
+    name: String,
+    op: Op,
+    expected_revision: Option<u64>,
+    body: Option<Vec<u8>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct ObjectIdV1 {
+    kind: ObjectKind,
+    name: String,
+}
+
+impl From<&ObjectId> for ObjectIdV1 {
+    fn from(id: &ObjectId) -> Self {
+        Self { kind: id.kind, name: id.name.as_str().to_owned() }
+    }
+}
+
+impl TryFrom<ObjectIdV1> for ObjectId {
+    type Error = EnvelopeError;
+
+    fn try_from(id: ObjectIdV1) -> Result<Self, EnvelopeError> {
+        let name = ObjectName::new(id.kind, id.name)
+            .map_err(|fault| EnvelopeError::Payload(fault.message))?;
+        Ok(Self { kind: id.kind, name })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct RequirementV1 {
+    object: ObjectIdV1,
+    interface: Option<[u8; 32]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RestoresV1 {
+    to_revision: u64,
+    objects: Vec<ObjectIdV1>,
+}
+
+impl Command {
+    /// The command as it is stored and sent.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::TooLong`] beyond the limit of a change set.
+    pub fn encode(&self) -> Result<Vec<u8>, EnvelopeError> {
+        let Command::Propose(propose) = self;
+        let bytes =
+            seal(COMMAND_MAGIC, COMMAND_VERSION, &CommandV1::Propose(ProposeV1::from(propose)))?;
+        if bytes.len() > COMMAND_BYTES_MAX {
+            return Err(EnvelopeError::TooLong { bytes: bytes.len(), limit: COMMAND_BYTES_MAX });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a command.
+    ///
+    /// # Errors
+    /// Anything but exactly one command of a known version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let (_, payload) = open(COMMAND_MAGIC, COMMAND_VERSION, COMMAND_BYTES_MAX, bytes)?;
+        let CommandV1::Propose(propose) = decode(payload)?;
+        propose.try_into().map(Command::Propose)
+    }
+}
+
+impl From<&Propose> for ProposeV1 {
+    fn from(propose: &Propose) -> Self {
+        let set = &propose.change_set;
+        let change = |change: &Change| ChangeV1 {
+            kind: change.kind,
+            name: change.name.clone(),
+            op: change.op,
+            expected_revision: change.expected_revision,
+            body: change.body.clone(),
+        };
+        let requirement = |requirement: &Requirement| RequirementV1 {
+            object: (&requirement.object).into(),
+            interface: requirement.interface.map(|hash| hash.0),
+        };
+        Self {
+            request_id: set.request_id.clone(),
+            why: set.why.clone(),
+            author: propose.author.name.clone(),
+            address: propose.author.address.clone(),
+            at_ms: propose.at.0,
+            changes: set.changes.iter().map(change).collect(),
+            requires: set.requires.iter().map(requirement).collect(),
+            restores: set.restores.as_ref().map(|restores| RestoresV1 {
+                to_revision: restores.to_revision,
+                objects: restores.objects.iter().map(Into::into).collect(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<ProposeV1> for Propose {
+    type Error = EnvelopeError;
+
+    fn try_from(wire: ProposeV1) -> Result<Self, EnvelopeError> {
+        let change = |change: ChangeV1| Change {
+            kind: change.kind,
+            name: change.name,
+            op: change.op,
+            expected_revision: change.expected_revision,
+            body: change.body,
+        };
+        let requires = wire.requires.into_iter().map(|requirement| {
+            let object = requirement.object.try_into()?;
+            Ok(Requirement { object, interface: requirement.interface.map(ContentHash) })
+        });
+        let restores = wire.restores.map(|restores| {
+            let objects = restores.objects.into_iter().map(TryInto::try_into);
+            let objects = objects.collect::<Result<_, EnvelopeError>>()?;
+            Ok(Restores { to_revision: restores.to_revision, objects })
+        });
+        Ok(Self {
+            change_set: ChangeSet {
+                request_id: wire.request_id,
+                why: wire.why,
+                changes: wire.changes.into_iter().map(change).collect(),
+                requires: requires.collect::<Result<_, EnvelopeError>>()?,
+                restores: restores.transpose()?,
+            },
+            author: Author { name: wire.author, address: wire.address },
+            at: TimestampMs(wire.at_ms),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Command {
+        let name = |text: &str| ObjectId {
+            kind: ObjectKind::List,
+            name: ObjectName::new(ObjectKind::List, text).unwrap(),
+        };
+        let mut set = ChangeSet::new(
+            "r1",
+            "why",
+            vec![
+                Change::put(ObjectKind::Alias, "a", br#"{"model":"m"}"#.to_vec()).expecting(300),
+                Change::delete(ObjectKind::Setting, "s"),
+            ],
+        );
+        set.requires = vec![Requirement { object: name("l"), interface: None }];
+        set.restores = Some(Restores { to_revision: 7, objects: vec![name("l")] });
+        let author = Author { name: "ann".into(), address: Some("::1".into()) };
+        Command::Propose(Propose { change_set: set, author, at: TimestampMs(1_000) })
+    }
+
+    /// The stored form of version 1, for ever.
+    const GOLDEN: &str = "5644434d01000002723103776879\
+        03616e6e01033a3a31fbd0070207016100\
+        01fb2c01010d7b226d6f64656c223a226d227d0c017301\
+        00000102016c00010701020\
+        16c";
+
+    #[test]
+    fn golden_bytes() {
+        let golden: String = GOLDEN.split_whitespace().collect();
+        assert_eq!(hex::encode(example().encode().unwrap()), golden);
+        assert_eq!(Command::decode(&hex::decode(golden).unwrap()).unwrap(), example());
+    }
+
+    #[test]
+    fn refuses_other_bytes() {
+        let good = example().encode().unwrap();
+        let longer = [&good[..], b"x"].concat();
+        assert!(matches!(Command::decode(&longer), Err(EnvelopeError::Payload(_))));
+        let mut newer = good.clone();
+        newer[4] = 2;
+        assert_eq!(Command::decode(&newer), Err(EnvelopeError::Newer { found: 2, known: 1 }));
+        for length in 0..good.len() {
+            assert!(Command::decode(&good[..length]).is_err(), "cut at {length}");
+        }
+        let forged = [&good[..7], &[0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]].concat();
+        assert!(Command::decode(&forged).is_err());
+    }
+}

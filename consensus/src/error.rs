@@ -1,0 +1,164 @@
+//! What can go wrong with a change, and with the log.
+
+use verdict_config::{Code, Faults, ObjectId};
+
+use crate::digest::ContentHash;
+
+/// One object that another change came first on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The object.
+    pub object: ObjectId,
+    /// The revision that the change expected; `None` if it conflicts by its interface.
+    pub expected_revision: Option<u64>,
+    /// The revision of its last change; 0 if it does not exist.
+    pub found_revision: u64,
+    /// What happened, in a sentence.
+    pub message: String,
+}
+
+/// Why a change set was refused. Nothing of it was applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeRefused {
+    /// Objects changed since their author read them: every conflict.
+    #[error("another change came first on {} object(s)", .0.len())]
+    Conflict(Vec<Conflict>),
+    /// The `request_id` belongs to another change set, applied before.
+    #[error("request_id {request_id:?} was used at revision {revision} with another change set")]
+    RequestIdConflict {
+        /// The id.
+        request_id: String,
+        /// The revision that it made.
+        revision: u64,
+    },
+    /// The `request_id` was applied more than 24 h ago.
+    #[error("request_id {request_id:?} has expired: it was applied more than 24 h ago")]
+    TooOld {
+        /// The id.
+        request_id: String,
+    },
+    /// The change set, or the catalogue it would make, is not valid: every fault.
+    #[error("the change set has {} fault(s)", .0.len())]
+    Invalid(Faults),
+    /// A rollback to a revision whose bodies are no longer kept, or not yet made.
+    #[error("revision {revision} is not retained; {oldest} to {newest} are")]
+    NotRetained {
+        /// What was asked for.
+        revision: u64,
+        /// The oldest revision that can be restored.
+        oldest: u64,
+        /// The newest one.
+        newest: u64,
+    },
+}
+
+impl ChangeRefused {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Conflict(_) => Code::ChangeConflict,
+            Self::RequestIdConflict { .. } => Code::RequestIdConflict,
+            Self::TooOld { .. } => Code::ChangeTooOld,
+            Self::Invalid(_) => Code::ChangeInvalid,
+            Self::NotRetained { .. } => Code::RevisionNotRetained,
+        }
+    }
+}
+
+/// Why a proposal failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// It was refused; nothing changed, and the same proposal would be refused again.
+    #[error(transparent)]
+    Refused(#[from] ChangeRefused),
+    /// Too many proposals wait. Nothing changed; try again.
+    #[error("too many changes are waiting")]
+    Overloaded,
+    /// The log is closing. Nothing changed.
+    #[error("the log is closing")]
+    Draining,
+    /// The disk refused a write or a sync. Whether the change will stand is unknown until the log
+    /// is opened again; the log takes no more.
+    #[error("the log cannot be written: {0}")]
+    Storage(String),
+}
+
+impl ProposeError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Refused(refused) => refused.code(),
+            Self::Overloaded => Code::Overloaded,
+            Self::Draining => Code::Draining,
+            Self::Storage(_) => Code::StorageFailed,
+        }
+    }
+
+    /// Whether the same proposal may succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Overloaded | Self::Draining)
+    }
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A file is damaged where it held acknowledged changes.
+    #[error("{file} is damaged at byte {offset}: {detail}")]
+    Damaged {
+        /// The file's path.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What was expected and found.
+        detail: String,
+    },
+    /// The folder was written by a newer program.
+    #[error("{folder} has format {found}; this program knows formats up to {known}")]
+    Newer {
+        /// The folder.
+        folder: String,
+        /// Its format.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
+    /// Another process has the folder.
+    #[error("{0} is in use by another process")]
+    Locked(String),
+    /// The operating system refused.
+    #[error("{file}: {source}")]
+    Io {
+        /// The path.
+        file: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+impl LogError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Damaged { .. } => Code::StateDamaged,
+            Self::Newer { .. } => Code::StateVersion,
+            Self::Locked(_) => Code::StateLocked,
+            Self::Io { .. } => Code::StorageFailed,
+        }
+    }
+}
+
+/// The first 16 bytes of a hash, which are enough to tell request ids apart.
+pub type ShortHash = [u8; 16];
+
+/// The short hash of a request id.
+pub fn short_hash(text: &str) -> ShortHash {
+    let hash = ContentHash::of(text.as_bytes()).0;
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash[..16]);
+    short
+}

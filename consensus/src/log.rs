@@ -1,0 +1,74 @@
+//! The log as everybody else sees it: propose, read, watch.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::apply::{Applied, DryRun};
+use crate::catalogue::{Catalogue, HistoryPage, HistoryQuery};
+use crate::command::{Author, ChangeSet};
+use crate::error::{ChangeRefused, ProposeError};
+
+/// A future that a log hands out.
+pub type LogFuture<'log, T> = Pin<Box<dyn Future<Output = T> + Send + 'log>>;
+
+/// How a log stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct LogStatus {
+    /// Index of the last durable command.
+    pub last_index: u64,
+    /// Revision of the catalogue.
+    pub revision: u64,
+    /// Index that the newest snapshot holds.
+    pub snapshot_index: u64,
+    /// Bytes of commands behind the snapshot.
+    pub log_bytes: u64,
+    /// Proposals that wait.
+    pub waiting: u64,
+    /// Proposals answered with a new revision, since the start.
+    pub applied: u64,
+    /// Proposals refused, since the start.
+    pub refused: u64,
+    /// Duration of the last sync in microseconds.
+    pub sync_us_last: u64,
+    /// Why the log takes no more, if so; the process should end and open it again.
+    pub failed: Option<String>,
+}
+
+/// The replicated log of change sets. Whoever appends (one node, or a quorum), these hold:
+/// an [`Applied`] is durable before it is given; a change set is applied whole or not at all; a
+/// retry by `request_id` is applied once; `watch` shows catalogues in order of revision.
+pub trait Log: Send + Sync {
+    /// Proposes a change set. Dropping the future does not take the proposal back.
+    fn propose(
+        &self,
+        change_set: ChangeSet,
+        author: Author,
+    ) -> LogFuture<'_, Result<Applied, ProposeError>>;
+
+    /// What a change set would do now.
+    ///
+    /// # Errors
+    /// The refusal it would get.
+    fn dry_run(&self, change_set: ChangeSet, author: Author) -> Result<DryRun, ChangeRefused>;
+
+    /// The catalogue that is applied.
+    fn catalogue(&self) -> Arc<Catalogue>;
+
+    /// The catalogue as it changes. A slow watcher misses catalogues in between, but not their
+    /// changes: [`Catalogue::changes_since`] has them.
+    fn watch(&self) -> watch::Receiver<Arc<Catalogue>>;
+
+    /// A page of history.
+    fn history(&self, query: &HistoryQuery) -> HistoryPage {
+        self.catalogue().history(query)
+    }
+
+    /// How the log stands.
+    fn status(&self) -> LogStatus;
+
+    /// Answers what waits, takes no more, and lets go of the files.
+    fn drain(&self) -> LogFuture<'_, ()>;
+}
