@@ -12,6 +12,8 @@ use tempfile::TempDir;
 pub const VERDICT: &str = env!("CARGO_BIN_EXE_verdict-under-test");
 /// The key that test nodes accept, with every role.
 pub const KEY: &str = "test-key-with-every-role";
+/// Between two looks at a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// An answer: status, headers that tests look at, body.
@@ -101,7 +103,7 @@ impl Node {
             if self.try_get("/readyz").is_some_and(|answer| answer.status == 200) {
                 return;
             }
-            std::thread::yield_now();
+            std::thread::sleep(POLL_INTERVAL);
         }
         panic!("the node was not ready in {START_LIMIT:?}:\n{}", self.log());
     }
@@ -137,6 +139,18 @@ impl Node {
     pub fn delete(&self, path: &str) -> Answer {
         let request = self.agent.delete(format!("http://{}{path}", self.address));
         answer(request.header("X-API-Key", KEY).call().expect("an answer"))
+    }
+
+    /// How many decisions the node says that it has made since it started.
+    pub fn count_decisions(&self) -> u64 {
+        let text = self.try_get("/metrics").map(|answer| answer.text).unwrap_or_default();
+        let samples = text.lines().filter(|line| line.starts_with("verdict_decisions_total"));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    }
+
+    /// Waits until the process has ended; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("the process ends").code()
     }
 
     /// Ends the process at once, as a power cut of the process would.
@@ -186,6 +200,6 @@ pub fn eventually<T: std::fmt::Debug>(
             return seen;
         }
         assert!(Instant::now() < limit, "never held; last seen: {seen:?}");
-        std::thread::yield_now();
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
