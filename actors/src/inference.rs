@@ -51,8 +51,8 @@ pub struct InferenceOptions {
     pub queue_rows_max: usize,
     /// Rows of one batch.
     pub batch_rows_max: usize,
-    /// Bytes of the result cache.
-    pub cache_bytes_max: u64,
+    /// Results that the cache keeps.
+    pub cache_results_max: u64,
     /// Bytes of loaded models; the least recently used ones beyond it are unloaded.
     pub resident_bytes_max: u64,
     /// The circuit breaker of each model.
@@ -65,7 +65,7 @@ impl Default for InferenceOptions {
             threads: 1,
             queue_rows_max: 512,
             batch_rows_max: 32,
-            cache_bytes_max: 32 << 20,
+            cache_results_max: 16_384,
             resident_bytes_max: 1 << 30,
             breaker: BreakerOptions::default(),
         }
@@ -140,8 +140,6 @@ pub struct InferenceStatus {
     pub resident_bytes: u64,
     /// Results in the cache.
     pub cached_results: u64,
-    /// The cache's weight in bytes.
-    pub cached_bytes: u64,
     /// Names of models whose circuit is open.
     pub circuits_open: Vec<String>,
 }
@@ -150,7 +148,7 @@ impl Inference {
     /// Inference that runs with the branch that [`Inference::branch`] gives.
     #[must_use]
     pub fn new(options: InferenceOptions, loader: Arc<dyn ModelLoader>) -> Self {
-        let cache = ResultCache::new(options.cache_bytes_max);
+        let cache = ResultCache::new(options.cache_results_max);
         Self {
             shared: Arc::new(Shared {
                 options,
@@ -262,7 +260,6 @@ impl Inference {
     /// What inference holds now.
     #[must_use]
     pub fn status(&self) -> InferenceStatus {
-        let (cached_results, cached_bytes) = self.shared.cache.entries_and_bytes();
         let models = self.shared.models.read();
         let mut circuits_open: Vec<String> = models
             .values()
@@ -274,8 +271,7 @@ impl Inference {
             models: models.len(),
             models_loaded: models.values().filter(|model| model.is_loaded()).count(),
             resident_bytes: self.shared.resident_bytes.load(Ordering::Relaxed),
-            cached_results,
-            cached_bytes,
+            cached_results: self.shared.cache.len(),
             circuits_open,
         }
     }

@@ -92,9 +92,27 @@ impl<S> std::fmt::Debug for Pool<S> {
     }
 }
 
-/// Gives a permit back when its job is over, however it ends.
-struct Permit<S> {
+/// The right to run one job; given back when the job is over, however it ends.
+pub struct Permit<S> {
     shared: Arc<Shared<S>>,
+    /// How many permits were out before this one.
+    position: usize,
+}
+
+impl<S> std::fmt::Debug for Permit<S> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Permit({})", self.position)
+    }
+}
+
+/// What a job came to.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// The caller's result.
+    pub result: T,
+    /// The text of a panic that the job caught itself: the caller has its result, and the worker
+    /// retires, because its scratch may be in disorder.
+    pub panic: Option<String>,
 }
 
 impl<S> Drop for Permit<S> {
@@ -143,17 +161,55 @@ impl<S: Default + Send + 'static> Pool<S> {
         T: Send + 'static,
         F: FnOnce(&mut S) -> T + Send + 'static,
     {
-        let permit = self.admit()?;
+        self.admit()?.run(deadline, |scratch| Done { result: work(scratch), panic: None }).await
+    }
+
+    /// Takes a permit, before what the job needs is given away.
+    ///
+    /// # Errors
+    /// [`PoolError::Overloaded`].
+    pub fn admit(&self) -> Result<Permit<S>, PoolError> {
+        let permit = self.admit_always();
+        if permit.position < self.shared.options.jobs_max {
+            return Ok(permit);
+        }
+        self.shared.shed.fetch_add(1, Ordering::Relaxed);
+        let name = self.shared.options.name;
+        metrics::counter!("verdict_shed_total", "stage" => name).increment(1);
+        Err(PoolError::Overloaded(name))
+    }
+
+    /// Takes a permit beyond the limit: for the second job of a request whose first was admitted.
+    /// There are never more of these than requests.
+    #[must_use]
+    pub fn admit_always(&self) -> Permit<S> {
+        let position = self.shared.in_flight.fetch_add(1, Ordering::AcqRel);
+        Permit { shared: Arc::clone(&self.shared), position }
+    }
+}
+
+impl<S: Default + Send + 'static> Permit<S> {
+    /// Runs `work` on a worker. Work that caught a panic itself says so, and the worker retires.
+    ///
+    /// # Errors
+    /// [`PoolError`], but never `Overloaded`.
+    pub async fn run<T, F>(self, deadline: Instant, work: F) -> Result<T, PoolError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut S) -> Done<T> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
         let (answer, answered) = oneshot::channel();
         let job: Job<S> = Box::new(move |scratch| {
-            let _permit = permit;
+            let _permit = self;
             if answer.is_closed() {
                 return Ok(());
             }
             match std::panic::catch_unwind(AssertUnwindSafe(|| work(scratch))) {
-                Ok(result) => {
+                Ok(Done { result, panic }) => {
+                    // A caller that left needs no answer.
                     drop(answer.send(Ok(result)));
-                    Ok(())
+                    panic.map_or(Ok(()), Err)
                 }
                 Err(panic) => {
                     let text = panic_text(&*panic);
@@ -162,25 +218,14 @@ impl<S: Default + Send + 'static> Pool<S> {
                 }
             }
         });
-        self.shared.queue.lock().push_back(job);
-        self.shared.wake.notify_one();
+        shared.queue.lock().push_back(job);
+        shared.wake.notify_one();
+        drop(shared);
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(PoolError::Stopped),
             Err(_) => Err(PoolError::DeadlineExceeded),
         }
-    }
-
-    fn admit(&self) -> Result<Permit<S>, PoolError> {
-        let before = self.shared.in_flight.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit { shared: Arc::clone(&self.shared) };
-        if before < self.shared.options.jobs_max {
-            return Ok(permit);
-        }
-        self.shared.shed.fetch_add(1, Ordering::Relaxed);
-        let name = self.shared.options.name;
-        metrics::counter!("verdict_shed_total", "stage" => name).increment(1);
-        Err(PoolError::Overloaded(name))
     }
 }
 

@@ -23,14 +23,10 @@ pub struct ResultCache {
 }
 
 impl ResultCache {
-    /// A cache of at most about `bytes_max` bytes.
+    /// A cache of at most `results_max` results.
     #[must_use]
-    pub fn new(bytes_max: u64) -> Self {
-        let results = moka::sync::Cache::builder()
-            .max_capacity(bytes_max)
-            .weigher(|_: &ResultKey, output: &Arc<ModelOutput>| bytes_of(output))
-            .build();
-        Self { results }
+    pub fn new(results_max: u64) -> Self {
+        Self { results: moka::sync::Cache::new(results_max) }
     }
 
     /// The key of a row for a model.
@@ -57,18 +53,18 @@ impl ResultCache {
         self.results.insert(key, Arc::new(output.clone()));
     }
 
-    /// Results kept and their weight in bytes, after pending work of the cache.
+    /// Results kept, after pending work of the cache.
     #[must_use]
-    pub fn entries_and_bytes(&self) -> (u64, u64) {
+    pub fn len(&self) -> u64 {
         self.results.run_pending_tasks();
-        (self.results.entry_count(), self.results.weighted_size())
+        self.results.entry_count()
     }
-}
 
-fn bytes_of(output: &ModelOutput) -> u32 {
-    // Key, pointers and the cache's own entry are about 200 bytes.
-    let bytes = 200 + output.scores.len() * 4 + output.kernel.len();
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// 128 bits over the cells, each with its kind and length, so that no two rows read the same.
@@ -118,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_result_is_found_for_its_model_only_and_the_size_is_bounded() {
-        let cache = ResultCache::new(10_000);
+        let cache = ResultCache::new(50);
         let output = ModelOutput { scores: vec![0.5], ood_distance: None, kernel: "flex".into() };
         let (old, new): (Arc<str>, Arc<str>) = ("aa".into(), "bb".into());
         let row = vec![text("x")];
@@ -129,6 +125,6 @@ mod tests {
             let row = vec![ModelValue::Number(f64::from(number))];
             cache.insert(ResultCache::key(&old, &row), &output);
         }
-        assert!(cache.entries_and_bytes().1 <= 10_000);
+        assert!((1..=50).contains(&cache.len()));
     }
 }

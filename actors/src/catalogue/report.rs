@@ -1,0 +1,111 @@
+//! What a check found.
+
+use serde::Serialize;
+use verdict_config::{Fault, Faults, ObjectId};
+use verdict_rules::TestReport;
+
+/// A fault of one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectFault {
+    /// The object.
+    pub object: ObjectId,
+    /// What is wrong, with the path into the object.
+    pub fault: Fault,
+}
+
+/// Something suspicious about an object that nevertheless compiles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectFinding {
+    /// The object.
+    pub object: ObjectId,
+    /// `dead`, `shadowed`, `contradictory`, `table_gap`, `flow` and so on.
+    pub kind: String,
+    /// Where in the object.
+    pub path: String,
+    /// What is suspicious and what would be right, in a sentence.
+    pub message: String,
+}
+
+/// The tests of one rule set, run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleSetTests {
+    /// The rule set.
+    pub rule_set: String,
+    /// Results, and the rules that no test hits.
+    pub report: TestReport,
+}
+
+/// What a check of a whole catalogue found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct CheckReport {
+    /// How many objects there are.
+    pub objects: usize,
+    /// How many rules there are.
+    pub rules: usize,
+    /// Every fault; with one of them nothing is served.
+    pub faults: Vec<ObjectFault>,
+    /// What is suspicious.
+    pub findings: Vec<ObjectFinding>,
+    /// The rule sets' own tests, by name; empty where they were not run.
+    pub tests: Vec<RuleSetTests>,
+}
+
+impl CheckReport {
+    /// Whether the catalogue can be served and its tests pass.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_empty() && self.tests_failed() == 0
+    }
+
+    /// Tests that were run.
+    #[must_use]
+    pub fn tests_run(&self) -> usize {
+        self.tests.iter().map(|tests| tests.report.results.len()).sum()
+    }
+
+    /// Tests that failed.
+    #[must_use]
+    pub fn tests_failed(&self) -> usize {
+        let failed = |tests: &RuleSetTests| tests.report.results.len() - tests.report.passed();
+        self.tests.iter().map(failed).sum()
+    }
+
+    /// Rules that no test hits, as `RULE_SET/RULE`.
+    #[must_use]
+    pub fn never_hit(&self) -> Vec<String> {
+        let names = |tests: &RuleSetTests| {
+            let set = tests.rule_set.clone();
+            tests.report.never_hit.clone().into_iter().map(move |rule| format!("{set}/{rule}"))
+        };
+        self.tests.iter().flat_map(names).collect()
+    }
+
+    /// Faults, and failed tests as faults, with the object in front of the path:
+    /// `rule_set/NAME.rules[3].when`.
+    #[must_use]
+    pub fn to_faults(&self) -> Faults {
+        self.blocking()
+            .into_iter()
+            .map(|ObjectFault { object, fault }| fault.under(&object.to_string()))
+            .collect()
+    }
+
+    /// Faults, and failed tests as faults, by object.
+    #[must_use]
+    pub fn blocking(&self) -> Vec<ObjectFault> {
+        let mut all = self.faults.clone();
+        for tests in &self.tests {
+            let name = verdict_config::ObjectName::new(
+                verdict_config::ObjectKind::RuleSet,
+                tests.rule_set.as_str(),
+            );
+            let Ok(name) = name else { continue };
+            let object = ObjectId { kind: verdict_config::ObjectKind::RuleSet, name };
+            let faults = tests.report.faults();
+            all.extend(
+                faults.into_iter().map(|fault| ObjectFault { object: object.clone(), fault }),
+            );
+        }
+        all
+    }
+}

@@ -1,0 +1,320 @@
+//! Keeps the served state up with the catalogue.
+//!
+//! ```text
+//! watch<Arc<Catalogue>> ──> compile what changed (blocking thread) ──> load and warm models ──> swap
+//!                                │ faults                                │ cannot load
+//!                                └ the last good state serves on, the status says why
+//! ```
+//!
+//! It owns the order of publications. It never answers a request, and a panic in it leaves the last
+//! good state in place. A burst of changes is one compilation: the watch holds the newest catalogue.
+//!
+//! A model that cannot be loaded holds a new state back while an older one can serve on. At the
+//! first start there is none: then the state is served without that model, whose calls fail as the
+//! flow's policies say, and the status names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
+use verdict_consensus::Catalogue;
+use verdict_rules::RuleLimits;
+
+use crate::blobs::BlobStore;
+use crate::catalogue::{CatalogueObjects, CompileOptions, ObjectFault, compile};
+use crate::inference::Inference;
+use crate::serving::{PublisherStatus, Serving, ServingState};
+use crate::spawn::Spawner;
+use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
+
+/// How often folders that nothing names are looked for.
+const GARBAGE_EVERY: Duration = Duration::from_secs(300);
+
+/// What the publisher works with.
+#[derive(Clone)]
+pub struct Publisher {
+    /// Where states are swapped in.
+    pub serving: Serving,
+    /// Where models are loaded.
+    pub inference: Inference,
+    /// The model folders, for their garbage.
+    pub blobs: BlobStore,
+    /// Bounds of rule sets.
+    pub limits: RuleLimits,
+    /// The catalogue as it changes.
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Publisher({:?})", self.serving)
+    }
+}
+
+impl Publisher {
+    /// Compiles and serves the catalogue as it is now: the first state. Blocking.
+    ///
+    /// # Errors
+    /// Every fault, if it cannot be compiled.
+    pub fn first_state(
+        catalogue: &Catalogue,
+        inference: &Inference,
+        limits: RuleLimits,
+    ) -> Result<Serving, Vec<ObjectFault>> {
+        let started = Instant::now();
+        let objects = CatalogueObjects::from(catalogue);
+        let compilation = compile(&objects, None, CompileOptions { limits, check: false });
+        let Some(state) = compilation.state else { return Err(compilation.report.faults) };
+        let models_unavailable = warm(inference, &state);
+        let serving = Serving::new(state);
+        serving.set_status(PublisherStatus {
+            serving_revision: catalogue.revision(),
+            catalogue_revision: catalogue.revision(),
+            models_unavailable,
+            compile_us_last: micros(started),
+            ..PublisherStatus::default()
+        });
+        Ok(serving)
+    }
+
+    /// The child of the supervision tree that publishes.
+    #[must_use]
+    pub fn child(&self) -> ChildSpec {
+        let publisher = self.clone();
+        let entry = TreeEntry::new("publisher", "service");
+        ChildSpec::new::<PublisherActor, _>(entry, RestartPolicy::branch(), move || {
+            (PublisherActor, publisher.clone())
+        })
+    }
+
+    async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
+        let mut garbage = tokio::time::interval(GARBAGE_EVERY);
+        garbage.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let newest = Arc::clone(&self.catalogue.borrow_and_update());
+            if newest.revision() != self.serving.status().catalogue_revision {
+                let publisher = self.clone();
+                self.blocking("publish", move || publisher.publish(&newest)).await?;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = self.catalogue.changed() => {
+                    if changed.is_err() {
+                        // The log is closed: what is served stays, until the node stops as well.
+                        stop.cancelled().await;
+                        return Ok(());
+                    }
+                }
+                _ = garbage.tick() => {
+                    let (publisher, newest) = (self.clone(), Arc::clone(&self.catalogue.borrow()));
+                    self.blocking("garbage", move || publisher.collect_garbage(&newest)).await?;
+                }
+            }
+        }
+    }
+
+    async fn blocking(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), String> {
+        match Spawner::default().spawn_blocking(name, work).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => Err(format!("{name} panicked")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Compiles a catalogue and swaps it in, or says why not.
+    fn publish(&self, catalogue: &Catalogue) {
+        let started = Instant::now();
+        let before = self.serving.state();
+        let objects = CatalogueObjects::from(catalogue);
+        let options = CompileOptions { limits: self.limits, check: false };
+        // Set before the work: if it panics, the same catalogue is not tried again at once.
+        let mut status = PublisherStatus {
+            catalogue_revision: catalogue.revision(),
+            ..(*self.serving.status()).clone()
+        };
+        self.serving.set_status(PublisherStatus {
+            faults: vec![fault_of_publisher("the publication did not come to an end")],
+            ..status.clone()
+        });
+        let compilation = compile(&objects, Some(&before), options);
+        status.compile_us_last = micros(started);
+        metrics::histogram!("verdict_publish_seconds").record(started.elapsed().as_secs_f64());
+        let Some(state) = compilation.state else {
+            return self.hold_back(status, compilation.report.faults);
+        };
+        let unavailable = warm(&self.inference, &state);
+        let known = &self.serving.status().models_unavailable;
+        let newly: Vec<ObjectFault> = unavailable
+            .iter()
+            .filter(|(name, reason)| known.get(*name) != Some(*reason))
+            .map(|(name, reason)| fault_of_model(name, reason))
+            .collect();
+        if !newly.is_empty() {
+            return self.hold_back(status, newly);
+        }
+        let kept = models_of(&state).chain(models_of(&before)).collect();
+        self.serving.publish(state);
+        // The state before this one may still be pinned by requests, and is the likely rollback.
+        self.inference.retain(&kept);
+        status.serving_revision = catalogue.revision();
+        status.faults.clear();
+        status.models_unavailable = unavailable;
+        status.swaps += 1;
+        tracing::info!(
+            revision = catalogue.revision(),
+            compile_us = status.compile_us_last,
+            "a catalogue is served"
+        );
+        self.serving.set_status(status);
+    }
+
+    fn hold_back(&self, mut status: PublisherStatus, faults: Vec<ObjectFault>) {
+        tracing::error!(
+            revision = status.catalogue_revision,
+            faults = faults.len(),
+            first = faults.first().map(|fault| fault.fault.to_string()),
+            "a catalogue cannot be served: the last good one serves on"
+        );
+        metrics::counter!("verdict_publish_failures_total").increment(1);
+        status.faults = faults;
+        self.serving.set_status(status);
+    }
+
+    fn collect_garbage(&self, catalogue: &Catalogue) {
+        let referenced = referenced_models(catalogue);
+        match self.blobs.collect_garbage(&referenced, Instant::now()) {
+            Ok(removed) => {
+                for hash in removed {
+                    tracing::info!(hash, "a model folder that nothing names was removed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "model folders cannot be looked through"),
+        }
+    }
+}
+
+/// Loads and warms every model of a state, as far as memory allows. Gives those that cannot be.
+fn warm(inference: &Inference, state: &ServingState) -> BTreeMap<String, String> {
+    let mut unavailable = BTreeMap::new();
+    let mut done: BTreeMap<&Arc<str>, Result<(), String>> = BTreeMap::new();
+    for (name, model) in &state.models {
+        let hash = &model.content_hash;
+        let result = done
+            .entry(hash)
+            .or_insert_with(|| inference.warm(hash).map_err(|error| error.to_string()));
+        if let Err(reason) = result {
+            unavailable.insert(name.clone(), reason.clone());
+        }
+    }
+    unavailable
+}
+
+fn models_of(state: &ServingState) -> impl Iterator<Item = Arc<str>> + '_ {
+    state.models.values().map(|model| Arc::clone(&model.content_hash))
+}
+
+/// Content hashes of every model that the catalogue or its retained history names.
+fn referenced_models(catalogue: &Catalogue) -> BTreeSet<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        content_hash: String,
+    }
+    let mut referenced = BTreeSet::new();
+    let mut add = |body: &[u8]| {
+        if let Ok(named) = serde_json::from_slice::<Named>(body) {
+            referenced.insert(named.content_hash);
+        }
+    };
+    catalogue.of_kind(ObjectKind::Model).for_each(|object| add(&object.body));
+    let mut query = verdict_consensus::HistoryQuery {
+        kind: Some(ObjectKind::Model),
+        limit: 1_000,
+        ..Default::default()
+    };
+    loop {
+        let page = catalogue.history(&query);
+        for entry in &page.entries {
+            for version in [&entry.before, &entry.after].into_iter().flatten() {
+                if let Some(body) = &version.body {
+                    add(body);
+                }
+            }
+        }
+        match page.next {
+            Some(next) => query.cursor = Some(next),
+            None => return referenced,
+        }
+    }
+}
+
+fn fault_of_model(name: &str, reason: &str) -> ObjectFault {
+    let kind = ObjectKind::Model;
+    let fault = Fault::new(Code::ModelInvalid, "", format!("cannot be loaded: {reason}"));
+    match ObjectName::new(kind, name) {
+        Ok(name) => ObjectFault { object: ObjectId { kind, name }, fault },
+        Err(_) => fault_of_publisher(reason),
+    }
+}
+
+fn fault_of_publisher(reason: &str) -> ObjectFault {
+    let fault = Fault::new(Code::Internal, "", reason.to_owned());
+    let kind = ObjectKind::Setting;
+    match ObjectName::new(kind, "publisher") {
+        Ok(name) => ObjectFault { object: ObjectId { kind, name }, fault },
+        Err(_) => unreachable!("a plain name"),
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The shell: owns the loop and fails with it.
+struct PublisherActor;
+
+enum PublisherMessage {
+    /// The loop ended with this text.
+    Failed(String),
+}
+
+impl Actor for PublisherActor {
+    type Msg = PublisherMessage;
+    type State = DropGuard;
+    type Arguments = Publisher;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        publisher: Publisher,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = async move {
+            if let Err(text) = publisher.run(stopped).await {
+                // Without a shell the tree is stopping, and nobody needs to know.
+                drop(myself.cast(PublisherMessage::Failed(text)));
+            }
+        };
+        drop(Spawner::default().spawn("publisher", task));
+        Ok(stop.drop_guard())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PublisherMessage::Failed(text) => Err(text.into()),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What the node serves: one immutable state, all of one catalogue revision.
+//!
+//! A request pins one [`ServingState`] and never sees another, so no decision mixes two revisions.
+//! The publisher builds the next state beside it and swaps; what did not change is shared.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use tokio::sync::watch;
+use verdict_config::flags::FlagSet;
+use verdict_config::{ObjectId, TimestampMs};
+use verdict_decisions::{CompiledFlow, ModelInterface};
+
+use crate::catalogue::{ObjectFault, RuleSetTests, TypedObject};
+
+/// Everything that decides, of one revision.
+pub struct ServingState {
+    /// The catalogue's revision.
+    pub revision: u64,
+    /// When that revision was made, by the log's clock.
+    pub at: TimestampMs,
+    /// The flags.
+    pub flags: Arc<FlagSet>,
+    /// The flows by name.
+    pub flows: BTreeMap<String, Arc<ServedFlow>>,
+    /// The models by every name that reaches them: their own and their aliases.
+    pub models: BTreeMap<String, Arc<ModelInterface>>,
+    /// The typed bodies that this state was compiled from, for the next compilation.
+    pub(crate) typed: BTreeMap<ObjectId, TypedObject>,
+    pub(crate) flags_hash: [u8; 32],
+}
+
+impl std::fmt::Debug for ServingState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ServingState")
+            .field("revision", &self.revision)
+            .field("flows", &self.flows.keys())
+            .field("models", &self.models.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A compiled flow with what the node keeps beside it.
+pub struct ServedFlow {
+    /// The flow.
+    pub flow: Arc<CompiledFlow>,
+    /// Hash of everything it was compiled against: the same hash, the same flow.
+    pub(crate) key: [u8; 32],
+    /// Results of its rule sets' own tests, run when they are first asked for.
+    pub(crate) tests: OnceLock<Arc<[RuleSetTests]>>,
+}
+
+impl std::fmt::Debug for ServedFlow {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "ServedFlow({})", self.flow.name())
+    }
+}
+
+/// How publication stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PublisherStatus {
+    /// The revision that is served.
+    pub serving_revision: u64,
+    /// The newest revision of the catalogue.
+    pub catalogue_revision: u64,
+    /// Why the newest revision is not served, object by object; empty if it is.
+    pub faults: Vec<ObjectFault>,
+    /// Models of the served revision that cannot be loaded, with the reason.
+    pub models_unavailable: BTreeMap<String, String>,
+    /// How long the last compilation took, in microseconds.
+    pub compile_us_last: u64,
+    /// States that were swapped in since the start.
+    pub swaps: u64,
+}
+
+/// The served state and who waits for it. Cloning is cheap and shares it.
+#[derive(Clone)]
+pub struct Serving {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: ArcSwap<ServingState>,
+    status: ArcSwap<PublisherStatus>,
+    revision: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Serving {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Serving(revision {})", self.state().revision)
+    }
+}
+
+impl Serving {
+    /// Serves a first state.
+    #[must_use]
+    pub fn new(state: ServingState) -> Self {
+        let revision = watch::Sender::new(state.revision);
+        let status = PublisherStatus { serving_revision: state.revision, ..Default::default() };
+        let (state, status) = (ArcSwap::from_pointee(state), ArcSwap::from_pointee(status));
+        Self { shared: Arc::new(Shared { state, status, revision }) }
+    }
+
+    /// The state that is served now. Whoever decides keeps it for the whole request.
+    #[must_use]
+    pub fn state(&self) -> Arc<ServingState> {
+        self.shared.state.load_full()
+    }
+
+    /// How publication stands.
+    #[must_use]
+    pub fn status(&self) -> Arc<PublisherStatus> {
+        self.shared.status.load_full()
+    }
+
+    /// Waits until a revision of at least `revision` is served, at most `limit`. Gives the revision
+    /// that is served then, whether or not it is enough.
+    pub async fn reached(&self, revision: u64, limit: Duration) -> u64 {
+        let mut watched = self.shared.revision.subscribe();
+        let waiting = watched.wait_for(|served| *served >= revision);
+        let reached = tokio::time::timeout(limit, waiting).await;
+        match reached {
+            Ok(Ok(served)) => *served,
+            Ok(Err(_)) | Err(_) => self.state().revision,
+        }
+    }
+
+    /// The revision that is served, as it changes.
+    #[must_use]
+    pub fn watch_revision(&self) -> watch::Receiver<u64> {
+        self.shared.revision.subscribe()
+    }
+
+    /// Swaps a state in.
+    pub(crate) fn publish(&self, state: ServingState) {
+        let revision = state.revision;
+        self.shared.state.store(Arc::new(state));
+        self.shared.revision.send_replace(revision);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("verdict_serving_revision").set(revision as f64);
+    }
+
+    pub(crate) fn set_status(&self, status: PublisherStatus) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("verdict_publisher_faults").set(status.faults.len() as f64);
+        self.shared.status.store(Arc::new(status));
+    }
+}
