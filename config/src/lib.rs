@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod code;
 pub mod definition;
 pub mod fault;
+pub mod flags;
 pub mod model;
 pub mod name;
 pub mod schema;
