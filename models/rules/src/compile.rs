@@ -1,15 +1,22 @@
 //! From a rule set as it is written to one that can be evaluated.
 
-use std::collections::BTreeMap;
+mod arms;
+mod rule;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use verdict_config::definition::{ListDefinition, RuleSetDefinition, TableDefinition};
-use verdict_config::{Faults, Schema};
+use verdict_config::name::is_plain_name;
+use verdict_config::{Code, Fault, Faults, Schema};
 
-use crate::{
-    DerivedFacts, Evaluation, EvaluationInput, Finding, Phase, RuleInfo, RuleLimits, RuleTrace,
-    Scratch, Slot, TestReport, WindowRead,
-};
+use crate::evaluate::rule_cost_max;
+use crate::findings;
+use crate::index::IndexBuilder;
+use crate::resources::{Resources, ResourcesBuilder, position};
+use crate::{CompiledRuleSet, DerivedFacts, Phase, RuleLimits};
+use rule::{CheckedRule, check_rule};
 
 /// What a rule set is compiled against.
 #[derive(Debug, Clone, Copy)]
@@ -26,103 +33,157 @@ pub struct Environment<'a> {
     pub limits: RuleLimits,
 }
 
-/// A rule set that can be evaluated: immutable, shared by any number of threads.
-#[derive(Debug)]
-pub struct CompiledRuleSet {
-    name: Arc<str>,
-    content_hash: Arc<str>,
-    rules: Vec<RuleInfo>,
-    windows: Vec<WindowRead>,
-    findings: Vec<Finding>,
-    cost_units_max: u64,
-}
-
 /// Compiles a rule set.
 ///
 /// # Errors
-/// Every fault of every rule, each with the path of the rule (`rules[3].when`) and the column.
+/// Every fault of every rule, each with the path of the rule (`rules[3].when`) and the column;
+/// faults of lists and tables under `lists.NAME` and `tables.NAME`.
 pub fn compile(
-    _definition: &RuleSetDefinition,
-    _environment: &Environment<'_>,
+    definition: &RuleSetDefinition,
+    environment: &Environment<'_>,
 ) -> Result<CompiledRuleSet, Faults> {
-    Err(Faults::new())
+    let mut faults = check_names(definition, &environment.limits);
+    let mut builder = ResourcesBuilder::new(environment);
+    let mut checked = Vec::with_capacity(definition.rules.len());
+    for (at, rule) in definition.rules.iter().enumerate() {
+        let path = format!("rules[{at}]");
+        checked.extend(check_rule(rule, &path, &mut builder, &mut faults));
+    }
+    let resources = match builder.finish() {
+        Ok(resources) => resources,
+        Err(more) => {
+            faults.extend(more);
+            return Err(faults);
+        }
+    };
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut set = assemble(definition, environment, checked, resources);
+    let limit = definition.cost_units_max.unwrap_or(environment.limits.cost_units_max);
+    if set.cost_units_max > limit {
+        return Err(vec![too_costly(&set, limit)]);
+    }
+    set.findings = findings::find(definition, &set);
+    Ok(set)
 }
 
-impl CompiledRuleSet {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
+fn check_names(definition: &RuleSetDefinition, limits: &RuleLimits) -> Faults {
+    let mut faults = Faults::new();
+    if definition.rules.len() > limits.rules_max as usize {
+        let message = format!(
+            "at most {} rules, got {}: split the set",
+            limits.rules_max,
+            definition.rules.len()
+        );
+        faults.push(Fault::new(Code::LimitExceeded, "rules", message));
     }
+    let mut first_by_id: HashMap<&str, usize> = HashMap::new();
+    for (at, rule) in definition.rules.iter().enumerate() {
+        let path = format!("rules[{at}].id");
+        if !is_plain_name(&rule.id) {
+            let message = format!("{:?} is no rule id. {}", rule.id, Code::InvalidName.advice());
+            faults.push(Fault::new(Code::InvalidName, &path, message));
+        }
+        if let Some(first) = first_by_id.insert(&rule.id, at) {
+            let message = format!("{:?} is the id of rules[{first}] too", rule.id);
+            faults.push(Fault::new(Code::DuplicateName, &path, message));
+        }
+    }
+    faults
+}
 
-    /// SHA-256 in hexadecimal over its definition and the lists and tables that it reads.
-    #[must_use]
-    pub fn content_hash(&self) -> &Arc<str> {
-        &self.content_hash
+fn assemble(
+    definition: &RuleSetDefinition,
+    environment: &Environment<'_>,
+    checked: Vec<CheckedRule>,
+    resources: Resources,
+) -> CompiledRuleSet {
+    let mut early = IndexBuilder::default();
+    let mut late = IndexBuilder::default();
+    let mut rules = Vec::with_capacity(checked.len());
+    let mut bodies = Vec::with_capacity(checked.len());
+    for (rule, checked) in (0u32..).zip(checked) {
+        let CheckedRule { mut info, mut body, arms } = checked;
+        let index = if info.phase == Phase::Late { &mut late } else { &mut early };
+        let from = position(index.arm_count());
+        arms.into_iter().for_each(|arm| index.add(rule, arm, &resources));
+        body.arms = from..position(index.arm_count());
+        info.cost_units_max = index.residual_cost_max(body.arms.clone(), &resources)
+            + rule_cost_max(&body, &resources);
+        rules.push(info);
+        bodies.push(body);
     }
+    let early = early.finish(&resources);
+    let late = late.finish(&resources);
+    let shared = early.cost_units_max(&resources).saturating_add(late.cost_units_max(&resources));
+    let cost_units_max = rules.iter().fold(shared, |sum, rule| sum.saturating_add(rule.cost_units_max));
+    CompiledRuleSet {
+        name: definition.rule_set.as_str().into(),
+        content_hash: content_hash(definition, environment, &resources).into(),
+        rules,
+        bodies,
+        resources,
+        early,
+        late,
+        findings: Vec::new(),
+        cost_units_max,
+        schema: environment.schema.clone(),
+        derived: environment.derived.clone(),
+        limits: environment.limits,
+    }
+}
 
-    /// Its rules; a rule's position is its number.
-    #[must_use]
-    pub fn rules(&self) -> &[RuleInfo] {
-        &self.rules
-    }
+fn too_costly(set: &CompiledRuleSet, limit: u64) -> Fault {
+    let dearest = set.rules.iter().max_by_key(|rule| rule.cost_units_max);
+    let dearest = dearest.map_or(String::new(), |rule| {
+        format!("; the dearest rule is {:?} with {}", rule.id, rule.cost_units_max)
+    });
+    let message = format!(
+        "the set may cost {} units, the limit is {limit}{dearest}: shorten texts with max_chars, \
+         make rules simpler, or raise cost_units_max",
+        set.cost_units_max
+    );
+    Fault::new(Code::RuleTooCostly, "rules", message)
+}
 
-    /// The windows it reads, without repetition.
-    #[must_use]
-    pub fn windows(&self) -> &[WindowRead] {
-        &self.windows
+/// A hash of everything that decides what the set does.
+fn content_hash(
+    definition: &RuleSetDefinition,
+    environment: &Environment<'_>,
+    resources: &Resources,
+) -> String {
+    let mut hasher = Sha256::new();
+    let mut add = |kind: &str, name: &str, body: Result<Vec<u8>, serde_json::Error>| {
+        let body = body.unwrap_or_default();
+        for part in [kind.as_bytes(), name.as_bytes(), &body] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    };
+    add("rule_set", &definition.rule_set, serde_json::to_vec(definition));
+    for (name, field) in environment.schema.fields() {
+        add("field", name, serde_json::to_vec(field));
     }
-
-    /// What both phases together cost in the worst case.
-    #[must_use]
-    pub fn cost_units_max(&self) -> u64 {
-        self.cost_units_max
+    let mut lists: Vec<&str> = resources.keyword_lists.iter().map(|name| &**name).collect();
+    lists.extend(resources.code_lists.iter().map(|(name, _)| &**name));
+    lists.extend(resources.name_lists.iter().map(|(name, ..)| &**name));
+    lists.sort_unstable();
+    lists.dedup();
+    for name in lists {
+        if let Some(list) = environment.lists.get(name) {
+            add("list", name, serde_json::to_vec(&**list));
+        }
     }
-
-    /// What is suspicious about it.
-    #[must_use]
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
+    let decision_tables = definition.rules.iter().filter_map(|rule| rule.table.as_ref());
+    let mut tables: Vec<&str> = decision_tables.map(|table| table.name.as_str()).collect();
+    tables.extend(resources.lookups.iter().map(|(name, _)| &**name));
+    tables.sort_unstable();
+    tables.dedup();
+    for name in tables {
+        if let Some(table) = environment.tables.get(name) {
+            add("table", name, serde_json::to_vec(&**table));
+        }
     }
-
-    /// Whether any rule runs after models.
-    #[must_use]
-    pub fn has_late(&self) -> bool {
-        self.rules.iter().any(|rule| rule.phase == Phase::Late)
-    }
-
-    /// The name of a slot: field, derived fact, or a window's canonical text.
-    #[must_use]
-    pub fn slot_name(&self, _slot: Slot) -> &str {
-        ""
-    }
-
-    /// Evaluates the rules of one phase.
-    #[must_use]
-    pub fn evaluate(
-        &self,
-        _phase: Phase,
-        _input: &EvaluationInput<'_>,
-        _scratch: &mut Scratch,
-    ) -> Evaluation {
-        Evaluation::default()
-    }
-
-    /// The absent facts that make a rule unknown, by slot in the order of the text.
-    #[must_use]
-    pub fn missing(&self, _rule: u32, _input: &EvaluationInput<'_>) -> Vec<Slot> {
-        Vec::new()
-    }
-
-    /// Explains every rule, of both phases.
-    #[must_use]
-    pub fn explain(&self, _input: &EvaluationInput<'_>) -> Vec<RuleTrace> {
-        Vec::new()
-    }
-
-    /// Runs the tests that stand beside the rules of the definition this set was compiled from.
-    #[must_use]
-    pub fn run_tests(&self, _definition: &RuleSetDefinition) -> TestReport {
-        TestReport::default()
-    }
+    hex::encode(hasher.finalize())
 }

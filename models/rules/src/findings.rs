@@ -1,6 +1,9 @@
 //! Static findings: what is suspicious about a set that nevertheless compiles.
 
 use serde::Serialize;
+use verdict_config::definition::RuleSetDefinition;
+
+use crate::CompiledRuleSet;
 
 /// What is suspicious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -36,4 +39,9 @@ pub struct Finding {
     pub other: Option<String>,
     /// What is wrong and what would be right, in a sentence.
     pub message: String,
+}
+
+/// Everything suspicious about a set.
+pub(crate) fn find(_definition: &RuleSetDefinition, _set: &CompiledRuleSet) -> Vec<Finding> {
+    Vec::new()
 }

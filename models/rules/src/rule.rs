@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use verdict_config::definition::{Category, Effect, Outcome, Severity, UnknownPolicy};
 use verdict_config::{Facts, FieldType, TimestampMs, Value};
@@ -167,12 +168,14 @@ pub enum Evidence {
 }
 
 /// A rule whose condition is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownRule {
     /// The rule's position in the set.
     pub rule: u32,
-    /// The first cause; [`missing`](crate::CompiledRuleSet::missing) names every absent fact.
+    /// The first cause.
     pub cause: UnknownCause,
+    /// The absent facts that keep it from being true or false, in the order they were met.
+    pub missing: SmallVec<[Slot; 4]>,
 }
 
 /// Why a value is unknown.
@@ -232,7 +235,8 @@ pub struct WindowRead {
 }
 
 /// What is computed over a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WindowFunction {
     /// Number of decisions.
     Count,

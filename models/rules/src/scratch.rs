@@ -1,5 +1,111 @@
-//! Working memory that evaluations reuse.
+//! Working memory that evaluations reuse: bitsets, scans, and atoms that several rules share.
 
-/// Working memory of evaluations, reused from request to request and from set to set.
+use verdict_config::TimestampMs;
+
+use crate::UnknownCause;
+use crate::index::Survivors;
+use crate::keywords::{KeywordHits, KeywordScratch};
+use crate::names::NameScratch;
+use crate::resources::Resources;
+
+/// Working memory of evaluations, reused from request to request and from set to set. One a worker.
 #[derive(Debug, Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    pub(crate) survivors: Survivors,
+    pub(crate) kept: Kept,
+}
+
+impl Scratch {
+    /// Empty working memory; it grows to what the sets it serves need.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// What one evaluation keeps so as not to compute it twice. A cell counts only if it carries the
+/// number of the present evaluation, so nothing is ever cleared.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    evaluation: u64,
+    atoms: Vec<(u64, Result<bool, UnknownCause>)>,
+    scans: Vec<(u64, KeywordHits)>,
+    name_scores: Vec<(u64, Result<f64, UnknownCause>)>,
+    keyword_scratch: KeywordScratch,
+    name_scratch: NameScratch,
+}
+
+impl Kept {
+    /// Forgets everything and makes room for what a set can keep.
+    pub(crate) fn begin(&mut self, resources: &Resources) {
+        // 2^64 evaluations do not happen.
+        self.evaluation = self.evaluation.wrapping_add(1);
+        if self.atoms.len() < resources.atoms.len() {
+            self.atoms.resize(resources.atoms.len(), (0, Ok(false)));
+        }
+        if self.scans.len() < resources.scans.len() {
+            self.scans.resize_with(resources.scans.len(), Default::default);
+        }
+        if self.name_scores.len() < resources.name_calls.len() {
+            self.name_scores.resize(resources.name_calls.len(), (0, Ok(0.0)));
+        }
+    }
+
+    pub(crate) fn atom(&self, id: u32) -> Option<Result<bool, UnknownCause>> {
+        let (evaluation, value) = self.atoms.get(id as usize)?;
+        (*evaluation == self.evaluation).then_some(*value)
+    }
+
+    pub(crate) fn keep_atom(&mut self, id: u32, value: Result<bool, UnknownCause>) {
+        if let Some(cell) = self.atoms.get_mut(id as usize) {
+            *cell = (self.evaluation, value);
+        }
+    }
+
+    pub(crate) fn name_score(&self, call: u32) -> Option<Result<f64, UnknownCause>> {
+        let (evaluation, value) = self.name_scores.get(call as usize)?;
+        (*evaluation == self.evaluation).then_some(*value)
+    }
+
+    pub(crate) fn keep_name_score(&mut self, call: u32, value: Result<f64, UnknownCause>) {
+        if let Some(cell) = self.name_scores.get_mut(call as usize) {
+            *cell = (self.evaluation, value);
+        }
+    }
+
+    pub(crate) fn names(&mut self) -> &mut NameScratch {
+        &mut self.name_scratch
+    }
+
+    pub(crate) fn has_scan(&self, scan: u32) -> bool {
+        self.scans.get(scan as usize).is_some_and(|(evaluation, _)| *evaluation == self.evaluation)
+    }
+
+    /// What was found in a field, looking now if nobody has yet.
+    pub(crate) fn scan(
+        &mut self,
+        scan: u32,
+        text: &str,
+        as_of: TimestampMs,
+        resources: &Resources,
+    ) -> &KeywordHits {
+        // `begin` made room for every scan of the set.
+        if self.scans.len() <= scan as usize {
+            self.scans.resize_with(scan as usize + 1, Default::default);
+        }
+        let (evaluation, hits) = &mut self.scans[scan as usize];
+        if *evaluation != self.evaluation
+            && let Some(scan) = resources.scans.get(scan as usize)
+        {
+            scan.matcher.scan_into(text, as_of, &mut self.keyword_scratch, hits);
+            *evaluation = self.evaluation;
+        }
+        hits
+    }
+
+    /// What was found in a field, if it was scanned.
+    pub(crate) fn scanned(&self, scan: u32) -> Option<&KeywordHits> {
+        let (evaluation, hits) = self.scans.get(scan as usize)?;
+        (*evaluation == self.evaluation).then_some(hits)
+    }
+}
