@@ -72,7 +72,7 @@ pub use canonical::write_canonical;
 pub use context::{CONTEXT_DEPTH_MAX, ContextError, EvaluationContext, TARGETING_KEY};
 pub use definition::{
     CheckedFlag, FlagDefinition, FlagParts, FlagState, FlagType, VARIANTS_MAX, check_flag,
-    validate_flag,
+    validate_flag, validate_segment,
 };
 pub use extension::{
     ArmRule, EXTENSION_ITEMS_MAX, ExperimentRule, Extensions, POSITIONS, Percent, Prerequisite,

@@ -2,3 +2,5 @@
 
 #[path = "it/catalogue.rs"]
 mod catalogue;
+#[path = "it/flags.rs"]
+mod flags;

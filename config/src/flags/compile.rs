@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
-use super::definition::{CheckedFlag, FlagParts, FlagState, FlagType, check_flag, check_metadata};
+use super::definition::{CheckedFlag, FlagParts, FlagState, FlagType, check_flag, check_metadata, validate_segment};
 use super::extension::{Extensions, Prerequisite};
 use super::file::FileSetting;
 use super::fractional::HashVersion;
 use super::logic::{CompileOptions, Logic, References, Shared};
-use super::schema::{Place, check_rule};
 use super::set::{
     CompiledExperiment, CompiledFlag, CompiledPrerequisite, CompiledRollout, CompiledSegments,
     CompiledWindow, FlagSet, FlagSources, Gates, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX,
     Scheduled, Variant,
 };
-use super::trail::Trail;
 use crate::{Code, Fault, Faults};
 
 pub(super) struct SetCompiler<'c> {
@@ -216,7 +214,7 @@ fn compile_shared(
     versions: &BTreeSet<HashVersion>,
     references: &mut References,
 ) -> Result<(), Faults> {
-    let faults = check_rule(rule, Place::Shared, &Trail::start(""));
+    let faults = validate_segment(name, rule);
     if !faults.is_empty() {
         return Err(faults);
     }

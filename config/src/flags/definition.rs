@@ -133,6 +133,21 @@ pub fn validate_flag(key: &str, body: &Json) -> Faults {
     check_flag(key, body).faults
 }
 
+/// Every fault of a segment by itself: a JsonLogic condition without `$ref`, as `$evaluators` has
+/// them.
+#[must_use]
+pub fn validate_segment(name: &str, body: &Json) -> Faults {
+    let mut faults = check_rule(body, Place::Shared, &Trail::start("when"));
+    for fault in &mut faults {
+        // The body is the condition itself, so paths start below it.
+        fault.path = fault.path.trim_start_matches("when").trim_start_matches('.').to_owned();
+    }
+    if let Err(fault) = ObjectName::new(ObjectKind::Segment, name) {
+        faults.push(fault);
+    }
+    faults
+}
+
 /// Checks a flag by itself.
 #[must_use]
 pub fn check_flag<'b>(key: &str, body: &'b Json) -> CheckedFlag<'b> {
