@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod catalogue;
 pub mod inference;
+pub mod journal;
 pub mod pool;
 pub mod publisher;
 pub mod serving;
