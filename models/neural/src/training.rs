@@ -1,6 +1,27 @@
-//! Training: options, progress and the loop.
+//! Training: options, progress and the two phases.
+//!
+//! Phase one fits features and weights on most rows; the rest, chosen by a hash of the row so that
+//! copies stay together, decides when to stop, calibrates the temperature, and measures. Phase two
+//! trains again on all rows for as many epochs as were best: what validation rows teach is not
+//! lost, and what they measured stays an honest (slightly pessimistic) estimate.
 
+mod recipe;
+mod run;
+mod table;
+
+use indexmap::IndexMap;
+use verdict_config::model::{ColumnKind, ModelManifest, ModelOutput, ModelTask};
+use verdict_stats::calibration::{fit_temperature, softmax};
+
+pub use recipe::Recipe;
+pub(crate) use run::highest;
+
+use crate::features::FeatureSpace;
+use crate::model::{AnomalyModel, Classifier, Distance, reference_profile};
+use crate::network::NetworkWeights;
+use crate::split::{is_in_part, row_hash};
 use crate::{Dataset, EvaluationReport, Model, NeuralError};
+use run::{EncodedRows, RunOptions, steps_per_epoch};
 
 /// Which network to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +57,18 @@ impl Network {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|network| network.as_str() == name)
     }
+
+    /// The network for the kinds of a dataset's columns.
+    #[must_use]
+    pub fn for_dataset(dataset: &Dataset) -> Self {
+        let is_text = |kind: ColumnKind| kind == ColumnKind::Text;
+        let texts = dataset.columns.iter().filter(|column| is_text(column.kind)).count();
+        match (texts, dataset.columns.len() - texts) {
+            (0, _) => Self::TabularMlp,
+            (_, 0) => Self::NgramMlp,
+            (_, _) => Self::JoinedMlp,
+        }
+    }
 }
 
 /// How to train. `None` lets training choose by the data.
@@ -61,10 +94,12 @@ pub struct TrainOptions {
     pub balanced: bool,
     /// Probability mass spread over all labels, 0 to 0.5.
     pub label_smoothing: Option<f32>,
-    /// Share of features hidden in a step, 0 to 0.9.
+    /// Share of hidden units silenced in a step, 0 to 0.9.
     pub dropout: Option<f32>,
     /// The label whose probability is the risk score, for two labels; the rarer when `None`.
     pub positive_label: Option<String>,
+    /// Every size and rate, instead of the choice by the data; the options above still win.
+    pub recipe: Option<Recipe>,
     /// Content hash of the version this one continues.
     pub parent: Option<String>,
     /// Licence of the weights.
@@ -86,6 +121,7 @@ impl Default for TrainOptions {
             label_smoothing: None,
             dropout: None,
             positive_label: None,
+            recipe: None,
             parent: None,
             licence: None,
         }
@@ -95,9 +131,9 @@ impl Default for TrainOptions {
 /// Where training stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// Steps done over all phases.
+    /// Steps done over both phases.
     pub step: u64,
-    /// Steps at most over all phases; early stopping may end sooner.
+    /// Steps at most over both phases; early stopping ends sooner.
     pub steps_max: u64,
     /// The current epoch, from 1.
     pub epoch: u32,
@@ -116,17 +152,18 @@ pub struct Progress {
 pub struct TrainReport {
     /// The network.
     pub network: String,
-    /// Rows used for training, without the validation part.
+    /// Rows of the first phase.
     pub train_rows: usize,
     /// Rows of the validation part.
     pub validation_rows: usize,
-    /// Features after selection.
+    /// Features of the model.
     pub features: usize,
-    /// Weights.
+    /// Weights of the model.
     pub weights: usize,
     /// The epoch that was best on the validation part.
     pub best_epoch: u32,
-    /// Measures on the validation part; `None` for anomaly models without labels.
+    /// Measures on the validation part, before the second phase; `None` for anomaly models without
+    /// labels.
     pub validation: Option<EvaluationReport>,
 }
 
@@ -139,14 +176,319 @@ pub struct Trained {
     pub report: TrainReport,
 }
 
+/// Rows needed to train at least.
+pub const ROWS_MIN: usize = 8;
+
 /// Trains a model. Deterministic for the same data, options and seed on the same processor.
 ///
 /// # Errors
 /// [`NeuralError::Training`] for data or options that cannot be used.
 pub fn train(
-    _dataset: &Dataset,
-    _options: &TrainOptions,
-    _progress: &mut dyn FnMut(Progress),
+    dataset: &Dataset,
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, NeuralError> {
-    Err(NeuralError::training("no rows"))
+    let network = options.network.unwrap_or_else(|| Network::for_dataset(dataset));
+    if dataset.columns.is_empty() || dataset.rows.len() < ROWS_MIN {
+        let rows = dataset.rows.len();
+        let detail = format!("{rows} rows; training needs at least {ROWS_MIN} and a column");
+        return Err(NeuralError::Training { detail });
+    }
+    if network == Network::IsolationForest {
+        return train_forest(dataset, options);
+    }
+    check(dataset, network, options)?;
+    let mut phases =
+        Phases { dataset, network, options, progress, recipe: recipe(dataset, options, network) };
+    phases.train()
+}
+
+fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<(), NeuralError> {
+    let refuse = |detail: String| Err(NeuralError::Training { detail });
+    if dataset.labels.len() != dataset.rows.len() {
+        return refuse("the rows have no labels: name the label column".to_owned());
+    }
+    if dataset.label_names.len() < 2 {
+        return refuse("the label column has one value; two are needed".to_owned());
+    }
+    let fitting = Network::for_dataset(dataset);
+    if network != fitting && network != Network::JoinedMlp {
+        return refuse(format!(
+            "`{}` cannot read these columns; `{}` can",
+            network.as_str(),
+            fitting.as_str()
+        ));
+    }
+    let in_range = (0.05..=0.5).contains(&options.validation_share)
+        && options.label_smoothing.is_none_or(|value| (0.0..=0.5).contains(&value))
+        && options.dropout.is_none_or(|value| (0.0..=0.9).contains(&value))
+        && options.learning_rate.is_none_or(|value| value > 0.0 && value <= 1.0)
+        && options.epochs_max.is_none_or(|value| (1..=1_000).contains(&value))
+        && options.batch_size.is_none_or(|value| (1..=65_536).contains(&value));
+    if !in_range {
+        return refuse("an option is out of its range".to_owned());
+    }
+    if let Some(label) = &options.positive_label
+        && !dataset.label_names.contains(label)
+    {
+        return refuse(format!("no row has the label `{label}`"));
+    }
+    Ok(())
+}
+
+fn recipe(dataset: &Dataset, options: &TrainOptions, network: Network) -> Recipe {
+    let labels = dataset.label_names.len();
+    let chosen =
+        options.recipe.unwrap_or_else(|| Recipe::choose(network, labels, dataset.rows.len()));
+    let scale = options.learning_rate.map_or(1.0, |rate| rate / chosen.rate);
+    let mut recipe = Recipe {
+        epochs_max: options.epochs_max.unwrap_or(chosen.epochs_max),
+        batch_size: options.batch_size.unwrap_or(chosen.batch_size),
+        rate: chosen.rate * scale,
+        rate_sparse: chosen.rate_sparse * scale,
+        label_smoothing: options.label_smoothing.unwrap_or(chosen.label_smoothing),
+        dropout_hidden: options.dropout.unwrap_or(chosen.dropout_hidden),
+        ..chosen
+    };
+    recipe.fit_table(labels);
+    recipe
+}
+
+/// What the validation part says.
+struct Calibrated {
+    temperature: f64,
+    distance: Distance,
+    ood_threshold: f64,
+    report: EvaluationReport,
+    epoch: u32,
+    train_rows: usize,
+    validation_rows: usize,
+}
+
+struct Phases<'a> {
+    dataset: &'a Dataset,
+    network: Network,
+    options: &'a TrainOptions,
+    progress: &'a mut dyn FnMut(Progress),
+    recipe: Recipe,
+}
+
+impl Phases<'_> {
+    fn train(&mut self) -> Result<Trained, NeuralError> {
+        let rows = self.dataset.rows.len();
+        let in_validation: Vec<bool> = self
+            .dataset
+            .rows
+            .iter()
+            .map(|row| is_in_part(row_hash(row, self.options.seed), self.options.validation_share))
+            .collect();
+        let validation: Vec<usize> = (0..rows).filter(|row| in_validation[*row]).collect();
+        let train: Vec<usize> = (0..rows).filter(|row| !in_validation[*row]).collect();
+        if train.is_empty() || validation.is_empty() {
+            return Err(NeuralError::training("too few distinct rows to keep some for validation"));
+        }
+        let calibrated = self.first_phase(&train, &validation)?;
+        let all: Vec<usize> = (0..rows).collect();
+        let (space, weights) = self.second_phase(&all, &calibrated)?;
+        let classifier = Classifier::new(space, weights, calibrated.distance);
+        let weights = classifier.trained_weights().shape;
+        let report = TrainReport {
+            network: self.network.as_str().to_owned(),
+            train_rows: calibrated.train_rows,
+            validation_rows: calibrated.validation_rows,
+            features: weights.features,
+            weights: weights.weights(),
+            best_epoch: calibrated.epoch,
+            validation: Some(calibrated.report.clone()),
+        };
+        let mut manifest = manifest(self.dataset, self.options, self.network);
+        manifest.temperature = calibrated.temperature;
+        manifest.ood_threshold = Some(calibrated.ood_threshold);
+        set_metrics(&mut manifest.metrics, &calibrated.report);
+        Ok(Trained { model: Model::classifier(manifest, classifier), report })
+    }
+
+    fn first_phase(
+        &mut self,
+        train: &[usize],
+        validation: &[usize],
+    ) -> Result<Calibrated, NeuralError> {
+        let space = self.space(train);
+        let (train_rows, validation_rows) =
+            (self.encode(&space, train), self.encode(&space, validation));
+        let (weights, epoch) = self.run(&space, &train_rows, &validation_rows, None)?;
+        let labels = self.dataset.label_names.len();
+        let mut logits = run::logits(&weights, &space, &validation_rows.rows);
+        let temperature = fit_temperature(&logits, labels, &validation_rows.labels);
+        let energies: Vec<f32> = logits.chunks_exact(labels).map(crate::model::energy).collect();
+        let unseen: Vec<f32> = validation_rows.rows.iter().map(|row| row.unseen).collect();
+        let distance = Distance::fit(&mut unseen.clone(), &mut energies.clone());
+        let mut distances: Vec<f32> =
+            unseen.iter().zip(&energies).map(|(u, e)| distance.of(*u, *e)).collect();
+        distances.sort_by(f32::total_cmp);
+        // At most one validation row in a hundred lies beyond the threshold.
+        let threshold = distances[(distances.len() - 1) * 99 / 100] * 1.0001 + 1e-6;
+        let outputs: Vec<ModelOutput> = logits
+            .chunks_exact_mut(labels)
+            .map(|row| {
+                softmax(row, temperature);
+                ModelOutput { scores: row.to_vec(), ood_distance: None, kernel: String::new() }
+            })
+            .collect();
+        let part = self.dataset.part(|index, _| validation.binary_search(&index).is_ok());
+        let manifest = manifest(self.dataset, self.options, self.network);
+        Ok(Calibrated {
+            temperature,
+            distance,
+            ood_threshold: f64::from(threshold),
+            report: crate::model::classification(&manifest, &outputs, &part),
+            epoch,
+            train_rows: train.len(),
+            validation_rows: validation.len(),
+        })
+    }
+
+    fn second_phase(
+        &mut self,
+        all: &[usize],
+        calibrated: &Calibrated,
+    ) -> Result<(FeatureSpace, NetworkWeights), NeuralError> {
+        let space = self.space(all);
+        let rows = self.encode(&space, all);
+        let none = EncodedRows { rows: Vec::new(), labels: Vec::new() };
+        let (weights, _) = self.run(&space, &rows, &none, Some(calibrated))?;
+        Ok((space, weights))
+    }
+
+    fn space(&self, rows: &[usize]) -> FeatureSpace {
+        let rows: Vec<_> = rows.iter().map(|row| &self.dataset.rows[*row]).collect();
+        FeatureSpace::fit(&self.dataset.columns, &rows, self.recipe.features())
+    }
+
+    fn encode(&self, space: &FeatureSpace, rows: &[usize]) -> EncodedRows {
+        EncodedRows {
+            rows: rows.iter().map(|row| space.encode(&self.dataset.rows[*row], true)).collect(),
+            labels: rows.iter().map(|row| self.dataset.labels[*row]).collect(),
+        }
+    }
+
+    /// One run; the table comes back rounded to what a folder keeps.
+    fn run(
+        &mut self,
+        space: &FeatureSpace,
+        train: &EncodedRows,
+        validation: &EncodedRows,
+        calibrated: Option<&Calibrated>,
+    ) -> Result<(NetworkWeights, u32), NeuralError> {
+        let options = RunOptions {
+            recipe: self.recipe,
+            seed: self.options.seed,
+            space,
+            label_weights: self.label_weights(&train.labels),
+            epochs: calibrated.map(|calibrated| calibrated.epoch),
+        };
+        let epochs_max = self.recipe.epochs_max;
+        let batch_size = self.recipe.batch_size;
+        let rows = self.dataset.rows.len();
+        let (before, steps_max) = match calibrated {
+            None => {
+                let first = steps_per_epoch(train.rows.len(), batch_size);
+                (0, (first + steps_per_epoch(rows, batch_size)) * u64::from(epochs_max))
+            }
+            Some(calibrated) => {
+                let first = steps_per_epoch(calibrated.train_rows, batch_size);
+                let first = first * u64::from(epochs_max);
+                let second = steps_per_epoch(rows, batch_size) * u64::from(calibrated.epoch);
+                (first, first + second)
+            }
+        };
+        let progress = &mut *self.progress;
+        let mut result = run::run(&options, train, validation, &mut |at| {
+            progress(Progress {
+                step: before + at.step,
+                steps_max,
+                epoch: at.epoch,
+                epochs_max: calibrated.map_or(epochs_max, |calibrated| calibrated.epoch),
+                loss: at.loss,
+                validation_accuracy: at
+                    .validation_accuracy
+                    .or(calibrated.map(|calibrated| calibrated.report.accuracy)),
+                refit: calibrated.is_some(),
+            });
+        })?;
+        crate::model::round_to_half(&mut result.weights.table);
+        Ok((result.weights, result.epoch))
+    }
+
+    /// 1 for every label, or `rows / (labels * rows of the label)` when balanced.
+    fn label_weights(&self, train: &[u32]) -> Vec<f32> {
+        let labels = self.dataset.label_names.len();
+        let mut counts = vec![0u32; labels];
+        for label in train {
+            counts[*label as usize] += 1;
+        }
+        let weight = |count: u32| {
+            if self.options.balanced && count > 0 {
+                train.len() as f32 / (labels as f32 * count as f32)
+            } else {
+                1.0
+            }
+        };
+        counts.into_iter().map(weight).collect()
+    }
+}
+
+fn train_forest(dataset: &Dataset, options: &TrainOptions) -> Result<Trained, NeuralError> {
+    let forest = AnomalyModel::fit(&dataset.columns, &dataset.rows, options.seed)?;
+    let mut manifest = manifest(dataset, options, Network::IsolationForest);
+    manifest.task = ModelTask::Anomaly;
+    manifest.labels = Vec::new();
+    if manifest.positive_label.is_none() && dataset.label_names.len() == 2 {
+        let rarer = crate::model::rarer(dataset);
+        manifest.positive_label = Some(dataset.label_names[rarer].clone());
+    }
+    let (features, weights) = (forest.forest().features(), forest.forest().parts().left.len());
+    let mut model = Model::anomaly(manifest, forest);
+    let measurable = dataset.label_names.len() == 2 && dataset.labels.len() == dataset.rows.len();
+    let validation = if measurable { Some(model.evaluate(dataset)?) } else { None };
+    if let Some(report) = &validation {
+        set_metrics(&mut model.manifest_mut().metrics, report);
+    }
+    let report = TrainReport {
+        network: Network::IsolationForest.as_str().to_owned(),
+        train_rows: dataset.rows.len(),
+        validation_rows: 0,
+        features,
+        weights,
+        best_epoch: 0,
+        validation,
+    };
+    Ok(Trained { model, report })
+}
+
+fn set_metrics(metrics: &mut IndexMap<String, f64>, report: &EvaluationReport) {
+    *metrics = report.metrics().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+}
+
+fn manifest(dataset: &Dataset, options: &TrainOptions, network: Network) -> ModelManifest {
+    let two = dataset.label_names.len() == 2 && dataset.labels.len() == dataset.rows.len();
+    let rarer = || two.then(|| dataset.label_names[crate::model::rarer(dataset)].clone());
+    ModelManifest {
+        format: 1,
+        name: options.name.clone(),
+        version: options.version.clone(),
+        task: ModelTask::Classification,
+        network: network.as_str().to_owned(),
+        labels: dataset.label_names.clone(),
+        positive_label: options.positive_label.clone().or_else(rarer),
+        columns: dataset.columns.clone(),
+        temperature: 1.0,
+        ood_threshold: None,
+        metrics: IndexMap::new(),
+        training_data_sha256: dataset.sha256.clone(),
+        seed: options.seed,
+        parent: options.parent.clone(),
+        licence: options.licence.clone(),
+        reference_profile: Some(reference_profile(dataset)),
+    }
 }
