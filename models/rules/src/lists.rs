@@ -144,6 +144,7 @@ fn fold_small<'b>(trimmed: &str, buffer: &'b mut [u8; 64]) -> Option<&'b str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
     use verdict_config::definition::ListEntry;
 
     use super::*;
@@ -208,6 +209,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn finds_what_a_scan_finds(
             values in proptest::collection::vec("[ a-cA-Cäß]{0,3}", 0..20),

@@ -165,8 +165,7 @@ impl NameList {
         }
         list.index = TokenIndex::build(&names);
         for (spelling, tokens) in list.spellings.iter_mut().zip(&names) {
-            spelling.tokens =
-                tokens.iter().filter_map(|token| list.index.number(token)).collect();
+            spelling.tokens = tokens.iter().filter_map(|token| list.index.number(token)).collect();
         }
         Ok(list)
     }
@@ -249,8 +248,7 @@ impl NameList {
         let by_identifier = self.with_identifier(qualifiers.identifier.as_deref(), as_of);
         let mut best: Option<Best> = None;
         for spelling in scratch.candidates.chosen().iter().copied().chain(by_identifier) {
-            let (Some(of), Some(entry)) =
-                (self.spellings.get(spelling as usize), known(spelling))
+            let (Some(of), Some(entry)) = (self.spellings.get(spelling as usize), known(spelling))
             else {
                 continue;
             };
@@ -315,8 +313,11 @@ impl Qualifiers {
         };
         let mut score = base;
         let country = agrees(&self.country, &entry.countries).map(|agrees| {
-            score =
-                if agrees { score + (1.0 - score) * COUNTRY_AGREES } else { score * COUNTRY_DIFFERS };
+            score = if agrees {
+                score + (1.0 - score) * COUNTRY_AGREES
+            } else {
+                score * COUNTRY_DIFFERS
+            };
             (agrees, score)
         });
         let identifier = agrees(&self.identifier, &entry.identifiers).map(|agrees| {

@@ -12,22 +12,112 @@ const CHARS_MAX: usize = 512;
 
 /// Titles and legal forms, which say nothing about who somebody is. Sorted.
 const SILENT: &[&str] = &[
-    "ab", "ag", "as", "bhd", "bv", "co", "company", "corp", "corporation", "dr", "ets", "fze",
-    "gmbh", "inc", "incorporated", "jsc", "kg", "limited", "llc", "llp", "lp", "ltd", "ltda", "mr",
-    "mrs", "ms", "nv", "of", "ojsc", "ooo", "oy", "pjsc", "plc", "pte", "pty", "pvt", "sa", "sarl",
-    "sas", "sdn", "sl", "spa", "srl", "the", "zao",
+    "ab",
+    "ag",
+    "as",
+    "bhd",
+    "bv",
+    "co",
+    "company",
+    "corp",
+    "corporation",
+    "dr",
+    "ets",
+    "fze",
+    "gmbh",
+    "inc",
+    "incorporated",
+    "jsc",
+    "kg",
+    "limited",
+    "llc",
+    "llp",
+    "lp",
+    "ltd",
+    "ltda",
+    "mr",
+    "mrs",
+    "ms",
+    "nv",
+    "of",
+    "ojsc",
+    "ooo",
+    "oy",
+    "pjsc",
+    "plc",
+    "pte",
+    "pty",
+    "pvt",
+    "sa",
+    "sarl",
+    "sas",
+    "sdn",
+    "sl",
+    "spa",
+    "srl",
+    "the",
+    "zao",
 ];
 
 /// Words that many companies share; they count for a third. Sorted.
 const GENERIC: &[&str] = &[
-    "and", "bank", "bin", "center", "centre", "commerce", "commercial", "construction",
-    "consulting", "development", "distribution", "electronics", "energy", "engineering",
-    "enterprise", "enterprises", "export", "exports", "financial", "foundation", "general",
-    "global", "group", "holding", "holdings", "import", "industrial", "industries", "industry",
-    "international", "invest", "investment", "investments", "logistics", "machinery", "management",
-    "maritime", "national", "oil", "partners", "petroleum", "products", "resources", "service",
-    "services", "shipping", "solutions", "supplies", "supply", "systems", "technologies",
-    "technology", "trade", "traders", "trading", "transport", "world",
+    "and",
+    "bank",
+    "bin",
+    "center",
+    "centre",
+    "commerce",
+    "commercial",
+    "construction",
+    "consulting",
+    "development",
+    "distribution",
+    "electronics",
+    "energy",
+    "engineering",
+    "enterprise",
+    "enterprises",
+    "export",
+    "exports",
+    "financial",
+    "foundation",
+    "general",
+    "global",
+    "group",
+    "holding",
+    "holdings",
+    "import",
+    "industrial",
+    "industries",
+    "industry",
+    "international",
+    "invest",
+    "investment",
+    "investments",
+    "logistics",
+    "machinery",
+    "management",
+    "maritime",
+    "national",
+    "oil",
+    "partners",
+    "petroleum",
+    "products",
+    "resources",
+    "service",
+    "services",
+    "shipping",
+    "solutions",
+    "supplies",
+    "supply",
+    "systems",
+    "technologies",
+    "technology",
+    "trade",
+    "traders",
+    "trading",
+    "transport",
+    "world",
 ];
 
 /// Whether a token is a word that many companies share.
@@ -41,8 +131,7 @@ pub fn tokens(name: &str) -> Vec<Box<str>> {
     let mut all: Vec<Box<str>> = Vec::new();
     let mut token = String::new();
     let mut chars = 0usize;
-    let folded =
-        name.chars().take(CHARS_MAX).nfkd().filter(|char| !is_combining_mark(*char));
+    let folded = name.chars().take(CHARS_MAX).nfkd().filter(|char| !is_combining_mark(*char));
     for char in folded.flat_map(char::to_lowercase).chain(std::iter::once(' ')) {
         if char.is_alphanumeric() {
             if chars < TOKEN_CHARS_MAX {
@@ -61,9 +150,9 @@ pub fn tokens(name: &str) -> Vec<Box<str>> {
             chars = 0;
         }
     }
-    let telling = |token: &Box<str>| SILENT.binary_search(&token.as_ref()).is_err();
-    if all.iter().any(telling) {
-        all.retain(telling);
+    let telling = |token: &str| SILENT.binary_search(&token).is_err();
+    if all.iter().any(|token| telling(token)) {
+        all.retain(|token| telling(token));
     }
     all.truncate(TOKENS_MAX);
     all
@@ -186,7 +275,11 @@ mod tests {
     #[test]
     fn names_become_latin_tokens() {
         let check = |name: &str, expected: &[&str]| {
-            assert_eq!(tokens(name).iter().map(AsRef::as_ref).collect::<Vec<_>>(), expected, "{name}");
+            assert_eq!(
+                tokens(name).iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+                expected,
+                "{name}"
+            );
         };
         check("", &[]);
         check("  ... ", &[]);
@@ -207,7 +300,11 @@ mod tests {
     #[test]
     fn skeletons_join_spellings_of_one_sound() {
         let check = |one: &str, other: &str, same: bool| {
-            assert_eq!(skeleton(one) == skeleton(other) && skeleton(one).is_some(), same, "{one} {other}");
+            assert_eq!(
+                skeleton(one) == skeleton(other) && skeleton(one).is_some(),
+                same,
+                "{one} {other}"
+            );
         };
         check("mohammed", "muhammad", true);
         check("kasim", "qasim", true);

@@ -49,8 +49,7 @@ impl TokenIndex {
         texts.sort_unstable();
         texts.dedup();
         let texts: Vec<Box<str>> = texts.into_iter().cloned().collect();
-        let numbers: HashMap<Box<str>, u32> =
-            texts.iter().cloned().zip(0u32..).collect();
+        let numbers: HashMap<Box<str>, u32> = texts.iter().cloned().zip(0u32..).collect();
         let mut placed: Vec<(u32, u32)> = Vec::new();
         for (spelling, tokens) in (0u32..).zip(spellings) {
             placed.extend(tokens.iter().filter_map(|token| Some((*numbers.get(token)?, spelling))));
@@ -73,12 +72,12 @@ impl TokenIndex {
         #[expect(clippy::cast_precision_loss, reason = "a weight")]
         let total = spellings.len().max(1) as f32;
         #[expect(clippy::cast_precision_loss, reason = "a weight")]
-        let weight = |(token, text): (usize, &Box<str>)| {
+        let weight = |token: usize, text: &str| {
             let count = (starts[token + 1] - starts[token]).max(1) as f32;
             let rarity = 1.0 + (total / count).ln();
             if fold::is_generic(text) { rarity * 0.35 } else { rarity }
         };
-        let weights = texts.iter().enumerate().map(weight).collect();
+        let weights = texts.iter().enumerate().map(|(token, text)| weight(token, text)).collect();
         let postings = placed.into_iter().map(|(_, spelling)| spelling).collect();
         Self { texts, numbers, weights, keys, starts, postings }
     }
@@ -149,9 +148,8 @@ impl TokenIndex {
             }
         });
         if alike.len() - from > ALIKE_MAX {
-            alike[from..].sort_unstable_by(|one, other| {
-                other.1.total_cmp(&one.1).then(one.0.cmp(&other.0))
-            });
+            alike[from..]
+                .sort_unstable_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
             alike.truncate(from + ALIKE_MAX);
         }
     }

@@ -87,7 +87,8 @@ pub fn score<T: AsRef<str>>(query: &[T], entry: &[&str], scratch: &mut ScoreScra
     join(entry, &mut scratch.other, true);
     let sorted = fuzz::ratio(scratch.one.chars(), scratch.other.chars());
     let lone = query.len().min(entry.len()) == 1 && query.len() != entry.len();
-    let blend = (TOKENS_SHARE * tokens + (1.0 - TOKENS_SHARE) * sorted) * if lone { LONE } else { 1.0 };
+    let blend =
+        (TOKENS_SHARE * tokens + (1.0 - TOKENS_SHARE) * sorted) * if lone { LONE } else { 1.0 };
     let mut best = Scored { base: Base::Tokens, score: blend, tokens, sorted };
     if let Some(partial) = partial(query, entry, &scratch.pairs)
         && partial > best.score
@@ -118,7 +119,10 @@ fn pair_up<T: AsRef<str>>(query: &[T], entry: &[&str], pairs: &mut Vec<Pair>) {
         }
     }
     pairs.sort_unstable_by(|one, other| {
-        other.alike.total_cmp(&one.alike).then((one.left, one.right).cmp(&(other.left, other.right)))
+        other
+            .alike
+            .total_cmp(&one.alike)
+            .then((one.left, one.right).cmp(&(other.left, other.right)))
     });
     let (mut lefts, mut rights) = (0u32, 0u32);
     // Names have at most 12 tokens: 32 bits are enough.
@@ -142,8 +146,11 @@ fn aligned<T: AsRef<str>>(query: &[T], entry: &[&str], pairs: &[Pair]) -> f64 {
     for pair in pairs {
         let (left, right) = (weight(query[pair.left].as_ref()), weight(entry[pair.right]));
         let is_initial = pair.alike == INITIAL && left.min(right) <= 1.0;
-        let (counted, left_out) =
-            if is_initial { (left + right, 0.5 * (left - right).abs()) } else { (left + right, 0.0) };
+        let (counted, left_out) = if is_initial {
+            (left + right, 0.5 * (left - right).abs())
+        } else {
+            (left + right, 0.0)
+        };
         common += pair.alike * (counted - left_out);
         unknown += left_out;
     }
@@ -154,9 +161,8 @@ fn aligned<T: AsRef<str>>(query: &[T], entry: &[&str], pairs: &[Pair]) -> f64 {
 fn partial<T: AsRef<str>>(query: &[T], entry: &[&str], pairs: &[Pair]) -> Option<f64> {
     let shorter = query.len().min(entry.len());
     let extra = query.len().max(entry.len()) - shorter;
-    let telling = pairs.iter().any(|pair| {
-        pair.alike > INITIAL && !fold::is_generic(entry[pair.right])
-    });
+    let telling =
+        pairs.iter().any(|pair| pair.alike > INITIAL && !fold::is_generic(entry[pair.right]));
     if extra == 0 || shorter < 2 || pairs.len() < shorter || !telling {
         return None;
     }

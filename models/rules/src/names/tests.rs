@@ -64,7 +64,11 @@ fn spellings_of_one_name_match_and_other_names_do_not() {
 fn qualifiers_raise_and_lower() {
     let one = list(vec![entry(
         "Ivan Petrov",
-        &[("country", "RU; BY"), ("identifier", "P-123 456"), ("aliases", "The Carpenter;Vanya Petrow")],
+        &[
+            ("country", "RU; BY"),
+            ("identifier", "P-123 456"),
+            ("aliases", "The Carpenter;Vanya Petrow"),
+        ],
         None,
     )]);
     let base = score(&one, &query("Ivan Petrof"));
@@ -76,7 +80,10 @@ fn qualifiers_raise_and_lower() {
     assert!(with(None, Some("999")) < base);
     assert_eq!(with(Some("FR"), Some("p123456")), 1.0);
     assert_eq!(with(Some(" "), Some("-")), base);
-    assert_eq!(score(&one, &NameQuery { name: "Nobody", country: None, identifier: Some("P123456") }), 1.0);
+    assert_eq!(
+        score(&one, &NameQuery { name: "Nobody", country: None, identifier: Some("P123456") }),
+        1.0
+    );
     assert_eq!(score(&one, &query("Carpenter")), 1.0);
 }
 
@@ -88,10 +95,16 @@ fn scores_are_explained() {
     ]);
     let query = NameQuery { name: "Vania Petrow", country: Some("FR"), identifier: Some("1") };
     let found = one.find(&query, TimestampMs(0), &mut NameScratch::default()).unwrap();
-    assert_eq!((found.entry, found.value.as_ref(), found.spelling.as_ref()), (1, "Ivan Petrov", "Vanya Petrow"));
+    assert_eq!(
+        (found.entry, found.value.as_ref(), found.spelling.as_ref()),
+        (1, "Ivan Petrov", "Vanya Petrow")
+    );
     let kinds: Vec<_> = found.parts.iter().map(|part| part.kind).collect();
     assert_eq!(kinds, ["tokens", "alias", "country"]);
-    assert_eq!(found.parts[0].detail, "vania ~ vanya 0.80, petrow = petrow (tokens 0.91, sorted 0.92)");
+    assert_eq!(
+        found.parts[0].detail,
+        "vania ~ vanya 0.80, petrow = petrow (tokens 0.91, sorted 0.92)"
+    );
     assert_eq!(found.parts[2].detail, "FR is not of RU");
 }
 
@@ -136,7 +149,9 @@ fn long_list(count: usize) -> Vec<String> {
         }
         word
     };
-    (0..count).map(|index| format!("{} {}", word(index * 7 % 97, 2), word(index * 7_919, 4))).collect()
+    (0..count)
+        .map(|index| format!("{} {}", word(index * 7 % 97, 2), word(index * 7_919, 4)))
+        .collect()
 }
 
 #[test]

@@ -53,8 +53,7 @@ impl LookupTable {
         let mut cells = Vec::with_capacity(table.rows.len() * table.columns.len());
         for (index, row) in (0u32..).zip(&table.rows) {
             if row.len() != table.columns.len() {
-                let message =
-                    format!("{} cells for {} columns", row.len(), table.columns.len());
+                let message = format!("{} cells for {} columns", row.len(), table.columns.len());
                 faults.push(Fault::new(Code::TableInvalid, format!("rows[{index}]"), message));
                 continue;
             }
@@ -126,7 +125,8 @@ mod tests {
 
     #[test]
     fn reads_cells_by_key() {
-        let codes = LookupTable::build(&table("naics|mcc|sic\n72|5812|5812\n 44 |5311|\n")).unwrap();
+        let codes =
+            LookupTable::build(&table("naics|mcc|sic\n72|5812|5812\n 44 |5311|\n")).unwrap();
         let check = |column: &str, key: &str, expected: Option<&str>| {
             assert_eq!(codes.get(column, key), expected, "{column} of {key}");
         };

@@ -113,8 +113,8 @@ fn scaled(value: &Value) -> Option<Option<i128>> {
         Value::Bool(_) | Value::Text(_) | Value::Time(_) | Value::Set(_) => return None,
     };
     Some(number.and_then(|number: Decimal| {
-        let rounded = number
-            .round_dp_with_strategy(AMOUNT_DECIMALS, RoundingStrategy::MidpointNearestEven);
+        let rounded =
+            number.round_dp_with_strategy(AMOUNT_DECIMALS, RoundingStrategy::MidpointNearestEven);
         if rounded.abs() > Decimal::from(AMOUNT_ABS_MAX) {
             return None;
         }

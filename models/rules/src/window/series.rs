@@ -165,8 +165,7 @@ pub fn read_merged<'s>(
     for series in series {
         let first = series.span.first_bucket(as_of);
         complete &= series.is_complete(first);
-        kept &= function == WindowFunction::Count
-            || series.measure == WindowMeasure::of(function);
+        kept &= function == WindowFunction::Count || series.measure == WindowMeasure::of(function);
         for bucket in series.within(first, series.span.bucket_of(as_of)) {
             count = count.saturating_add(bucket.count());
             match bucket {
@@ -185,10 +184,9 @@ pub fn read_merged<'s>(
             exact = is_exact;
             counted(distinct, result)
         }
-        WindowFunction::Sum
-        | WindowFunction::Min
-        | WindowFunction::Max
-        | WindowFunction::Mean => amounts.read(function, result),
+        WindowFunction::Sum | WindowFunction::Min | WindowFunction::Max | WindowFunction::Mean => {
+            amounts.read(function, result)
+        }
     };
     WindowReading { value, exact, complete }
 }
@@ -253,8 +251,7 @@ impl TryFrom<Encoded> for WindowSeries {
         if !descending || !bounded || ages().next_back().is_some_and(|age| age != 0) {
             return Err("the buckets of a window are out of order");
         }
-        let sound =
-            |bucket: &Bucket| bucket.measure() == encoded.measure && bucket.is_sound();
+        let sound = |bucket: &Bucket| bucket.measure() == encoded.measure && bucket.is_sound();
         if !encoded.buckets.iter().all(|(_, bucket)| sound(bucket)) {
             return Err("a bucket of a window is not of its measure");
         }

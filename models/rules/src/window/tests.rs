@@ -48,12 +48,13 @@ fn buckets_are_a_sixtieth_rounded_up_and_aligned_to_the_epoch() {
 fn functions_answer_in_the_type_asked_for() {
     let hour = span(60 * MINUTE);
     let values = [decimal("10.10"), Value::Int(5), Value::Float(0.2)];
-    let check = |function: WindowFunction, result: FieldType, expected: Result<Value, WindowUnknown>| {
-        let events = values.iter().map(|value| (at(0), Some(value)));
-        let reading = aggregate(hour, events, function, result, at(MINUTE));
-        assert_eq!(reading.value, expected, "{function:?} as {result:?}");
-        assert!(reading.exact && reading.complete);
-    };
+    let check =
+        |function: WindowFunction, result: FieldType, expected: Result<Value, WindowUnknown>| {
+            let events = values.iter().map(|value| (at(0), Some(value)));
+            let reading = aggregate(hour, events, function, result, at(MINUTE));
+            assert_eq!(reading.value, expected, "{function:?} as {result:?}");
+            assert!(reading.exact && reading.complete);
+        };
     check(WindowFunction::Count, FieldType::Int, Ok(Value::Int(3)));
     check(WindowFunction::Sum, FieldType::Decimal, Ok(decimal("15.3")));
     check(WindowFunction::Sum, FieldType::Float, Ok(Value::Float(15.3)));
