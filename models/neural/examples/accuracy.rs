@@ -47,9 +47,9 @@ fn tasks() -> Vec<Task> {
         task("sms", "sms_spam/sms.csv", "label", &["text"], false),
         task("naics-sector", NAICS, "sector", &["text"], false),
         Task { relabel: Some(section), ..task("uksic-section", UKSIC, "sic", &["text"], false) },
-        task("phishing", URLS, "status", &["URL"], true),
-        task("phishing-text", URLS, "status", &["URL"], false),
-        Task { drop: &["URL"], ..task("phishing-tabular", URLS, "status", &[], true) },
+        task("phishing", URLS, "label", &["URL"], true),
+        task("phishing-text", URLS, "label", &["URL"], false),
+        Task { drop: &["URL"], ..task("phishing-tabular", URLS, "label", &[], true) },
         task("credit", "credit_default/clients.csv", "default.payment.next.month", &[], true),
         Task {
             relabel: Some(|code| code.chars().take(3).collect()),
