@@ -170,3 +170,68 @@ fn head(out: &mut impl Sink, major: u8, argument: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the Python package cbor2 writes in its canonical form, whole floats made integers.
+    #[test]
+    fn values_have_their_deterministic_encoding() {
+        let cases = [
+            (r#"null"#, "f6"),
+            (r#"true"#, "f5"),
+            (r#"false"#, "f4"),
+            (r#"0"#, "00"),
+            (r#"23"#, "17"),
+            (r#"24"#, "1818"),
+            (r#"255"#, "18ff"),
+            (r#"256"#, "190100"),
+            (r#"65535"#, "19ffff"),
+            (r#"65536"#, "1a00010000"),
+            (r#"4294967295"#, "1affffffff"),
+            (r#"4294967296"#, "1b0000000100000000"),
+            (r#"18446744073709551615"#, "1bffffffffffffffff"),
+            (r#"-1"#, "20"),
+            (r#"-24"#, "37"),
+            (r#"-25"#, "3818"),
+            (r#"-256"#, "38ff"),
+            (r#"-257"#, "390100"),
+            (r#"-65537"#, "3a00010000"),
+            (r#"-4294967297"#, "3b0000000100000000"),
+            (r#"-9223372036854775808"#, "3b7fffffffffffffff"),
+            (r#"1.0"#, "01"),
+            (r#"1.5"#, "f93e00"),
+            (r#"-0.0"#, "00"),
+            (r#"0.1"#, "fb3fb999999999999a"),
+            (r#"3.4028234663852886e+38"#, "fa7f7fffff"),
+            (r#"1e+300"#, "fb7e37e43c8800759c"),
+            (r#"5.960464477539063e-08"#, "f90001"),
+            (r#"65504.0"#, "19ffe0"),
+            (r#"65505.5"#, "fa477fe180"),
+            (r#"6.103515625e-05"#, "f90400"),
+            (r#"1e-07"#, "fb3e7ad7f29abcaf48"),
+            (r#"1.8446744073709552e+19"#, "fa5f800000"),
+            (r#"-9.223372036854776e+18"#, "3b7fffffffffffffff"),
+            (r#"1e+19"#, "1b8ac7230489e80000"),
+            (r#""""#, "60"),
+            (r#""a""#, "6161"),
+            (r#""ü""#, "62c3bc"),
+            (
+                r#"{"b": 1, "a": [1, 2.0, "x"], "aa": null, "": 0}"#,
+                "a4600061618301026178616201626161f6",
+            ),
+            (r#"[1, [2, {"k": 2.5}]]"#, "82018202a1616bf94100"),
+            (
+                r#""xxxxxxxxxxxxxxxxxxxxxxxx""#,
+                "7818787878787878787878787878787878787878787878787878",
+            ),
+        ];
+        for (text, expected) in cases {
+            let value: Json = serde_json::from_str(text).unwrap();
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &Datum::from(&value));
+            assert_eq!(hex::encode(bytes), expected, "{text}");
+        }
+    }
+}

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
-use super::definition::{CheckedFlag, FlagParts, FlagState, FlagType, check_flag, check_metadata, validate_segment};
+use super::definition::{
+    CheckedFlag, FlagParts, FlagState, FlagType, check_flag, check_metadata, validate_segment,
+};
 use super::extension::{Extensions, Prerequisite};
 use super::file::FileSetting;
 use super::fractional::HashVersion;

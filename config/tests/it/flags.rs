@@ -20,7 +20,11 @@ use verdict_config::Faults;
 use verdict_config::flags::{EvaluationContext, FlagSet, FlagSources};
 
 /// A set of an object of flags, an object of segments and one file setting's parts.
-fn compile_with(flags: &Json, segments: &Json, files: &BTreeMap<String, Json>) -> Result<FlagSet, Faults> {
+fn compile_with(
+    flags: &Json,
+    segments: &Json,
+    files: &BTreeMap<String, Json>,
+) -> Result<FlagSet, Faults> {
     let entries = |json: &Json| -> BTreeMap<String, Json> {
         json.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
     };
