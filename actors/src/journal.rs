@@ -16,15 +16,38 @@
 //! key, and what was encrypted under it can be read by nobody. Everything is bounded: segments by
 //! bytes and age, window series by number, searches by rows looked at.
 
+mod bloom;
+mod columns;
+mod core;
 mod error;
+mod events;
+mod files;
+mod frame;
+mod head;
 mod id;
+mod index;
+mod keeper;
+mod keys;
+mod lookup;
+mod mark;
 mod options;
+mod outcomes;
 mod query;
 mod record;
+mod recovery;
+mod requests;
+mod segment;
+mod sidecar;
+mod sync;
+mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::{Mutex, RwLock};
+use rand::Rng;
+use sha2::{Digest, Sha256};
 use verdict_config::{TimestampMs, Value};
 use verdict_rules::WindowRead;
 use verdict_rules::window::WindowReading;
@@ -34,15 +57,40 @@ pub use id::DecisionId;
 pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus};
 pub use query::{Hit, Page, SearchQuery};
 pub use record::{
-    Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, Reservation,
-    RequestGuard, Sensitive, StoredOutcome, StoredRecord,
+    Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, RequestGuard,
+    Reservation, Sensitive, StoredOutcome, StoredRecord,
 };
 
-/// The journal of this node. Cheap to clone.
+use self::core::{Core, Counts, Writer};
+
+/// The journal of this node. Cheap to clone. When the last clone is gone, the journal is closed,
+/// which waits for the disk; [`drain`](Journal::drain) does so without blocking.
 #[derive(Clone)]
 pub struct Journal {
-    #[expect(dead_code, reason = "the journal is being written")]
-    shared: Arc<()>,
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    core: Arc<Core>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.close();
+    }
+}
+
+/// The first half of a SHA-256: enough to tell ids and bodies apart.
+fn content_hash(bytes: &[u8]) -> u128 {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    u128::from_le_bytes(half)
+}
+
+fn request_hash(flow: &str, request_id: &str) -> u128 {
+    let parts = [&(flow.len() as u64).to_le_bytes(), flow.as_bytes(), request_id.as_bytes()];
+    content_hash(&parts.concat())
 }
 
 impl Journal {
@@ -58,14 +106,57 @@ impl Journal {
         node: u16,
         clock: Clock,
     ) -> Result<(Self, JournalRecovery), JournalError> {
-        let _ = (folder, options, node, clock);
-        Err(JournalError::Closed)
+        let lock = files::lock_folder(folder)?;
+        let recovered = recovery::recover(folder, &options, &clock)?;
+        let newest = recovered.segments.last().cloned();
+        let segment = newest.ok_or_else(|| JournalError::damaged(folder, 0, "no segment"))?;
+        let writer = Writer { segment, offset: recovered.offset, sequence: recovered.sequence };
+        let core = Arc::new(Core {
+            folder: folder.to_owned(),
+            node,
+            keys: recovered.keys,
+            windows: recovered.windows,
+            segments: RwLock::new(recovered.segments),
+            writer: Mutex::new(writer),
+            sync: sync::Sync::new(&options),
+            keeper: keeper::Keeper::default(),
+            in_flight: Arc::default(),
+            outcome_turn: Mutex::new(()),
+            columns: Mutex::new(Vec::new()),
+            counts: Counts::default(),
+            closed: AtomicBool::new(false),
+            threads: Mutex::new(Vec::new()),
+            lock: Mutex::new(Some(lock)),
+            options,
+            clock,
+        });
+        core.retain()?;
+        core.seal_left_over();
+        let journal = Self { handle: Arc::new(Handle { core }) };
+        journal.start("verdict-sync", |core| core.sync.run(&core.folder, &core.keys))?;
+        journal.start("verdict-keeper", |core| core.keep())?;
+        Ok((journal, recovered.report))
+    }
+
+    fn start(&self, name: &str, work: fn(&Core)) -> Result<(), JournalError> {
+        let core = Arc::clone(self.core());
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&core))
+            .map_err(|error| JournalError::io(&self.core().folder, &error))?;
+        self.core().threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.core
     }
 
     /// A new decision id of this node.
     #[must_use]
     pub fn next_id(&self) -> DecisionId {
-        DecisionId::new(TimestampMs(0), 0, 0)
+        let core = self.core();
+        DecisionId::new(core.now(), core.node, rand::rng().next_u64())
     }
 
     /// Takes a `request_id` for a decision that is about to be made, or says who has it.
@@ -78,8 +169,7 @@ impl Journal {
         request_id: &str,
         body_sha256: &[u8; 32],
     ) -> Result<Reservation, JournalError> {
-        let _ = (flow, request_id, body_sha256);
-        Err(JournalError::Closed)
+        self.core().reserve(request_hash(flow, request_id), content_hash(body_sha256))
     }
 
     /// Writes a record, counts its window events, and remembers its request. When this returns, the
@@ -88,8 +178,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Overloaded`] while the disk is far behind; [`JournalError::Failed`] for good.
     pub fn append(&self, record: NewRecord<'_>) -> Result<Appended, JournalError> {
-        let _ = record;
-        Err(JournalError::Closed)
+        self.core().append(record)
     }
 
     /// Waits until a record survives the end of the machine: for `durable` flows.
@@ -97,8 +186,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Failed`].
     pub async fn synced(&self, appended: Appended) -> Result<(), JournalError> {
-        let _ = appended;
-        Err(JournalError::Closed)
+        self.core().sync.wait(appended.position).await
     }
 
     /// A record by its id.
@@ -106,8 +194,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Damaged`] where the record is there but not whole.
     pub fn get(&self, id: DecisionId) -> Result<Option<StoredRecord>, JournalError> {
-        let _ = id;
-        Err(JournalError::Closed)
+        self.core().get(id)
     }
 
     /// Whether a record is there.
@@ -115,8 +202,7 @@ impl Journal {
     /// # Errors
     /// Where an index cannot be read.
     pub fn contains(&self, id: DecisionId) -> Result<bool, JournalError> {
-        let _ = id;
-        Err(JournalError::Closed)
+        self.core().contains(id)
     }
 
     /// Records by flow, outcome, reason and time, newest first.
@@ -124,8 +210,7 @@ impl Journal {
     /// # Errors
     /// An unreadable cursor or index.
     pub fn search(&self, query: &SearchQuery) -> Result<Page, JournalError> {
-        let _ = query;
-        Err(JournalError::Closed)
+        self.core().search(query)
     }
 
     /// Writes outcomes; returns when they survive the end of the machine. One whose id is known
@@ -137,17 +222,25 @@ impl Journal {
         &self,
         outcomes: Vec<NewOutcome>,
     ) -> Result<Vec<OutcomeState>, JournalError> {
-        let _ = outcomes;
-        Err(JournalError::Closed)
+        let states = self.core().append_outcomes(&outcomes)?;
+        // One that is repeated may still be on its way to the disk: wait for all that is written.
+        self.core().sync.wait(self.core().sync.position()).await?;
+        Ok(states)
     }
 
-    /// The outcomes of a decision, oldest first; at most 1,000.
+    /// The outcomes of a decision or unit, oldest first; at most 1,000.
     ///
     /// # Errors
     /// Where an index or a record cannot be read.
-    pub fn outcomes_of(&self, target: OutcomeTarget<'_>) -> Result<Vec<StoredOutcome>, JournalError> {
-        let _ = target;
-        Err(JournalError::Closed)
+    pub fn outcomes_of(
+        &self,
+        target: OutcomeTarget<'_>,
+    ) -> Result<Vec<StoredOutcome>, JournalError> {
+        let target = match target {
+            OutcomeTarget::Decision(id) => id.0,
+            OutcomeTarget::Unit(unit) => self.core().keys.unit_hash(unit),
+        };
+        self.core().outcomes_of(target)
     }
 
     /// Destroys the key of a unit; returns when it is gone from the disk. Whether there was one.
@@ -155,11 +248,17 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Failed`].
     pub async fn erase_unit(&self, unit: &str) -> Result<bool, JournalError> {
-        let _ = unit;
-        Err(JournalError::Closed)
+        let (core, owned) = (Arc::clone(self.core()), unit.to_owned());
+        let erased = tokio::task::spawn_blocking(move || core.keys.erase(&owned)).await;
+        let erased = erased.map_err(|error| JournalError::Failed(error.to_string()))??;
+        if erased {
+            let appended = self.core().append_erasure(self.core().keys.unit_hash(unit))?;
+            self.synced(appended).await?;
+        }
+        Ok(erased)
     }
 
-    /// What a window of a flow answers for a key at a time.
+    /// What a window of a flow answers for a key at a time; `None` for a window of no valid length.
     #[must_use]
     pub fn read_window(
         &self,
@@ -168,16 +267,42 @@ impl Journal {
         key: &Value,
         as_of: TimestampMs,
     ) -> Option<WindowReading> {
-        let _ = (flow, read, key, as_of);
-        None
+        let core = self.core();
+        let series = events::series_of(&core.keys, flow, read, key);
+        core.windows.read(series, read, as_of)
     }
 
     /// How the journal stands.
     #[must_use]
     pub fn status(&self) -> JournalStatus {
-        JournalStatus::default()
+        let core = self.core();
+        let (segments, bytes) = {
+            let segments = core.segments.read();
+            (segments.len() as u64, segments.iter().map(|segment| segment.length()).sum())
+        };
+        let sync = core.sync.status();
+        JournalStatus {
+            segments,
+            bytes,
+            records: core.counts.records.load(Ordering::Relaxed),
+            outcomes: core.counts.outcomes.load(Ordering::Relaxed),
+            unsynced_bytes: sync.unsynced_bytes,
+            sync_lag_ms: sync.lag_ms,
+            syncs: sync.syncs,
+            sync_us_last: sync.sync_us_last,
+            window_series: core.windows.len(),
+            window_series_evicted: core.windows.evicted(),
+            window_events_refused: core.counts.events_refused.load(Ordering::Relaxed),
+            units: core.keys.units(),
+            segments_dropped: core.counts.segments_dropped.load(Ordering::Relaxed),
+            failed: sync.failed,
+        }
     }
 
-    /// Syncs what was written, writes the windows' checkpoint, and takes no more.
-    pub async fn drain(&self) {}
+    /// Syncs what was written, writes the windows' checkpoint, takes no more, and lets go of the
+    /// folder.
+    pub async fn drain(&self) {
+        let core = Arc::clone(self.core());
+        let _ = tokio::task::spawn_blocking(move || core.close()).await;
+    }
 }

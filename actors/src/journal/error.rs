@@ -86,11 +86,7 @@ impl JournalError {
         Self::Io { file: path.display().to_string(), detail: error.to_string() }
     }
 
-    pub(crate) fn damaged(
-        path: &std::path::Path,
-        offset: u64,
-        detail: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn damaged(path: &std::path::Path, offset: u64, detail: impl Into<String>) -> Self {
         Self::Damaged { file: path.display().to_string(), offset, detail: detail.into() }
     }
 }

@@ -5,6 +5,7 @@ use verdict_config::{TimestampMs, Value};
 use verdict_rules::WindowRead;
 
 use super::DecisionId;
+pub use super::requests::RequestGuard;
 
 /// A record to be written.
 #[derive(Debug)]
@@ -103,12 +104,6 @@ pub enum Reservation {
         /// Ends when that request has ended; reserve again then.
         ended: tokio::sync::watch::Receiver<()>,
     },
-}
-
-/// A `request_id` that is taken until its record is written, or the guard is dropped.
-#[derive(Debug)]
-pub struct RequestGuard {
-    pub(crate) hash: u128,
 }
 
 /// What an outcome is of.
