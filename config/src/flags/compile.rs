@@ -289,7 +289,6 @@ fn resolve(
 
 fn same_value(a: &Json, b: &Json) -> bool {
     match (a, b) {
-        #[expect(clippy::float_cmp, reason = "a value is named exactly")]
         (Json::Number(a), Json::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (a, b) => a == b,
     }

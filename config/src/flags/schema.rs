@@ -110,7 +110,8 @@ impl Checker {
     ) {
         match arguments {
             Json::Array(items) => {
-                if !(least..=most).contains(&items.len()) && !(bare && items.is_empty()) {
+                let fits = (least..=most).contains(&items.len()) || (bare && items.is_empty());
+                if !fits {
                     let wanted = match most {
                         usize::MAX => format!("at least {least}"),
                         most if most == least => format!("{least}"),
