@@ -11,7 +11,7 @@
 //! whether they stood in an object or in a list. So nothing is lost but spaces and the spelling of
 //! numbers and escapes, and `$evaluators` and `metadata` stay with the flags of their file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
@@ -52,8 +52,16 @@ pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
     sources.flags.extend(file.flags.iter().map(|(key, body)| (key.as_str(), body)));
     sources.files.insert("", &file.setting);
     let faults = SetCompiler::new(&sources).within_file();
-    let faults: Faults = faults.into_iter().map(into_file_path).collect();
-    if faults.is_empty() { Ok(file) } else { Err(faults) }
+    if faults.is_empty() {
+        return Ok(file);
+    }
+    let is_list = FileSetting::read(&file.setting).is_list;
+    let places = file.flags.iter().enumerate().map(|(at, (key, _))| {
+        let place = if is_list { format!("flags[{at}]") } else { format!("flags.{key}") };
+        (key.as_str(), place)
+    });
+    let places: BTreeMap<&str, String> = places.collect();
+    Err(faults.into_iter().map(|fault| into_file_path(fault, &places)).collect())
 }
 
 /// Splits a flagd document into the objects of the catalogue. Only its outer form is checked.
@@ -117,7 +125,7 @@ pub fn join_file(setting: &Json, flags: &[(&str, &Json)]) -> Json {
     let setting = FileSetting::read(setting);
     let mut order: Vec<(&str, &Json)> = Vec::with_capacity(flags.len());
     let mut placed = BTreeSet::new();
-    let by_key: std::collections::BTreeMap<&str, &Json> = flags.iter().copied().collect();
+    let by_key: BTreeMap<&str, &Json> = flags.iter().copied().collect();
     for key in setting.keys() {
         if let Some(body) = by_key.get(key)
             && placed.insert(key)
@@ -199,9 +207,18 @@ impl<'c> FileSetting<'c> {
 }
 
 /// A path of the set as a path of the file.
-fn into_file_path(mut fault: Fault) -> Fault {
+fn into_file_path(mut fault: Fault, places: &BTreeMap<&str, String>) -> Fault {
     if let Some(rest) = fault.path.strip_prefix("flag/") {
-        fault.path = format!("flags.{rest}");
+        // Keys may hold dots and brackets: the flag's is the longest that the path starts with.
+        let ends = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        let place = places
+            .iter()
+            .filter_map(|(key, place)| Some((place, rest.strip_prefix(key)?)))
+            .filter(|(_, rest)| ends(rest))
+            .min_by_key(|(_, rest)| rest.len());
+        if let Some((place, rest)) = place {
+            fault.path = format!("{place}{rest}");
+        }
     } else if let Some(rest) = fault.path.strip_prefix("setting/flag-file.") {
         fault.path = rest.trim_start_matches('.').to_owned();
     }

@@ -39,6 +39,10 @@ fn text_is_read_strictly() {
         let faults = parse_file(text.as_bytes()).err().unwrap_or_default();
         assert_eq!(told(&faults), expected, "{text}");
     }
+    let list =
+        br#"{"flags": [{"key": "a.b", "state": "ENABLED", "variants": {"on": 1}}, {"key": "a"}]}"#;
+    let faults = parse_file(list).unwrap_err();
+    assert_eq!(told(&faults), ["VD0105 flags[1].state", "VD0105 flags[1].variants"]);
     let fault = &parse_file(b"{\n  \"flags\": nope\n}").unwrap_err()[0];
     assert_eq!((fault.line, fault.column), (Some(2), Some(13)));
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
