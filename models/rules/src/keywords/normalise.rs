@@ -27,40 +27,57 @@ pub fn normalise_into(text: &str, buffer: &mut Vec<u8>) {
 }
 
 /// White space, control characters, hyphens, underscores and slashes become spaces; capitals become
-/// small.
-const ASCII: [u8; 128] = {
-    let mut map = [b' '; 128];
-    let mut byte = b' ';
-    while byte < 127 {
-        map[byte as usize] = match byte {
-            b'-' | b'_' | b'/' => b' ',
-            b'`' => b'\'',
-            _ => byte.to_ascii_lowercase(),
-        };
-        byte += 1;
-    }
-    map
-};
-
-fn normalise_ascii(text: &[u8], buffer: &mut Vec<u8>) {
-    buffer.resize(text.len(), 0);
-    let mut length = 0;
-    // Starting as if behind a space swallows leading ones.
-    let mut last = b' ';
-    for byte in text {
-        let mapped = ASCII[usize::from(*byte & 127)];
-        buffer[length] = mapped;
-        length += usize::from(!(mapped == b' ' && last == b' '));
-        last = mapped;
-    }
-    if length > 0 && buffer[length - 1] == b' ' {
-        length -= 1;
-    }
-    buffer.truncate(length);
+/// small. Selections and no branches, so that the compiler can take many bytes at a time.
+const fn map_ascii(byte: u8) -> u8 {
+    let separates = byte < b' ' || byte == 127 || byte == b'-' || byte == b'_' || byte == b'/';
+    let small = if byte.is_ascii_uppercase() { byte | 32 } else { byte };
+    let plain = if small == b'`' { b'\'' } else { small };
+    if separates { b' ' } else { plain }
 }
 
+fn normalise_ascii(text: &[u8], buffer: &mut Vec<u8>) {
+    buffer.extend(text.iter().map(|byte| map_ascii(*byte)));
+    let rest = buffer.get(1..).unwrap_or_default();
+    let doubled = buffer
+        .iter()
+        .zip(rest)
+        .fold(false, |any, (one, next)| any | (*one == b' ' && *next == b' '));
+    if doubled || buffer.first() == Some(&b' ') || buffer.last() == Some(&b' ') {
+        collapse(buffer);
+    }
+}
+
+/// One space for several, and none at the ends.
+fn collapse(buffer: &mut Vec<u8>) {
+    // Starting as if behind a space swallows leading ones.
+    let mut last = b' ';
+    buffer.retain(|byte| {
+        let keep = *byte != b' ' || last != b' ';
+        last = *byte;
+        keep
+    });
+    if buffer.last() == Some(&b' ') {
+        buffer.pop();
+    }
+}
+
+/// Runs of ASCII are mapped byte by byte. Only the rest needs tables, and it can be taken alone: what
+/// would combine with an ASCII character before it is a mark, and marks are dropped.
 fn normalise_unicode(text: &str, buffer: &mut Vec<u8>) {
-    let folded = text
+    let mut rest = text;
+    while !rest.is_empty() {
+        let plain = rest.bytes().take_while(u8::is_ascii).count();
+        buffer.extend(rest.as_bytes()[..plain].iter().map(|byte| map_ascii(*byte)));
+        rest = &rest[plain..];
+        let other = rest.bytes().take_while(|byte| !byte.is_ascii()).count();
+        fold_run(&rest[..other], buffer);
+        rest = &rest[other..];
+    }
+    collapse(buffer);
+}
+
+fn fold_run(run: &str, buffer: &mut Vec<u8>) {
+    let folded = run
         .chars()
         .filter(|char| !is_ignorable(*char))
         .nfkd()
@@ -69,20 +86,14 @@ fn normalise_unicode(text: &str, buffer: &mut Vec<u8>) {
         .nfc();
     let mut utf8 = [0u8; 4];
     for char in folded.map(separate) {
-        if char == ' ' && buffer.last().is_none_or(|last| *last == b' ') {
-            continue;
-        }
         buffer.extend_from_slice(char.encode_utf8(&mut utf8).as_bytes());
-    }
-    if buffer.last() == Some(&b' ') {
-        buffer.pop();
     }
 }
 
 /// Characters that join or part words become spaces, quotation marks the plain ones.
 fn separate(char: char) -> char {
     match char {
-        '\0'..='\x7f' => char::from(ASCII[char as usize]),
+        '\0'..='\x7f' => char::from(map_ascii(char as u8)),
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fb}' | '\u{2044}' | '\u{b7}' => ' ',
         '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{b4}' => '\'',
         '\u{201c}' | '\u{201d}' | '\u{201f}' => '"',
@@ -206,6 +217,15 @@ mod tests {
             normalise_ascii(text.as_bytes(), &mut one);
             normalise_unicode(&text, &mut other);
             prop_assert_eq!(one, other);
+        }
+
+        #[test]
+        fn runs_can_be_taken_alone(text in "[a-zA-Z \u{300}-\u{308}éñÅ가각\u{1100}-\u{1112}\u{1161}-\u{1175}ﬁ\u{200b}]{0,24}") {
+            let (mut whole, mut runs) = (Vec::new(), Vec::new());
+            fold_run(&text, &mut whole);
+            collapse(&mut whole);
+            normalise_unicode(&text, &mut runs);
+            prop_assert_eq!(whole, runs);
         }
 
         #[test]

@@ -23,6 +23,7 @@ pub struct TokenIndex {
     /// Spellings of token `n`: `postings[starts[n]..starts[n + 1]]`.
     starts: Vec<u32>,
     postings: Vec<u32>,
+    spellings: usize,
 }
 
 /// Buffers of a look-up.
@@ -79,7 +80,7 @@ impl TokenIndex {
         };
         let weights = texts.iter().enumerate().map(|(token, text)| weight(token, text)).collect();
         let postings = placed.into_iter().map(|(_, spelling)| spelling).collect();
-        Self { texts, numbers, weights, keys, starts, postings }
+        Self { texts, numbers, weights, keys, starts, postings, spellings: spellings.len() }
     }
 
     /// A token's number.
@@ -105,8 +106,9 @@ impl TokenIndex {
         }
         // Rare tokens first: they tell most and cost least, and the budget may not last.
         buffers.alike.sort_unstable_by_key(|(token, _)| (self.spellings_of(*token).len(), *token));
-        let spellings = self.postings.iter().max().map_or(0, |last| *last as usize + 1);
-        buffers.common.resize(buffers.common.len().max(spellings), 0.0);
+        if buffers.common.len() < self.spellings {
+            buffers.common.resize(self.spellings, 0.0);
+        }
         let mut budget = POSTINGS_MAX;
         for (token, alike) in &buffers.alike {
             let postings = self.spellings_of(*token);
