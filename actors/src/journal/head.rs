@@ -101,9 +101,7 @@ mod tests {
         push_head(&mut buffer, &head).unwrap();
         assert_eq!(
             hex::encode(&buffer),
-            "28000000fe00000000000000000000000010000000fbd0070166020101520101020301070905\
-             0101"
-                .replace(' ', "")
+            "24000000fe00000000000000000000000010000000fbd00701660201015201010203010709050101"
         );
         assert_eq!(read_head::<RecordHead>(&buffer).unwrap().0, head);
         buffer.clear();

@@ -83,6 +83,10 @@ impl Core {
     }
 
     fn seal(&self, segment: &Segment) -> Result<(), JournalError> {
+        // Retention may have been faster.
+        if !self.segments.read().iter().any(|kept| kept.number == segment.number) {
+            return Ok(());
+        }
         let bytes = segment.length();
         if let Body::Live(index) = &*segment.body.read() {
             sidecar::write(&self.folder, segment.number, bytes, index)?;

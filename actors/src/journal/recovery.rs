@@ -57,6 +57,12 @@ pub fn recover(
 ) -> Result<Recovered, JournalError> {
     let numbers = files::numbered(folder, "segment", ".vj")?;
     let newest = numbers.last().copied().unwrap_or(0);
+    for orphan in files::numbered(folder, "segment", ".vx")? {
+        if !numbers.contains(&orphan) {
+            let path = folder.join(sidecar::name(orphan));
+            std::fs::remove_file(&path).map_err(|error| JournalError::io(&path, &error))?;
+        }
+    }
     let (keys, keys_damaged) = Keys::open(folder, newest)?;
     let windows = Windows::new(options.window_series_max);
     let mut recovery = Recovery {
