@@ -1,0 +1,20 @@
+//! Integration tests: whole sessions from request to answer, record, replay and explanation.
+
+mod it {
+    pub mod abstain;
+    pub mod answer;
+    pub mod backtest;
+    pub mod compile;
+    pub mod ensembles;
+    pub mod explain;
+    pub mod failures;
+    pub mod lattice;
+    pub mod models;
+    pub mod properties;
+    pub mod record;
+    pub mod replay;
+    pub mod sensitive;
+    pub mod support;
+    pub mod switches;
+    pub mod windows;
+}
