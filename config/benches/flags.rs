@@ -1,8 +1,8 @@
 //! Flags: evaluation and loading, beside another JsonLogic engine with flagd's operators.
 //!
-//! The peer (`datalogic-rs`) evaluates only the rule: our figures include finding the flag, the gates,
-//! the variant and its metadata. Contexts are made once, as for many flags of one request; what making
-//! one costs is measured by itself.
+//! The peer (`datalogic-rs`) evaluates only the rule: our figures include finding the flag, the
+//! gates, the variant and its metadata. Contexts are made once, as for many flags of one request;
+//! what making one costs is measured by itself.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

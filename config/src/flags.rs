@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Everything is checked strictly when it is written ([`parse_file`], [`validate_flag`],
-//! [`FlagSet::compile`]) and compiled once; evaluation borrows, counts its work and never panics. It
-//! is pure: time is an argument, and equal content gives equal results on every node.
+//! [`FlagSet::compile`]) and compiled once; evaluation borrows, counts its work and never panics.
+//! It is pure: time is an argument, and equal content gives equal results on every node.
 //!
 //! # The order of an evaluation
 //! 1. `state: DISABLED`: no value, reason DISABLED.
 //! 2. `off`: that variant for everybody, STATIC (the kill switch).
-//! 3. `regions`, `prerequisites`, `segments`: where one does not hold, the default variant, DEFAULT.
+//! 3. `regions`, `prerequisites`, `segments`: where one does not hold, the default variant,
+//!    DEFAULT.
 //! 4. `schedule`: the first window that holds the time gives its variant, TARGETING_MATCH, or puts
 //!    its targeting in the place of the flag's.
 //! 5. `targeting`: what it gives, TARGETING_MATCH; null goes on.
@@ -25,8 +26,9 @@
 //! # Splits
 //! `fractional` assigns as flagd's clients do, in the version that the flag pins. `rollout` and
 //! `experiment` put a unit at position `(murmur3(salt/purpose/unit) * 100000) >> 32`; a unit is in
-//! where its position is below the percentage in thousandths. A larger percentage therefore only adds
-//! units. An experiment's arms have a hash of their own, so a larger share moves nobody between arms.
+//! where its position is below the percentage in thousandths. A larger percentage therefore only
+//! adds units. An experiment's arms have a hash of their own, so a larger share moves nobody
+//! between arms.
 //!
 //! # Example
 //! ```
@@ -41,10 +43,12 @@
 //!     "defaultVariant": "off",
 //!     "targeting": {"if": [{"==": [{"var": "country"}, "NL"]}, "on", null]}
 //! });
-//! let sources = FlagSources { flags: BTreeMap::from([("checkout", &flag)]), ..Default::default() };
+//! let flags = BTreeMap::from([("checkout", &flag)]);
+//! let sources = FlagSources { flags, ..Default::default() };
 //! let set = FlagSet::compile(&sources).expect("a valid flag");
 //!
-//! let context = EvaluationContext::from_json(json!({"targetingKey": "u1", "country": "NL"})).unwrap();
+//! let user = json!({"targetingKey": "u1", "country": "NL"});
+//! let context = EvaluationContext::from_json(user).expect("a context");
 //! let resolution = set.evaluate("checkout", &context, TimestampMs(0));
 //! assert_eq!((resolution.as_bool(), resolution.reason), (Some(true), Reason::TargetingMatch));
 //! ```

@@ -1,5 +1,5 @@
-//! One text for equal JSON: keys sorted by bytes, no spaces. Integers and floats stay apart, because
-//! a flag of `1` and a flag of `1.0` answer differently.
+//! One text for equal JSON: keys sorted by bytes, no spaces. Integers and floats stay apart,
+//! because a flag of `1` and a flag of `1.0` answer differently.
 
 use std::fmt::Write as _;
 

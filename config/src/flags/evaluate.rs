@@ -21,8 +21,8 @@ enum Choice<'s> {
 }
 
 impl FlagSet {
-    /// Resolves a flag for a context at a time. Pure: equal arguments and an equal content hash give
-    /// an equal result on every node.
+    /// Resolves a flag for a context at a time. Pure: equal arguments and an equal content hash
+    /// give an equal result on every node.
     #[must_use]
     pub fn evaluate<'s>(
         &'s self,

@@ -39,8 +39,8 @@ pub struct FlagFile {
 /// to objects outside the file (segments, prerequisites) is checked with the whole catalogue.
 ///
 /// # Errors
-/// Every fault, with a path into the file (`flags.my-flag.targeting.if[0]`); for text that is no JSON
-/// one fault with line and column.
+/// Every fault, with a path into the file (`flags.my-flag.targeting.if[0]`); for text that is no
+/// JSON one fault with line and column.
 pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
     if bytes.len() > FLAG_FILE_BYTES_MAX {
         let message = format!("a flag file has at most {FLAG_FILE_BYTES_MAX} bytes");

@@ -1,9 +1,10 @@
 //! JsonLogic, compiled once to a typed tree and evaluated many times.
 //!
 //! A rule is an object with one operator, or a literal. Compilation resolves paths, literals,
-//! versions, weights and references, and bounds depth and size; evaluation then borrows from rule and
-//! context and counts its steps. The semantics are those of json-logic-js, with flagd's operators
-//! (`fractional`, `starts_with`, `ends_with`, `sem_ver`), which give null on any error of their own.
+//! versions, weights and references, and bounds depth and size; evaluation then borrows from rule
+//! and context and counts its steps. The semantics are those of json-logic-js, with flagd's
+//! operators (`fractional`, `starts_with`, `ends_with`, `sem_ver`), which give null on any error of
+//! their own.
 
 pub(super) mod coerce;
 mod compile;

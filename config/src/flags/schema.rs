@@ -1,9 +1,10 @@
 //! The strict form of targeting, as flagd's schema gives it.
 //!
-//! What JsonLogic would take silently is refused here: unknown operators, wrong numbers of arguments,
-//! arguments of the wrong kind, unknown `$flagd` properties. Stricter than the schema in two points
-//! that it leaves open by accident: an operation has exactly one operator, and lists hold no unknown
-//! operators either. More lenient in one: `$ref` may stand wherever an operation may.
+//! What JsonLogic would take silently is refused here: unknown operators, wrong numbers of
+//! arguments, arguments of the wrong kind, unknown `$flagd` properties. Stricter than the schema in
+//! two points that it leaves open by accident: an operation has exactly one operator, and lists
+//! hold no unknown operators either. More lenient in one: `$ref` may stand wherever an operation
+//! may.
 
 use serde_json::{Map, Value as Json};
 

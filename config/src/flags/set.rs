@@ -25,8 +25,8 @@ pub struct FlagSources<'c> {
     pub flags: BTreeMap<&'c str, &'c Json>,
     /// Shared conditions by name, each a JsonLogic rule; any flag can use them.
     pub segments: BTreeMap<&'c str, &'c Json>,
-    /// The settings `flag-file.STEM` by stem, as [`super::file::split_file`] makes them: they hold a
-    /// file's `$evaluators` and `metadata`, which are for the flags of that file.
+    /// The settings `flag-file.STEM` by stem, as [`super::file::split_file`] makes them: they hold
+    /// a file's `$evaluators` and `metadata`, which are for the flags of that file.
     pub files: BTreeMap<&'c str, &'c Json>,
 }
 
@@ -61,8 +61,8 @@ impl FlagSet {
     /// Compiles flags, segments and what their files say.
     ///
     /// # Errors
-    /// Every fault of every flag, segment and file, each under the path `flag/KEY`, `segment/NAME` or
-    /// `setting/flag-file.STEM`: form, types, references that name nothing, cycles, limits.
+    /// Every fault of every flag, segment and file, each under the path `flag/KEY`, `segment/NAME`
+    /// or `setting/flag-file.STEM`: form, types, references that name nothing, cycles, limits.
     pub fn compile(sources: &FlagSources<'_>) -> Result<Self, Faults> {
         let mut set = SetCompiler::new(sources).compile()?;
         set.content_hash = content_hash(sources);

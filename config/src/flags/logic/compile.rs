@@ -1,7 +1,7 @@
 //! From JSON to the typed tree.
 //!
-//! Compilation is lenient where JsonLogic is (numbers of arguments, arguments without brackets); the
-//! strict form that flags are written in is checked before, by the targeting schema.
+//! Compilation is lenient where JsonLogic is (numbers of arguments, arguments without brackets);
+//! the strict form that flags are written in is checked before, by the targeting schema.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
