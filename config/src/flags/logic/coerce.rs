@@ -38,20 +38,6 @@ pub fn to_number(value: &Datum<'_>) -> f64 {
     }
 }
 
-/// `parseFloat(value)`: the longest number at the start of the text; null and bools are NaN.
-pub fn parse_float(value: &Datum<'_>) -> f64 {
-    match value {
-        Datum::Number(number) => number.as_f64(),
-        Datum::Text(text) => leading_number(text),
-        Datum::List(items) => items.get(0).map_or(f64::NAN, |item| match item {
-            Datum::Number(number) => number.as_f64(),
-            Datum::Text(text) => leading_number(&text),
-            Datum::Null | Datum::Bool(_) | Datum::List(_) | Datum::Object(_) => f64::NAN,
-        }),
-        Datum::Null | Datum::Bool(_) | Datum::Object(_) => f64::NAN,
-    }
-}
-
 fn text_to_number(text: &str) -> f64 {
     let text = text.trim();
     if text.is_empty() {
@@ -62,33 +48,6 @@ fn text_to_number(text: &str) -> f64 {
         return f64::NAN;
     }
     text.parse().unwrap_or(f64::NAN)
-}
-
-fn leading_number(text: &str) -> f64 {
-    let text = text.trim_start();
-    let bytes = text.as_bytes();
-    let mut end = usize::from(matches!(bytes.first(), Some(b'+' | b'-')));
-    let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let whole_digits = digits(end);
-    end += whole_digits;
-    let mut fraction_digits = 0;
-    if bytes.get(end) == Some(&b'.') {
-        fraction_digits = digits(end + 1);
-        if whole_digits + fraction_digits > 0 {
-            end += 1 + fraction_digits;
-        }
-    }
-    if whole_digits + fraction_digits == 0 {
-        return f64::NAN;
-    }
-    if matches!(bytes.get(end), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
-        let exponent = bytes.get(end + 1 + sign).map_or(0, |_| digits(end + 1 + sign));
-        if exponent > 0 {
-            end += 1 + sign + exponent;
-        }
-    }
-    text[..end].parse().unwrap_or(f64::NAN)
 }
 
 /// `String(value)`.

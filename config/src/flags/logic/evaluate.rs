@@ -101,15 +101,16 @@ impl<'a> Evaluator<'a> {
                 _ => self.read(&segments("$flagd.timestamp"), scope)?.unwrap_or(Datum::Null),
             }),
             Node::Var { path, default } => match self.read(path, scope)? {
-                Some(value) => Ok(value),
-                None => self.eval_or_null(default.as_deref(), scope),
+                Some(value) if !value.is_null() => Ok(value),
+                _ => self.eval_or_null(default.as_deref(), scope),
             },
             Node::VarComputed { path, default } => {
                 let path = self.eval(path, scope)?;
+                self.charge(path.weight())?;
                 let path = if path.is_null() { Box::default() } else { segments(&to_text(&path)) };
                 match self.read(&path, scope)? {
-                    Some(value) => Ok(value),
-                    None => self.eval_or_null(default.as_deref(), scope),
+                    Some(value) if !value.is_null() => Ok(value),
+                    _ => self.eval_or_null(default.as_deref(), scope),
                 }
             }
             Node::Missing(keys) => {

@@ -24,14 +24,14 @@ pub enum Node {
     Var {
         /// The steps; none means the whole.
         path: Box<[Segment]>,
-        /// What stands in for a missing value.
+        /// What stands in for a missing value and for null.
         default: Option<Box<Node>>,
     },
     /// `var` with a computed path.
     VarComputed {
         /// Gives the path.
         path: Box<Node>,
-        /// What stands in for a missing value.
+        /// What stands in for a missing value and for null.
         default: Option<Box<Node>>,
     },
     /// `missing`

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::coerce::{
-    order, parse_float, push_joined, substring, to_number, to_text, truthy,
-};
+use super::super::coerce::{order, push_joined, substring, to_number, to_text, truthy};
 use super::super::datum::Datum;
 use super::super::node::{Arithmetic, Comparison, Each, Node, VersionTest};
 use super::{Evaluator, Outcome, Root, Scope};
@@ -52,10 +50,7 @@ impl<'a> Evaluator<'a> {
         for (index, item) in items.iter().enumerate() {
             let value = self.eval(item, scope)?;
             self.charge(value.weight())?;
-            let number = match operation {
-                Arithmetic::Add | Arithmetic::Multiply => parse_float(&value),
-                _ => to_number(&value),
-            };
+            let number = to_number(&value);
             result = match operation {
                 Arithmetic::Add => result + number,
                 Arithmetic::Multiply => result * number,
