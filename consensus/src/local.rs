@@ -141,12 +141,16 @@ impl LocalLog {
         let change_set = change_set.normalised().map_err(ChangeRefused::Invalid)?;
         let sender = self.sender.lock();
         let Some(sender) = sender.as_ref() else { return Err(self.closed()) };
-        let message = Message::Propose { change_set, author, reply };
-        sender.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => ProposeError::Overloaded,
-            TrySendError::Disconnected(_) => self.closed(),
-        })?;
+        // Before it is sent: the writer may answer it before this thread goes on.
         self.status.lock().waiting += 1;
+        let message = Message::Propose { change_set, author, reply };
+        sender.try_send(message).map_err(|error| {
+            self.status.lock().waiting -= 1;
+            match error {
+                TrySendError::Full(_) => ProposeError::Overloaded,
+                TrySendError::Disconnected(_) => self.closed(),
+            }
+        })?;
         Ok(())
     }
 

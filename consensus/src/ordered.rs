@@ -125,13 +125,13 @@ impl<K: Ord, V> OrderedMap<K, V> {
         &'map self,
         start: &K,
     ) -> impl Iterator<Item = (&'map K, &'map V)> + use<'map, K, V> {
-        self.from_position(self.position(|key| key < start))
+        self.starting_at(self.position(|key| key < start))
     }
 
     /// Entries behind all for which `below` holds, in key order. `below` must hold for a prefix of
     /// the keys.
     pub fn range_by(&self, below: impl Fn(&K) -> bool) -> impl Iterator<Item = (&K, &V)> {
-        self.from_position(self.position(below))
+        self.starting_at(self.position(below))
     }
 
     /// The chunk and the place in it behind all keys for which `below` holds.
@@ -145,7 +145,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         (place, skip)
     }
 
-    fn from_position(&self, (place, skip): (usize, usize)) -> impl Iterator<Item = (&K, &V)> {
+    fn starting_at(&self, (place, skip): (usize, usize)) -> impl Iterator<Item = (&K, &V)> {
         self.chunks
             .iter()
             .skip(place)

@@ -167,8 +167,8 @@ fn references_of(catalogue: &Catalogue, object: &Object) -> Vec<Reference> {
         }
         ObjectKind::Flow => parse(&object.body).map_or_else(Vec::new, |flow| of_flow(&flow)),
         ObjectKind::Alias => of_alias(&object.body),
-        ObjectKind::Flag
-        | ObjectKind::Segment
+        ObjectKind::Flag => of_flag(&object.body),
+        ObjectKind::Segment
         | ObjectKind::List
         | ObjectKind::Table
         | ObjectKind::Model
@@ -184,6 +184,29 @@ fn of_alias(body: &[u8]) -> Vec<Reference> {
     let body: Option<serde_json::Value> = parse(body);
     let model = body.as_ref().and_then(|body| body.get("model")).and_then(|model| model.as_str());
     model.map(|model| Reference::to(&[ObjectKind::Model], model, "model")).into_iter().collect()
+}
+
+/// Segments and prerequisites. `$ref` may also mean an evaluator of the flag's own file, which the
+/// compiler of flags resolves.
+fn of_flag(body: &[u8]) -> Vec<Reference> {
+    let mut references = Vec::new();
+    let Some(body) = parse::<serde_json::Value>(body) else { return references };
+    for group in ["any", "all", "none"] {
+        let names = body.pointer(&format!("/segments/{group}")).and_then(|names| names.as_array());
+        for (position, name) in names.into_iter().flatten().enumerate() {
+            let path = format!("segments.{group}[{position}]");
+            let segment =
+                name.as_str().map(|name| Reference::to(&[ObjectKind::Segment], name, path));
+            references.extend(segment);
+        }
+    }
+    let prerequisites = body.get("prerequisites").and_then(|all| all.as_array());
+    for (position, prerequisite) in prerequisites.into_iter().flatten().enumerate() {
+        let flag = prerequisite.get("flag").and_then(|flag| flag.as_str());
+        let path = format!("prerequisites[{position}].flag");
+        references.extend(flag.map(|flag| Reference::to(&[ObjectKind::Flag], flag, path)));
+    }
+    references
 }
 
 fn of_rule_set(catalogue: &Catalogue, set: &RuleSetDefinition) -> Vec<Reference> {

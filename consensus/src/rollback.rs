@@ -22,6 +22,14 @@ pub fn plan_rollback(
     to_revision: u64,
     objects: &[ObjectId],
 ) -> Result<ChangeSet, ChangeRefused> {
+    let (request_id, why) = (request_id.into(), why.into());
+    let restores = Restores { to_revision, objects: objects.to_vec() };
+    // A retry is answered by what was done, not planned against what that made.
+    let done = catalogue.changes_of_request(&request_id);
+    if !done.is_empty() {
+        let set = ChangeSet::new(request_id, why, done);
+        return Ok(ChangeSet { restores: Some(restores), ..set });
+    }
     let older = catalogue.at_revision(to_revision)?;
     let mut candidates: BTreeSet<&ObjectId> = objects.iter().collect();
     if objects.is_empty() {
@@ -62,7 +70,6 @@ pub fn plan_rollback(
     if !faults.is_empty() {
         return Err(ChangeRefused::Invalid(faults));
     }
-    let restores = Restores { to_revision, objects: objects.to_vec() };
     let set = ChangeSet::new(request_id, why, changes);
     Ok(ChangeSet { restores: Some(restores), ..set })
 }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use verdict_config::definition::{
     FlowDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
 };
+use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelManifest;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
 
@@ -62,7 +63,8 @@ impl Validator for DefinitionValidator {
                 let object = parse::<serde_json::Map<String, serde_json::Value>>(body);
                 object.err().into_iter().collect()
             }
-            ObjectKind::Segment | ObjectKind::Setting => Faults::new(),
+            ObjectKind::Segment => check_segment(object, body),
+            ObjectKind::Setting => Faults::new(),
         }
     }
 
@@ -180,6 +182,16 @@ fn check_model(object: &ObjectId, body: &[u8]) -> Faults {
     faults
 }
 
-fn check_flag(_object: &ObjectId, body: &[u8]) -> Faults {
-    parse::<serde_json::Map<String, serde_json::Value>>(body).err().into_iter().collect()
+fn check_flag(object: &ObjectId, body: &[u8]) -> Faults {
+    match parse::<serde_json::Value>(body) {
+        Ok(json) => validate_flag(object.name.as_str(), &json),
+        Err(fault) => vec![fault],
+    }
+}
+
+fn check_segment(object: &ObjectId, body: &[u8]) -> Faults {
+    match parse::<serde_json::Value>(body) {
+        Ok(json) => validate_segment(object.name.as_str(), &json),
+        Err(fault) => vec![fault],
+    }
 }

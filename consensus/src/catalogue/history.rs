@@ -7,9 +7,9 @@ use serde::Serialize;
 use verdict_config::{ObjectId, ObjectKind, TimestampMs};
 
 use super::{Catalogue, Limits, Object};
-use crate::command::{Author, Op, Restores};
+use crate::command::{Author, Change, Op, Restores};
 use crate::digest::ContentHash;
-use crate::error::ChangeRefused;
+use crate::error::{ChangeRefused, short_hash};
 use crate::ordered::OrderedMap;
 use crate::references;
 
@@ -83,6 +83,9 @@ pub struct HistoryQuery {
     /// Where the page before ended.
     pub cursor: Option<String>,
 }
+
+/// An entry with its place.
+type Candidate<'own> = ((u64, u32), &'own Arc<HistoryEntry>);
 
 /// A page of history, newest first.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -235,7 +238,7 @@ impl Catalogue {
         &'own self,
         query: &HistoryQuery,
         before: (u64, u32),
-    ) -> Box<dyn Iterator<Item = ((u64, u32), &'own Arc<HistoryEntry>)> + 'own> {
+    ) -> Box<dyn Iterator<Item = Candidate<'own>> + 'own> {
         let history = &self.history;
         let named = query.kind.zip(query.name.as_deref()).and_then(|(kind, name)| {
             let name = verdict_config::ObjectName::new(kind, name).ok()?;
@@ -350,6 +353,26 @@ impl Catalogue {
             revision: version.revision,
             references: Vec::new(),
         })))
+    }
+
+    /// The changes that a request id stands for, as far as history has them.
+    pub(crate) fn changes_of_request(&self, request_id: &str) -> Vec<Change> {
+        let Some(request) = self.requests.get(&short_hash(request_id)) else { return Vec::new() };
+        let entries = self.history.entries.range_from(&(request.revision, 0));
+        let change = |entry: &Arc<HistoryEntry>| Change {
+            kind: entry.object.kind,
+            name: entry.object.name.as_str().to_owned(),
+            op: entry.op,
+            expected_revision: None,
+            body: entry.after.as_ref().map(|after| match &after.body {
+                Some(body) => body.to_vec(),
+                None => b"null".to_vec(),
+            }),
+        };
+        entries
+            .take_while(|((revision, _), _)| *revision == request.revision)
+            .map(|(_, entry)| change(entry))
+            .collect()
     }
 
     pub(crate) fn check_retained(&self, revision: u64) -> Result<(), ChangeRefused> {

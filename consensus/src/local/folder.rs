@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::LogError;
 
@@ -38,13 +39,10 @@ impl Folder {
             .write(true)
             .open(&lock_path)
             .map_err(|source| io(&lock_path, source))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LogError::Locked(path.display().to_string()));
-            }
-            Err(TryLockError::Error(source)) => return Err(io(&lock_path, source)),
-        }
+        lock_soon(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => LogError::Locked(path.display().to_string()),
+            TryLockError::Error(source) => io(&lock_path, source),
+        })?;
         let is_new = !check_format(path)?;
         Ok(Self { path: path.to_owned(), is_new, _lock: lock })
     }
@@ -74,6 +72,18 @@ impl Folder {
         found.sort_unstable();
         Ok(found)
     }
+}
+
+/// Takes a lock, with a second's patience: a process that has just ended may still be on its way
+/// out, and one that is being started holds its parent's files for a moment.
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..100 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Whether a format of ours stands there; `false` for a folder without one.

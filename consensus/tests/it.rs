@@ -1,0 +1,17 @@
+//! Integration tests of the state machine and the local log.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
+
+#[path = "it/apply.rs"]
+mod apply;
+#[path = "it/history.rs"]
+mod history;
+#[path = "it/kill.rs"]
+mod kill;
+#[path = "it/local_log.rs"]
+mod local_log;
+#[path = "it/properties.rs"]
+mod properties;
+#[path = "it/references.rs"]
+mod references;
+#[path = "it/support.rs"]
+mod support;
