@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use super::JournalError;
 
@@ -24,15 +25,24 @@ pub fn lock_folder(path: &Path) -> Result<File, JournalError> {
     make_folder(path)?;
     let lock_path = path.join("lock");
     let lock = open_private(&lock_path)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(JournalError::Locked(path.display().to_string()));
-        }
-        Err(TryLockError::Error(error)) => return Err(JournalError::io(&lock_path, &error)),
-    }
+    lock_soon(&lock).map_err(|error| match error {
+        TryLockError::WouldBlock => JournalError::Locked(path.display().to_string()),
+        TryLockError::Error(error) => JournalError::io(&lock_path, &error),
+    })?;
     check_format(path)?;
     Ok(lock)
+}
+
+/// Takes a lock, with a second's patience: a process that has just ended may still be on its way
+/// out, and one that is being started holds its parent's files for a moment.
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..100 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    lock.try_lock()
 }
 
 fn check_format(folder: &Path) -> Result<(), JournalError> {

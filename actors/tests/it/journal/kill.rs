@@ -12,7 +12,7 @@ use verdict_actors::journal::{DecisionId, NewOutcome, OutcomeTarget, SearchQuery
 use super::support::{Bench, Given, all, counted};
 
 const CHILD: &str = "VERDICT_JOURNAL_CHILD";
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 20;
 
 fn bench() -> Bench {
     Bench::with(|options| {
