@@ -148,12 +148,12 @@ impl Checker<'_, '_> {
 
     /// Checks two nodes of which one may be a literal that takes the type of the other.
     fn pair(&mut self, pair: (&Node, &Node), hint: Option<Type>) -> Option<(Typed, Typed)> {
-        if is_literal(pair.0) && !is_literal(pair.1) {
+        if is_adaptable(pair.0) && !is_adaptable(pair.1) {
             let right = self.check(pair.1, hint);
             let hint = right.as_ref().map(Typed::type_of).or(hint);
             let left = self.check(pair.0, hint);
             Some((left?, right?))
-        } else if is_literal(pair.0) {
+        } else if is_adaptable(pair.0) {
             // Two literals: a fraction or exponent on either side makes both floats.
             let fraction = has_fraction(pair.0) || has_fraction(pair.1);
             let hint = hint.filter(|of| of.is_number());
@@ -209,14 +209,15 @@ impl Checker<'_, '_> {
     ) -> Option<Condition> {
         let mark = self.reads.len();
         // The literal goes to the right, and is read when the type of the other side is known.
-        let (left, right, relation) = if is_literal(left) && !is_literal(right) {
+        let (left, right, relation) = if is_adaptable(left) && !is_adaptable(right) {
             (right, left, relation.flipped())
         } else {
             (left, right, relation)
         };
-        let (left_typed, right_typed) = if is_literal(right) && !is_literal(left) {
+        let (left_typed, right_typed) = if is_adaptable(right) && !is_adaptable(left) {
             let left_typed = self.check(left, None);
-            if has_fraction(right) && matches!(left_typed, Some(Typed::Term(_, Type::Int))) {
+            let fraction = is_literal(right) && has_fraction(right);
+            if fraction && matches!(left_typed, Some(Typed::Term(_, Type::Int))) {
                 let Some(Typed::Term(term, _)) = left_typed else { return None };
                 return self.int_with_fraction(node, relation, term, (right, mark));
             }
@@ -248,7 +249,7 @@ impl Checker<'_, '_> {
     ) -> Condition {
         match (left, right) {
             (Term::Constant(a), Term::Constant(b)) => {
-                let order = number::order(&a, &b);
+                let order = a.order(&b);
                 Condition::Constant(order.is_some_and(|order| relation.holds(order)))
             }
             (left @ Term::Constant(_), right) => {
@@ -309,7 +310,7 @@ impl Checker<'_, '_> {
     fn among(&mut self, node: &Node, item: &Node, items: &[Node]) -> Option<Condition> {
         let mark = self.reads.len();
         let hint = items.iter().any(has_fraction).then_some(Type::Float);
-        let Typed::Term(term, of) = self.check(item, hint.filter(|_| is_literal(item)))? else {
+        let Typed::Term(term, of) = self.check(item, hint.filter(|_| is_adaptable(item)))? else {
             return self.type_fault(item, "in compares numbers, texts and times");
         };
         let mut constants = Vec::new();
@@ -403,34 +404,51 @@ impl Checker<'_, '_> {
     }
 }
 
-/// Whether a node is a number literal, or arithmetic of nothing else.
+/// Whether a node is a number literal, or arithmetic of nothing else: a constant.
 fn is_literal(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Number(_) => true,
         NodeKind::Negate(inner) => is_literal(inner),
         NodeKind::Binary(operator, left, right) => {
-            matches!(
-                operator,
-                Operator::Add
-                    | Operator::Subtract
-                    | Operator::Multiply
-                    | Operator::Divide
-                    | Operator::Modulo
-            ) && is_literal(left)
-                && is_literal(right)
+            is_arithmetic(*operator) && is_literal(left) && is_literal(right)
         }
         _ => false,
     }
 }
 
-/// Whether a literal is written with a fraction or an exponent.
+/// Whether a node's numbers are all literals, so that it takes the type of what stands beside it.
+fn is_adaptable(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Number(_) => true,
+        NodeKind::Negate(inner) => is_adaptable(inner),
+        NodeKind::Binary(operator, left, right) => {
+            is_arithmetic(*operator) && is_adaptable(left) && is_adaptable(right)
+        }
+        NodeKind::If(_, then, otherwise) => is_adaptable(then) && is_adaptable(otherwise),
+        _ => false,
+    }
+}
+
+const fn is_arithmetic(operator: Operator) -> bool {
+    matches!(
+        operator,
+        Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo
+    )
+}
+
+/// Whether an adaptable node has a literal with a fraction or an exponent.
 fn has_fraction(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Number(text) => !number::is_whole_text(text),
         NodeKind::Negate(inner) => has_fraction(inner),
-        NodeKind::Binary(_, left, right) => {
-            is_literal(node) && (has_fraction(left) || has_fraction(right))
+        NodeKind::Binary(operator, left, right) => {
+            is_arithmetic(*operator) && (has_fraction(left) || has_fraction(right))
         }
+        NodeKind::If(_, then, otherwise) => has_fraction(then) || has_fraction(otherwise),
         _ => false,
     }
 }

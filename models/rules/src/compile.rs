@@ -16,6 +16,7 @@ use crate::findings;
 use crate::index::IndexBuilder;
 use crate::resources::{Resources, ResourcesBuilder, position};
 use crate::{CompiledRuleSet, DerivedFacts, Phase, RuleLimits};
+pub(crate) use arms::arms_of;
 use rule::{CheckedRule, check_rule};
 
 /// What a rule set is compiled against.

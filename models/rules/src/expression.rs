@@ -196,6 +196,19 @@ pub(crate) enum Constant {
     Text(Box<str>),
 }
 
+impl Constant {
+    /// The order of two constants of one type.
+    pub(crate) fn order(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
+            (Self::Decimal(a), Self::Decimal(b)) => Some(a.cmp(b)),
+            (Self::Float(a), Self::Float(b)) => a.partial_cmp(b),
+            (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+}
+
 /// Constants of one type, sorted, without repetition.
 #[derive(Debug, Clone)]
 pub(crate) enum Constants {
@@ -238,15 +251,6 @@ impl Constants {
                 numbers.dedup();
                 Self::Ints(numbers.into())
             }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Ints(all) => all.is_empty(),
-            Self::Decimals(all) => all.is_empty(),
-            Self::Floats(all) => all.is_empty(),
-            Self::Texts(all) => all.is_empty(),
         }
     }
 }

@@ -26,7 +26,8 @@ use crate::expression::{Condition, Type};
 use crate::resources::Resources;
 use crate::{Slot, UnknownCause};
 
-pub(crate) use build::IndexBuilder;
+pub(crate) use build::{IndexBuilder, Indexed, indexed};
+pub(crate) use keys::Key;
 use keys::KeyIndex;
 use ranges::Bounds;
 

@@ -1,4 +1,49 @@
 //! The rule language: compiler, index, three-valued evaluation and explanations.
+//!
+//! ```text
+//! text ─ syntax ─▶ tree ─ check ─▶ typed tree ─ compile ─▶ arms ─ index ─▶ dimensions, residuals
+//!                          │ names become slots                               │
+//!                          ▼ atoms, lists, tables, windows shared             ▼
+//!                      Resources ───────────────────────────────────▶ evaluate, explain
+//! ```
+//!
+//! A rule set is compiled against a flow's schema, so a name that is wrong or two types that do not
+//! fit are faults of the text and never of a request. An evaluation cannot fail: what has no value is
+//! unknown, with a cause ([`UnknownCause`]), and every rule says what unknown means for it.
+//!
+//! The trade-off: all work that can be done when a set is published is done then, and the compiled
+//! set is larger than its text. An evaluation looks each fact up once, whatever the number of rules,
+//! and visits only rules that no single fact makes false.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use verdict_config::definition::RuleSetDefinition;
+//! use verdict_config::{Schema, TimestampMs};
+//! use verdict_rules::*;
+//!
+//! let fields = serde_json::from_str(r#"{ "amount": { "type": "decimal" } }"#)?;
+//! let schema = Schema::new(&fields);
+//! let definition: RuleSetDefinition = serde_json::from_str(
+//!     r#"{ "rule_set": "payment", "flow": "payment", "rules": [
+//!          { "id": "large", "when": "amount > 1000.50", "then": { "points": 100 } } ] }"#,
+//! )?;
+//! let (derived, lists, tables) = (DerivedFacts::default(), BTreeMap::new(), BTreeMap::new());
+//! let limits = RuleLimits::default();
+//! let environment =
+//!     Environment { schema: &schema, derived: &derived, lists: &lists, tables: &tables, limits };
+//! let set = compile(&definition, &environment).map_err(|faults| faults[0].to_string())?;
+//!
+//! let input = serde_json::from_str(r#"{ "amount": "2000" }"#)?;
+//! let facts = schema.read(&input).map_err(|faults| faults[0].to_string())?;
+//! let none = RuleMask::none();
+//! let input = EvaluationInput {
+//!     facts: &facts, derived: &[], windows: &[], as_of: TimestampMs(0),
+//!     disabled: &none, snoozed: &none, cost_units_limit: u64::MAX,
+//! };
+//! let evaluation = set.evaluate(Phase::Early, &input, &mut Scratch::new());
+//! assert_eq!(evaluation.hits[0].effect.points, Some(100));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod keywords;
 pub mod lists;

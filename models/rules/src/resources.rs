@@ -30,7 +30,6 @@ pub(crate) struct SlotInfo {
 /// One scan of a text field for every keyword list that any rule looks for in it.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    pub(crate) field: Slot,
     /// Positions among the keyword lists.
     pub(crate) lists: Vec<u32>,
     pub(crate) matcher: KeywordMatcher,
@@ -106,10 +105,6 @@ impl<'e> ResourcesBuilder<'e> {
         }
     }
 
-    pub(crate) fn slot(&self, slot: Slot) -> Option<&SlotInfo> {
-        self.built.slots.get(slot as usize)
-    }
-
     /// The atom with this canonical text, made if it is new. An atom that comes up again is kept in
     /// evaluations when that is cheaper than to compute it twice.
     pub(crate) fn atom(&mut self, text: String, make: impl FnOnce() -> Atom) -> u32 {
@@ -161,7 +156,7 @@ impl<'e> ResourcesBuilder<'e> {
             None => {
                 let scan = position(self.built.scans.len());
                 let matcher = KeywordMatcher::default();
-                self.built.scans.push(Scan { field, lists: Vec::new(), matcher });
+                self.built.scans.push(Scan { lists: Vec::new(), matcher });
                 self.scans.insert(field, scan);
                 scan
             }

@@ -102,10 +102,4 @@ impl Kept {
         }
         hits
     }
-
-    /// What was found in a field, if it was scanned.
-    pub(crate) fn scanned(&self, scan: u32) -> Option<&KeywordHits> {
-        let (evaluation, hits) = self.scans.get(scan as usize)?;
-        (*evaluation == self.evaluation).then_some(hits)
-    }
 }

@@ -1,7 +1,5 @@
 //! Number literals and arithmetic.
 
-use std::cmp::Ordering;
-
 use rust_decimal::Decimal;
 use verdict_config::Code;
 
@@ -18,17 +16,6 @@ pub(super) fn is_whole_text(text: &str) -> bool {
 
 fn is_hexadecimal(text: &str) -> bool {
     text.starts_with("0x") || text.starts_with("0X")
-}
-
-/// The order of two constants of one type.
-pub(super) fn order(a: &Constant, b: &Constant) -> Option<Ordering> {
-    match (a, b) {
-        (Constant::Int(a), Constant::Int(b)) => Some(a.cmp(b)),
-        (Constant::Decimal(a), Constant::Decimal(b)) => Some(a.cmp(b)),
-        (Constant::Float(a), Constant::Float(b)) => a.partial_cmp(b),
-        (Constant::Text(a), Constant::Text(b)) => Some(a.cmp(b)),
-        _ => None,
-    }
 }
 
 fn parse_decimal(text: &str) -> Option<Decimal> {

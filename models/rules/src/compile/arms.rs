@@ -11,10 +11,10 @@ use crate::expression::Condition;
 const ARMS_MAX: usize = 16;
 
 /// The clauses of one arm.
-pub(super) type ArmClauses = Vec<Condition>;
+pub(crate) type ArmClauses = Vec<Condition>;
 
 /// The arms of a rule whose clauses must all be true. No arm: the rule is never true.
-pub(super) fn arms_of<'c>(clauses: impl Iterator<Item = &'c Condition>) -> Vec<ArmClauses> {
+pub(crate) fn arms_of<'c>(clauses: impl Iterator<Item = &'c Condition>) -> Vec<ArmClauses> {
     let mut arms = vec![Vec::new()];
     for clause in clauses {
         arms = conjunction(arms, clause, true);

@@ -36,7 +36,7 @@ struct Clauses {
 }
 
 /// A clause that a dimension can answer.
-enum Indexed {
+pub(crate) enum Indexed {
     Present(Slot, bool),
     Lower(Slot, Constant, bool),
     Upper(Slot, Constant, bool),
@@ -234,7 +234,7 @@ fn ranges(
 }
 
 /// What a clause asks of one fact, if it is of a kind that a dimension answers.
-fn indexed(clause: &Condition, resources: &Resources) -> Option<Indexed> {
+pub(crate) fn indexed(clause: &Condition, resources: &Resources) -> Option<Indexed> {
     let (atom, positive) = match clause {
         Condition::Atom(id) => (id, true),
         Condition::Not(inner) => match &**inner {

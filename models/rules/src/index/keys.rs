@@ -11,7 +11,7 @@ use crate::expression::Type;
 
 /// A value that clauses name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Bool(bool),
     /// Int, time; or the position of a list.
     Int(i64),

@@ -1,0 +1,150 @@
+//! What is refused, where the fault is said to be, and what it advises.
+
+use serde_json::json;
+use verdict_config::Code;
+
+use crate::harness::World;
+
+fn check(when: &str, code: Code, message: &str) {
+    let faults = World::new().one(when).err().unwrap_or_default();
+    assert_eq!(faults.len(), 1, "{when}: {faults:?}");
+    assert_eq!(faults[0].path, "rules[0].when", "{when}");
+    assert_eq!(faults[0].code, code, "{when}: {}", faults[0].message);
+    assert!(faults[0].message.contains(message), "{when}: {}", faults[0].message);
+}
+
+#[test]
+fn syntax_faults_name_the_column() {
+    for (when, message) in [
+        ("", "column 1: expected a value"),
+        ("amount >", "column 9: expected a value"),
+        ("amount > 5 &", "column 12: found &; both is &&"),
+        ("amount = 5", "column 8: found =; equality is =="),
+        ("amount > 5)", "column 11: expected the end of the expression"),
+        ("(amount > 5", "column 12: expected ), found the end"),
+        ("country == \"GB", "column 12: a text has no end"),
+        ("country == 'a\\q'", "column 14: unknown escape"),
+        ("amount > 5u", "column 11: a number ends in a letter"),
+        ("amount > 1e", "column 10: an exponent needs digits"),
+        ("country == null", "column 12: there is no null"),
+        ("tags[0] == \"a\"", "column 5: positions in brackets"),
+        ("{\"a\": 1}", "column 1: maps are not part"),
+        ("amount > 5 and count > 1", "column 12: expected the end"),
+        ("country == \u{201c}GB\u{201d}", "column 12: found a typographic quote"),
+        ("active &&\n  !", "line 2, column 4: expected a value"),
+        ("\u{e9}", "column 1: found 'é'"),
+        ("!-count > 5", "column 2: expected a value"),
+        ("country.matches(\"(\")", "the pattern is not valid"),
+        ("frobnicate(count)", "there is no function \"frobnicate\""),
+        ("startswith(country, \"G\")", "did you mean \"startsWith\"?"),
+    ] {
+        check(when, Code::RuleSyntax, message);
+    }
+}
+
+#[test]
+fn type_faults_say_what_would_be_right() {
+    for (when, message) in [
+        ("amount > \"5\"", "column 1: amount is decimal and \"5\" is text"),
+        ("count > amount", "int(), decimal() and double() convert"),
+        ("count > window_mean(\"24h\", card_id, amount)", "int(), decimal() and double() convert"),
+        ("amount", "amount is decimal and not true or false"),
+        ("amount && active", "column 1: amount is decimal"),
+        ("tags", "is a set"),
+        ("active > true", "true and false have no order"),
+        ("opened_at > \"2026-01-01\"", "timestamp("),
+        ("count + 1.5 > 2", "1.5 is no int"),
+        ("count % 2.5 == 0", "2.5 is no int"),
+        ("ratio % 2 == 0", "% takes ints"),
+        ("country + \"x\" == \"y\"", "arithmetic takes numbers"),
+        ("count in country", "in asks a list in brackets or a set"),
+        ("count in tags", "sets hold texts, count is int"),
+        ("country in [\"a\", 5]", "country is text and 5 is int"),
+        ("count < 1 < 2", "use values of one type"),
+        ("active ? 1 : \"x\" == \"x\"", "is int and"),
+        ("count == 9223372036854775808", "beyond what a int can hold"),
+        ("amount > 1e40", "beyond what a decimal can hold"),
+        ("1 / 0 > 1", "this never has a value: division_by_zero"),
+        ("country.matches(name)", "expected a pattern in quotes"),
+        ("keywords(gambling, name)", "expected a list's name in quotes"),
+        ("keywords(\"gambling\", count)", "count is int, expected a text"),
+        ("has(1)", "has takes a field"),
+        ("lower(count) == \"a\"", "expected a text"),
+        ("size(count) > 1", "size takes a text or a set"),
+        ("window_count(\"24h\")", "write window_count(\"24h\", key)"),
+        ("window_sum(\"24h\", card_id, country) > 1", "country is symbol, expected a number"),
+        ("window_count(\"91d\", card_id) > 1", "1 second to 90 days"),
+        ("window_count(\"soon\", card_id) > 1", "is no duration"),
+        ("window_count(\"1h\", classification.label) > 1", "not what stages derive"),
+        ("as_of > timestamp(\"yesterday\")", "is no time"),
+    ] {
+        check(when, Code::RuleType, message);
+    }
+}
+
+#[test]
+fn names_that_do_not_exist_are_told_with_the_nearest() {
+    check("ammount > 5", Code::RuleUnknownField, "did you mean \"amount\"?");
+    check("score.risk > 0.5", Code::RuleUnknownField, "did you mean \"scores.risk\"?");
+    check("zzz > 5", Code::RuleUnknownField, "there is no field \"zzz\"");
+    check("keywords(\"gamblin\", name)", Code::UnknownReference, "did you mean \"gambling\"?");
+    check("listed(\"nothing\", name)", Code::UnknownReference, "there is no list");
+    check("name_match(\"x\", name) > 0.5", Code::UnknownReference, "there is no list");
+    check("lookup(\"mc\", \"mcc\", name) == \"1\"", Code::UnknownReference, "did you mean \"mcc\"?");
+    check("lookup(\"mcc\", \"sic\", name) == \"1\"", Code::UnknownReference, "there is no column");
+}
+
+#[test]
+fn every_fault_of_every_rule_is_told() {
+    let world = World::new();
+    let faults = world
+        .compile(json!([
+            { "id": "a", "when": "ammount > 5 && cuont > 1 || active" },
+            { "id": "a", "when": "amount >" },
+            { "id": "B", "when": "active", "then": { "points": 1001, "reason": "lower" } },
+            { "id": "c" },
+            { "id": "d", "table": { "name": "limit" } },
+        ]))
+        .err()
+        .unwrap_or_default();
+    let told: Vec<(&str, Code)> = faults.iter().map(|f| (f.path.as_str(), f.code)).collect();
+    for expected in [
+        ("rules[0].when", Code::RuleUnknownField),
+        ("rules[1].when", Code::RuleSyntax),
+        ("rules[1].id", Code::DuplicateName),
+        ("rules[2].id", Code::InvalidName),
+        ("rules[2].then.points", Code::InvalidValue),
+        ("rules[2].then.reason", Code::InvalidValue),
+        ("rules[3].when", Code::MissingKey),
+        ("rules[4].table.name", Code::UnknownReference),
+    ] {
+        assert!(told.contains(&expected), "{expected:?} in {told:?}");
+    }
+    assert_eq!(told.iter().filter(|one| one.0 == "rules[0].when").count(), 2);
+}
+
+#[test]
+fn size_and_depth_are_bounded() {
+    let deep = format!("{}active{}", "(".repeat(10_000), ")".repeat(10_000));
+    check(&deep, Code::RuleSyntax, "nested deeper than 48");
+    let not = format!("{}active", "!".repeat(10_000));
+    check(&not, Code::RuleSyntax, "nested deeper than 48");
+    let sum = format!("{}1 > 0", "count + ".repeat(1_000));
+    check(&sum, Code::RuleSyntax, "nested deeper than 48");
+    let long = format!("active{}", " || active".repeat(1_500));
+    assert!(World::new().one(&long).is_ok(), "a wide condition is not deep");
+    let wide = format!("active{}", " || active".repeat(1_600));
+    check(&wide, Code::RuleSyntax, "the limit is 16384");
+    let items = format!("count in [{}1]", "1,".repeat(2_100));
+    check(&items, Code::RuleSyntax, "more than 2048 parts");
+}
+
+#[test]
+fn a_set_that_may_cost_too_much_is_refused() {
+    let mut world = World::new();
+    world.limits.cost_units_max = 1_000;
+    let faults = world.one("lower(description).contains(\"x\")").err().unwrap_or_default();
+    assert_eq!(faults[0].code, Code::RuleTooCostly);
+    assert!(faults[0].message.contains("the limit is 1000"), "{}", faults[0].message);
+    assert!(world.one("count > 1").is_ok());
+}
