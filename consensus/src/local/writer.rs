@@ -37,7 +37,6 @@ struct Group {
     frames: Vec<u8>,
     accepted: Vec<(Reply, Applied)>,
     taken: u64,
-    refused: u64,
 }
 
 impl Writer {
@@ -101,7 +100,6 @@ impl Writer {
             frames: Vec::new(),
             accepted: Vec::new(),
             taken: 0,
-            refused: 0,
         }
     }
 
@@ -115,7 +113,7 @@ impl Writer {
         let transition = match transition {
             Ok(transition) => transition,
             Err(refused) => {
-                group.refused += 1;
+                self.status.lock().refused += 1;
                 let _ = reply.send(Err(refused.into()));
                 return;
             }
@@ -159,7 +157,6 @@ impl Writer {
             let mut status = self.status.lock();
             status.waiting = status.waiting.saturating_sub(group.taken);
             status.applied += group.accepted.iter().filter(|(_, a)| !a.repeated).count() as u64;
-            status.refused += group.refused;
             status.last_index = self.state.index;
             status.revision = self.state.catalogue.revision();
             status.log_bytes = self.state.file_bytes;
