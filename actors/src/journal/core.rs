@@ -100,13 +100,7 @@ impl Core {
             None => (None, None),
         };
         let events = self.window_events(&record);
-        let windows = match events.as_slice() {
-            [] => Vec::new(),
-            events => {
-                let plain = events::encode(events).map_err(JournalError::Failed)?;
-                self.keys.seal_for_node(&plain, &context)?
-            }
-        };
+        let windows = events::encode(&self.keys, record.id.0, &events);
         let head = RecordHead {
             id: record.id.0,
             at_ms: record.at.0,

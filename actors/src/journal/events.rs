@@ -1,11 +1,14 @@
 //! Window events as records keep them: which series, when, and what is added.
 //!
-//! Keys and told-apart values stand as keyed hashes, amounts as they are; the whole is sealed under
-//! the node's key. So windows can be built again from records whose unit was erased, and the files
-//! tell nobody whose they are.
+//! Keys and told-apart values stand as keyed hashes; amounts are masked with a keyed hash of record
+//! and series, which no two amounts share. So windows can be built again from records whose unit was
+//! erased, and the file alone tells nobody whose they are. (An encryption of its own for these few
+//! bytes would cost a decision more than everything else that the journal does.)
+//!
+//! An event is 50 bytes, little-endian:
+//! `[series u128][measure u8][window ms u64][at ms i64][tag u8][masked value 16]`.
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 use verdict_config::{TimestampMs, Value};
 use verdict_rules::WindowRead;
 use verdict_rules::window::{WindowMeasure, WindowSpan};
@@ -14,7 +17,7 @@ use super::keys::Keys;
 use super::record::NewWindowEvent;
 
 /// An event of one series.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SeriesEvent {
     pub series: u128,
     pub measure: WindowMeasure,
@@ -24,7 +27,7 @@ pub struct SeriesEvent {
 }
 
 /// What is added.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EventValue {
     Int(i64),
     Decimal([u8; 16]),
@@ -106,17 +109,79 @@ pub fn events_of(
     (events, refused)
 }
 
-/// The events as bytes.
-pub fn encode(events: &[SeriesEvent]) -> Result<Vec<u8>, String> {
-    bincode::serde::encode_to_vec(events, bincode::config::standard())
-        .map_err(|error| error.to_string())
+/// Bytes of an event.
+const EVENT_BYTES: usize = 50;
+
+/// The events of a record as bytes.
+pub fn encode(keys: &Keys, record: u128, events: &[SeriesEvent]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(events.len() * EVENT_BYTES);
+    for event in events {
+        bytes.extend_from_slice(&event.series.to_le_bytes());
+        bytes.push(match event.measure {
+            WindowMeasure::Events => 0,
+            WindowMeasure::Amounts => 1,
+            WindowMeasure::Values => 2,
+        });
+        bytes.extend_from_slice(&event.window_ms.to_le_bytes());
+        bytes.extend_from_slice(&event.at_ms.to_le_bytes());
+        let (tag, mut value) = match &event.value {
+            None => (0, [0; 16]),
+            Some(EventValue::Int(number)) => (1, i128::from(*number).to_le_bytes()),
+            Some(EventValue::Decimal(bytes)) => (2, *bytes),
+            Some(EventValue::Float(bits)) => (3, u128::from(*bits).to_le_bytes()),
+            Some(EventValue::Token(hash)) => (4, i128::from(*hash).to_le_bytes()),
+        };
+        mask(keys, record, event.series, tag, &mut value);
+        bytes.push(tag);
+        bytes.extend_from_slice(&value);
+    }
+    bytes
 }
 
-/// The events of such bytes.
-pub fn decode(bytes: &[u8]) -> Option<Vec<SeriesEvent>> {
-    let config = bincode::config::standard().with_limit::<{ 16 << 20 }>();
-    let (events, consumed) = bincode::serde::decode_from_slice(bytes, config).ok()?;
-    (consumed == bytes.len()).then_some(events)
+/// Masks or unmasks the value of an event; hashes need no mask.
+fn mask(keys: &Keys, record: u128, series: u128, tag: u8, value: &mut [u8; 16]) {
+    if matches!(tag, 1..=3) {
+        let parts = [&record.to_le_bytes()[..], &series.to_le_bytes()];
+        let mask = keys.hash(b"window amount", &parts).to_le_bytes();
+        value.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    }
+}
+
+/// The events of such bytes; `None` if they are none.
+pub fn decode(keys: &Keys, record: u128, bytes: &[u8]) -> Option<Vec<SeriesEvent>> {
+    let (events, rest) = bytes.as_chunks::<EVENT_BYTES>();
+    if !rest.is_empty() {
+        return None;
+    }
+    events.iter().map(|event| decode_one(keys, record, event)).collect()
+}
+
+fn decode_one(keys: &Keys, record: u128, bytes: &[u8; EVENT_BYTES]) -> Option<SeriesEvent> {
+    let series = u128::from_le_bytes(bytes[..16].try_into().ok()?);
+    let measure = match bytes[16] {
+        0 => WindowMeasure::Events,
+        1 => WindowMeasure::Amounts,
+        2 => WindowMeasure::Values,
+        _ => return None,
+    };
+    let mut value: [u8; 16] = bytes[34..].try_into().ok()?;
+    mask(keys, record, series, bytes[33], &mut value);
+    let whole = i64::try_from(i128::from_le_bytes(value));
+    let value = match bytes[33] {
+        0 => None,
+        1 => Some(EventValue::Int(whole.ok()?)),
+        2 => Some(EventValue::Decimal(value)),
+        3 => Some(EventValue::Float(u64::try_from(u128::from_le_bytes(value)).ok()?)),
+        4 => Some(EventValue::Token(whole.ok()?)),
+        _ => return None,
+    };
+    Some(SeriesEvent {
+        series,
+        measure,
+        window_ms: u64::from_le_bytes(bytes[17..25].try_into().ok()?),
+        at_ms: i64::from_le_bytes(bytes[25..33].try_into().ok()?),
+        value,
+    })
 }
 
 /// Equal values have equal bytes, however they are written: 1.50 is 1.5, and -0.0 is 0.0.

@@ -207,16 +207,6 @@ impl Keys {
     pub fn units(&self) -> u64 {
         self.slots.lock().units()
     }
-
-    /// Seals bytes under the node's own key.
-    pub fn seal_for_node(&self, plain: &[u8], context: &[u8]) -> Result<Vec<u8>, JournalError> {
-        seal(&self.node, plain, context)
-    }
-
-    /// Opens bytes sealed under the node's own key.
-    pub fn open_for_node(&self, sealed: &[u8], context: &[u8]) -> Option<Vec<u8>> {
-        open(&self.node, sealed, context)
-    }
 }
 
 impl UnitKey {

@@ -266,11 +266,10 @@ impl Recovery<'_> {
         if head.windows.is_empty() {
             return;
         }
-        let plain = self.keys.open_for_node(&head.windows, &head.id.to_le_bytes());
-        match plain.and_then(|plain| events::decode(&plain)) {
+        match events::decode(&self.keys, head.id, &head.windows) {
             Some(events) => self.windows.note(&events, (self.clock)()),
             None => {
-                let detail = "window events of a record do not open with the node's key";
+                let detail = "window events of a record cannot be read";
                 self.damage(name, at, 0, Some(0), detail.to_owned());
             }
         }
