@@ -12,7 +12,7 @@ use super::definition::{CheckedFlag, FlagParts, check_flag, check_metadata, vali
 use super::file::FileSetting;
 use super::fractional::HashVersion;
 use super::logic::{CompileOptions, Logic, References};
-use super::set::{FlagSet, FlagSources};
+use super::set::{CompiledFlag, FlagSet, FlagSources};
 use crate::{Code, Fault, Faults};
 
 /// Compiles the objects of a catalogue.
@@ -20,15 +20,6 @@ pub(super) struct SetCompiler<'c> {
     sources: &'c FlagSources<'c>,
     faults: Faults,
     warnings: Faults,
-}
-
-/// How much is there to refer to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// Everything.
-    Catalogue,
-    /// One file; segments and other flags may be elsewhere.
-    File,
 }
 
 /// What a flag gets from its file.
@@ -43,19 +34,20 @@ impl<'c> SetCompiler<'c> {
         Self { sources, faults: Vec::new(), warnings: Vec::new() }
     }
 
-    /// The faults of one file by itself: what names segments and other flags may be elsewhere.
-    pub(super) fn within_file(self) -> Faults {
-        self.build(Scope::File).err().unwrap_or_default()
+    /// The faults of files by themselves. Names are not looked up: segments and other flags may be
+    /// elsewhere in the catalogue.
+    pub(super) fn within_files(mut self) -> Faults {
+        let versions = versions_of(&self.check_flags());
+        for (stem, setting) in &self.sources.files {
+            self.file(stem, &FileSetting::read(setting), &versions);
+        }
+        self.faults
     }
 
-    pub(super) fn compile(self) -> Result<FlagSet, Faults> {
-        self.build(Scope::Catalogue)
-    }
-
-    fn build(mut self, scope: Scope) -> Result<FlagSet, Faults> {
+    /// Compiles everything, with every fault.
+    pub(super) fn compile(mut self) -> Result<FlagSet, Faults> {
         let checked = self.check_flags();
-        let versions: BTreeSet<HashVersion> =
-            checked.values().map(|parts| parts.extensions.hash_version).collect();
+        let versions = versions_of(&checked);
         let segments = self.segments(&versions);
         let mut files: BTreeMap<&str, FileParts<'c>> = BTreeMap::new();
         let mut file_of: BTreeMap<&str, &str> = BTreeMap::new();
@@ -69,28 +61,13 @@ impl<'c> SetCompiler<'c> {
         }
         let no_file = FileParts::default();
         let mut flags = Vec::with_capacity(checked.len());
-        let positions: BTreeMap<&str, usize> =
-            checked.keys().enumerate().map(|(position, key)| (*key, position)).collect();
         for (key, parts) in &checked {
             let file = file_of.get(key).and_then(|stem| files.get(stem)).unwrap_or(&no_file);
-            let references = [&file.evaluators, &segments];
-            let mut flag = FlagCompiler {
-                key,
-                parts,
-                references: &references,
-                scope,
-                faults: Vec::new(),
-                warnings: Vec::new(),
-            };
-            let compiled = flag.compile(file.metadata);
-            let place = format!("flag/{key}");
-            self.faults.extend(flag.faults.into_iter().map(|fault| fault.under(&place)));
-            self.warnings.extend(flag.warnings.into_iter().map(|fault| fault.under(&place)));
-            flags.push(compiled);
+            flags.push(self.flag(key, parts, file, &segments));
         }
         // Positions count only flags that are well formed, so prerequisites wait for that.
-        if self.faults.is_empty() && scope == Scope::Catalogue {
-            self.prerequisites(&checked, &positions, &mut flags);
+        if self.faults.is_empty() {
+            self.prerequisites(&checked, &mut flags);
         }
         if !self.faults.is_empty() {
             return Err(self.faults);
@@ -103,13 +80,39 @@ impl<'c> SetCompiler<'c> {
         })
     }
 
+    fn flag(
+        &mut self,
+        key: &str,
+        parts: &FlagParts<'_>,
+        file: &FileParts<'_>,
+        segments: &References,
+    ) -> CompiledFlag {
+        let mut compiler = FlagCompiler {
+            key,
+            parts,
+            references: &[&file.evaluators, segments],
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let compiled = compiler.compile(file.metadata);
+        let FlagCompiler { faults, warnings, .. } = compiler;
+        if !faults.is_empty() || !warnings.is_empty() {
+            let place = format!("flag/{key}");
+            self.faults.extend(faults.into_iter().map(|fault| fault.under(&place)));
+            self.warnings.extend(warnings.into_iter().map(|fault| fault.under(&place)));
+        }
+        compiled
+    }
+
     fn check_flags(&mut self) -> BTreeMap<&'c str, FlagParts<'c>> {
         let mut checked = BTreeMap::new();
         for (key, body) in &self.sources.flags {
             let CheckedFlag { faults, warnings, parts } = check_flag(key, body);
-            let place = format!("flag/{key}");
-            self.faults.extend(faults.into_iter().map(|fault| fault.under(&place)));
-            self.warnings.extend(warnings.into_iter().map(|fault| fault.under(&place)));
+            if !faults.is_empty() || !warnings.is_empty() {
+                let place = format!("flag/{key}");
+                self.faults.extend(faults.into_iter().map(|fault| fault.under(&place)));
+                self.warnings.extend(warnings.into_iter().map(|fault| fault.under(&place)));
+            }
             if let Some(parts) = parts {
                 checked.insert(*key, parts);
             }
@@ -163,6 +166,10 @@ impl<'c> SetCompiler<'c> {
         self.faults.extend(faults.into_iter().map(|fault| fault.under(&place)));
         FileParts { evaluators, metadata }
     }
+}
+
+fn versions_of(checked: &BTreeMap<&str, FlagParts<'_>>) -> BTreeSet<HashVersion> {
+    checked.values().map(|parts| parts.extensions.hash_version).collect()
 }
 
 fn compile_shared(

@@ -260,11 +260,11 @@ impl Checker {
         }
         let mut flag_type: Option<FlagType> = None;
         for (name, value) in variants {
-            let place = format!("variants.{name}");
             if name.is_empty() {
                 self.fault("variants", "a variant's name must not be empty");
             }
             let Some(this) = type_of(value) else {
+                let place = format!("variants.{name}");
                 self.fault(&place, "must be a bool, a string, a number or an object");
                 continue;
             };
@@ -280,7 +280,7 @@ impl Checker {
                         this.name(),
                         all.name()
                     );
-                    self.fault(&place, message);
+                    self.fault(&format!("variants.{name}"), message);
                     Some(all)
                 }
             };

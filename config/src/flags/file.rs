@@ -51,7 +51,7 @@ pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
     let mut sources = FlagSources::default();
     sources.flags.extend(file.flags.iter().map(|(key, body)| (key.as_str(), body)));
     sources.files.insert("", &file.setting);
-    let faults = SetCompiler::new(&sources).within_file();
+    let faults = SetCompiler::new(&sources).within_files();
     if faults.is_empty() {
         return Ok(file);
     }

@@ -11,16 +11,10 @@ impl Version {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
-        if let Ok(version) = semver::Version::parse(text) {
-            return Some(Self(version));
+        match plain_version(text) {
+            Some(version) => Some(Self(version)),
+            None => semver::Version::parse(text).ok().map(Self),
         }
-        let mut parts = text.split('.');
-        let major = plain_number(parts.next()?)?;
-        let minor = match parts.next() {
-            Some(minor) => plain_number(minor)?,
-            None => 0,
-        };
-        parts.next().is_none().then(|| Self(semver::Version::new(major, minor, 0)))
     }
 
     /// Whether `self OPERATOR other` holds, build metadata ignored; none for an unknown operator.
@@ -51,8 +45,19 @@ pub fn is_full_version(text: &str) -> bool {
 /// The operators of `sem_ver`.
 pub const VERSION_OPERATORS: [&str; 8] = ["=", "!=", ">", "<", ">=", "<=", "~", "^"];
 
-fn plain_number(text: &str) -> Option<u64> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+/// `1`, `1.2` and `1.2.3`; of full versions only those without leading zeros are versions.
+fn plain_version(text: &str) -> Option<semver::Version> {
+    let mut parts = text.split('.');
+    let major = parts.next()?;
+    let (minor, patch) = (parts.next(), parts.next());
+    if parts.next().is_some() {
+        return None;
+    }
+    let number = |part: &str| {
+        let digits = (1..=19).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        let padded = patch.is_some() && part.len() > 1 && part.starts_with('0');
+        (digits && !padded).then(|| part.bytes().fold(0, |n, b| n * 10 + u64::from(b - b'0')))
+    };
+    let or_zero = |part: Option<&str>| part.map_or(Some(0), number);
+    Some(semver::Version::new(number(major)?, or_zero(minor)?, or_zero(patch)?))
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::Scope;
 use crate::flags::definition::{FlagParts, FlagState, FlagType};
 use crate::flags::extension::Extensions;
 use crate::flags::logic::{CompileOptions, Logic, References, Shared};
@@ -18,7 +17,6 @@ pub(super) struct FlagCompiler<'f> {
     pub(super) parts: &'f FlagParts<'f>,
     /// The evaluators of the flag's file, then the segments.
     pub(super) references: &'f [&'f References; 2],
-    pub(super) scope: Scope,
     pub(super) faults: Faults,
     pub(super) warnings: Faults,
 }
@@ -91,7 +89,7 @@ impl FlagCompiler<'_> {
         known.dedup();
         let message =
             format!("$ref names {name:?}, which is no evaluator of its file and no segment");
-        if known.is_empty() || self.scope == Scope::File {
+        if known.is_empty() {
             self.warnings.push(Fault::new(Code::UnknownReference, place, message));
         } else {
             let message = format!("{message}; there are {}", known.join(", "));
@@ -135,7 +133,6 @@ impl FlagCompiler<'_> {
             let wanted = (name.clone(), self.parts.extensions.hash_version);
             match self.references.iter().find_map(|references| references.get(&wanted)) {
                 Some(shared) => group.push(shared.clone()),
-                None if self.scope == Scope::File => {}
                 None => {
                     let message = format!("there is no segment {name:?}");
                     self.faults.push(Fault::new(Code::UnknownReference, place, message));

@@ -17,14 +17,15 @@ impl SetCompiler<'_> {
     pub(super) fn prerequisites(
         &mut self,
         checked: &BTreeMap<&str, FlagParts<'_>>,
-        positions: &BTreeMap<&str, usize>,
         flags: &mut [CompiledFlag],
     ) {
+        let positions: BTreeMap<&str, usize> =
+            checked.keys().enumerate().map(|(position, key)| (*key, position)).collect();
         for (at, (key, parts)) in checked.iter().enumerate() {
             let wanted = &parts.extensions.prerequisites;
             let mut compiled = Vec::with_capacity(wanted.len());
             for (index, prerequisite) in wanted.iter().enumerate() {
-                match resolve(prerequisite, positions, flags) {
+                match resolve(prerequisite, &positions, flags) {
                     Ok(resolved) => compiled.push(resolved),
                     Err(message) => {
                         let place = format!("flag/{key}.prerequisites[{index}]");

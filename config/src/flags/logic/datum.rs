@@ -246,7 +246,7 @@ impl<'a> Datum<'a> {
     /// The member of an object or the item of a list that a segment of a path names.
     pub fn member(&self, segment: &Segment) -> Option<Datum<'a>> {
         match self {
-            Self::Object(Object::Borrowed(fields)) => fields.get(&*segment.name).map(Datum::from),
+            Self::Object(Object::Borrowed(fields)) => field(fields, &segment.name).map(Datum::from),
             Self::Object(Object::Made(fields)) => {
                 fields.get(&*segment.name).cloned().map(Datum::owned)
             }
@@ -282,11 +282,21 @@ pub fn segments(path: &str) -> Box<[Segment]> {
         .collect()
 }
 
+/// The field of an object. Contexts are small: a look at every key beats hashing this one.
+pub fn field<'a>(fields: &'a Map<String, Json>, name: &str) -> Option<&'a Json> {
+    const SCANNED_MAX: usize = 16;
+    if fields.len() <= SCANNED_MAX {
+        fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    } else {
+        fields.get(name)
+    }
+}
+
 /// Follows a path through borrowed JSON.
 pub fn follow<'a>(mut value: &'a Json, path: &[Segment]) -> Option<&'a Json> {
     for segment in path {
         value = match value {
-            Json::Object(fields) => fields.get(&*segment.name)?,
+            Json::Object(fields) => field(fields, &segment.name)?,
             Json::Array(items) => items.get(segment.index?)?,
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => return None,
         };

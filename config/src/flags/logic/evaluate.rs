@@ -4,6 +4,7 @@
 //! Work is counted in steps: an evaluation that exceeds its steps ends with an error, whatever the
 //! rule and the context are.
 
+mod conditions;
 mod operations;
 
 use std::borrow::Cow;
@@ -11,8 +12,8 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
 
-use super::coerce::{loosely_equal, strictly_equal, to_number, to_text, truthy};
-use super::datum::{Datum, List, MADE_DEPTH_MAX, Number, Object, Segment, follow, segments};
+use super::coerce::{to_number, to_text, truthy};
+use super::datum::{Datum, List, MADE_DEPTH_MAX, Number, Object, Segment, field, follow, segments};
 use super::node::Node;
 use crate::flags::context::{EvaluationContext, TARGETING_KEY, deeper_than};
 
@@ -82,8 +83,20 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
+    /// The value of a node. What most operands are is read here, without a call.
+    #[inline]
     fn eval(&mut self, node: &'a Node, scope: Scope<'_, 'a>) -> Outcome<'a> {
         self.charge(1)?;
+        match node {
+            Node::Constant(value) => Ok(value.into()),
+            Node::Var { path, default: None } => {
+                self.read(path, scope).map(|value| value.unwrap_or(Datum::Null))
+            }
+            operation => self.eval_operation(operation, scope),
+        }
+    }
+
+    fn eval_operation(&mut self, node: &'a Node, scope: Scope<'_, 'a>) -> Outcome<'a> {
         match node {
             Node::Constant(value) => Ok(value.into()),
             Node::List(items) => {
@@ -122,30 +135,12 @@ impl<'a> Evaluator<'a> {
             Node::If(branches) => self.eval_if(branches, scope),
             Node::And(items) => self.eval_until(items, scope, false),
             Node::Or(items) => self.eval_until(items, scope, true),
-            Node::Truth(item, negated) => {
-                Ok(Datum::Bool(truthy(&self.eval(item, scope)?) != *negated))
-            }
-            Node::Equal { strict, negated, sides } => {
-                let (a, b) = (self.eval(&sides[0], scope)?, self.eval(&sides[1], scope)?);
-                self.charge(a.weight().min(b.weight()))?;
-                let equal = if *strict { strictly_equal(&a, &b) } else { loosely_equal(&a, &b) };
-                Ok(Datum::Bool(equal != *negated))
-            }
-            Node::Order(comparison, sides) => self.eval_order(*comparison, sides, scope),
+            Node::Truth(..)
+            | Node::Equal { .. }
+            | Node::Order(..)
+            | Node::In(_)
+            | Node::InTexts(..) => self.test(node, scope).map(Datum::Bool),
             Node::Arithmetic(operation, items) => self.eval_arithmetic(*operation, items, scope),
-            Node::In(sides) => {
-                let (a, b) = (self.eval(&sides[0], scope)?, self.eval(&sides[1], scope)?);
-                self.charge(b.weight())?;
-                Ok(Datum::Bool(contains(&b, &a)))
-            }
-            Node::InTexts(item, texts) => Ok(Datum::Bool(match self.eval(item, scope)? {
-                Datum::Text(text) => texts.contains(text.as_ref()),
-                Datum::Null
-                | Datum::Bool(_)
-                | Datum::Number(_)
-                | Datum::List(_)
-                | Datum::Object(_) => false,
-            })),
             Node::Cat(items) => self.eval_cat(items, scope),
             Node::Substring(arguments) => self.eval_substring(arguments, scope),
             Node::Merge(items) => self.eval_merge(items, scope),
@@ -232,7 +227,7 @@ impl<'a> Evaluator<'a> {
                 Ok(if rest.is_empty() { value } else { None })
             }
             name => {
-                let value = context.attributes().get(name);
+                let value = field(context.attributes(), name);
                 Ok(value.and_then(|value| follow(value, rest)).map(Datum::from))
             }
         }
@@ -314,7 +309,7 @@ impl<'a> Evaluator<'a> {
                 [] => return Ok(Datum::Null),
                 [last] => return self.eval(last, scope),
                 [condition, then, others @ ..] => {
-                    if truthy(&self.eval(condition, scope)?) {
+                    if self.holds(condition, scope)? {
                         return self.eval(then, scope);
                     }
                     rest = others;
@@ -365,13 +360,5 @@ fn count(value: &Json) -> usize {
         Json::String(text) => 1 + text.len() / 16,
         Json::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
         Json::Object(fields) => 1 + fields.values().map(count).sum::<usize>(),
-    }
-}
-
-fn contains(haystack: &Datum<'_>, needle: &Datum<'_>) -> bool {
-    match haystack {
-        Datum::Text(text) => text.contains(to_text(needle).as_ref()),
-        Datum::List(items) => items.iter().any(|item| strictly_equal(&item, needle)),
-        Datum::Null | Datum::Bool(_) | Datum::Number(_) | Datum::Object(_) => false,
     }
 }

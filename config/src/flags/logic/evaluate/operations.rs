@@ -2,38 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::super::coerce::{order, push_joined, substring, to_number, to_text, truthy};
+use super::super::coerce::{push_joined, substring, to_number, to_text};
 use super::super::datum::Datum;
-use super::super::node::{Arithmetic, Comparison, Each, Node, VersionTest};
+use super::super::node::{Arithmetic, Each, Node, VersionTest};
 use super::{Evaluator, Outcome, Root, Scope};
 use crate::flags::fractional::{Split, Weight, weight_of};
 use crate::flags::version::Version;
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn eval_order(
-        &mut self,
-        comparison: Comparison,
-        sides: &'a [Node],
-        scope: Scope<'_, 'a>,
-    ) -> Outcome<'a> {
-        let Some((first, rest)) = sides.split_first() else { return Ok(Datum::Bool(false)) };
-        let mut left = self.eval(first, scope)?;
-        let mut holds = !rest.is_empty();
-        for side in rest {
-            let right = self.eval(side, scope)?;
-            self.charge(left.weight().min(right.weight()))?;
-            holds = holds
-                && order(&left, &right).is_some_and(|order| match comparison {
-                    Comparison::Less => order.is_lt(),
-                    Comparison::LessOrEqual => order.is_le(),
-                    Comparison::Greater => order.is_gt(),
-                    Comparison::GreaterOrEqual => order.is_ge(),
-                });
-            left = right;
-        }
-        Ok(Datum::Bool(holds))
-    }
-
     pub(super) fn eval_arithmetic(
         &mut self,
         operation: Arithmetic,
@@ -130,16 +106,18 @@ impl<'a> Evaluator<'a> {
         };
         let mut kept = Vec::new();
         for item in items.iter() {
-            let value = self.eval(&arguments[1], Scope::Item(&item))?;
-            match each {
-                Each::Map => kept.push(value),
-                Each::Filter if truthy(&value) => kept.push(item),
-                Each::Filter => {}
-                Each::All if !truthy(&value) => return Ok(Datum::Bool(false)),
-                Each::Some if truthy(&value) => return Ok(Datum::Bool(true)),
-                Each::None if truthy(&value) => return Ok(Datum::Bool(false)),
-                Each::All | Each::Some | Each::None => {}
+            if each != Each::Map {
+                let holds = self.holds(&arguments[1], Scope::Item(&item))?;
+                match each {
+                    Each::Filter if holds => kept.push(item),
+                    Each::All if !holds => return Ok(Datum::Bool(false)),
+                    Each::Some if holds => return Ok(Datum::Bool(true)),
+                    Each::None if holds => return Ok(Datum::Bool(false)),
+                    Each::Map | Each::Filter | Each::All | Each::Some | Each::None => {}
+                }
+                continue;
             }
+            kept.push(self.eval(&arguments[1], Scope::Item(&item))?);
         }
         match each {
             Each::Map | Each::Filter => self.list(kept),
