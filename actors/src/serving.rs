@@ -8,8 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use metrics::{Counter, Histogram, counter, histogram};
 use serde::Serialize;
 use tokio::sync::watch;
+use verdict_config::definition::Outcome;
 use verdict_config::flags::FlagSet;
 use verdict_config::{ObjectId, TimestampMs};
 use verdict_decisions::{CompiledFlow, ModelInterface};
@@ -52,6 +54,49 @@ pub struct ServedFlow {
     pub(crate) key: [u8; 32],
     /// Results of its rule sets' own tests, run when they are first asked for.
     pub(crate) tests: OnceLock<Arc<[RuleSetTests]>>,
+    measured: OnceLock<FlowMetrics>,
+}
+
+impl ServedFlow {
+    pub(crate) fn new(flow: CompiledFlow, key: [u8; 32]) -> Self {
+        let (tests, measured) = (OnceLock::new(), OnceLock::new());
+        Self { flow: Arc::new(flow), key, tests, measured }
+    }
+
+    /// The flow's metrics, registered when it first decides.
+    pub(crate) fn metrics(&self) -> &FlowMetrics {
+        self.measured.get_or_init(|| FlowMetrics::new(self.flow.name()))
+    }
+}
+
+/// A flow's metrics, looked up once.
+pub(crate) struct FlowMetrics {
+    /// By outcome, in the order of [`Outcome::ALL`].
+    decisions: Vec<Counter>,
+    tests: Counter,
+    /// From the request's arrival to the end of its record, in seconds.
+    pub seconds: Histogram,
+}
+
+impl FlowMetrics {
+    fn new(flow: &Arc<str>) -> Self {
+        let flow = || Arc::clone(flow);
+        let of = |outcome: &Outcome| counter!("verdict_decisions_total", "flow" => flow(), "outcome" => outcome.as_str());
+        Self {
+            decisions: Outcome::ALL.iter().map(of).collect(),
+            tests: counter!("verdict_test_decisions_total", "flow" => flow()),
+            seconds: histogram!("verdict_decision_seconds", "flow" => flow()),
+        }
+    }
+
+    /// Counts a decision; a test counts as a test only.
+    pub fn decided(&self, outcome: Outcome, test: bool) {
+        if test {
+            self.tests.increment(1);
+        } else if let Some(counter) = self.decisions.get(outcome as usize) {
+            counter.increment(1);
+        }
+    }
 }
 
 impl std::fmt::Debug for ServedFlow {

@@ -1,7 +1,28 @@
 //! The process: the verdict binary, HTTP, command line, TLS, metrics and drain.
+//!
+//! ```text
+//! main -> cli (arguments as typed) -> process (settings, state folder, listener)
+//!                                       server: connections, TLS, drain
+//!                                       http: gateway -> routes -> verdict_actors::Handle
+//!                                       folder_sync: catalogue folder <-> catalogue
+//! ```
+//!
+//! Nothing is decided here: handlers translate between HTTP and [`verdict_actors::Handle`].
+
+pub mod catalogue_dir;
+pub mod cli;
+pub mod demo_files;
+pub mod folder_sync;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod output;
+pub mod process;
+pub mod server;
+pub mod settings;
 
 /// Runs the program with the process's own arguments.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    cli::run(std::env::args_os())
 }

@@ -1,13 +1,13 @@
 //! Compiling a catalogue, object by object, sharing what did not change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use verdict_config::definition::{
     FlowDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
 };
-use verdict_config::flags::FlagSet;
+use verdict_config::flags::{FlagSet, FlagSources};
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, Schema, TimestampMs};
 use verdict_decisions::{CompiledFlow, FlowParts, ModelInterface, RuleSetPart};
 use verdict_rules::{CompiledRuleSet, DerivedFacts, Environment, RuleLimits};
@@ -16,6 +16,8 @@ use super::objects::{TypedBody, TypedObject, of_kind};
 use super::{CatalogueObjects, CheckReport, ObjectFault, ObjectFinding, RuleSetTests};
 use crate::serving::{ServedFlow, ServingState};
 
+/// The settings that hold what a flag file has beside its flags.
+const FLAG_FILE: &str = "flag-file.";
 /// The most faults that a report names.
 const FAULTS_MAX: usize = 1_000;
 
@@ -131,7 +133,8 @@ impl<'a> Compiler<'a> {
     fn compile_flags(&mut self) {
         let mut hasher = Sha256::new();
         for (id, object) in &self.typed {
-            if matches!(id.kind, ObjectKind::Flag | ObjectKind::Segment) {
+            let is_file = id.kind == ObjectKind::Setting && id.name.as_str().starts_with(FLAG_FILE);
+            if is_file || matches!(id.kind, ObjectKind::Flag | ObjectKind::Segment) {
                 hash_named(&mut hasher, id.kind.as_str(), id.name.as_str(), &object.hash);
             }
         }
@@ -141,15 +144,18 @@ impl<'a> Compiler<'a> {
             self.flags = Some(Arc::clone(&before.flags));
             return;
         }
-        let bodies = |kind: ObjectKind| -> BTreeMap<String, serde_json::Value> {
-            of_kind(&self.typed, kind)
-                .filter_map(|(name, object)| match &object.body {
-                    TypedBody::Json(json) => Some((name.to_owned(), (**json).clone())),
-                    _ => None,
-                })
-                .collect()
-        };
-        match FlagSet::compile(&bodies(ObjectKind::Flag), &bodies(ObjectKind::Segment)) {
+        let mut sources = FlagSources::default();
+        for (id, object) in &self.typed {
+            let TypedBody::Json(json) = &object.body else { continue };
+            let name = id.name.as_str();
+            match (id.kind, name.strip_prefix(FLAG_FILE)) {
+                (ObjectKind::Flag, _) => drop(sources.flags.insert(name, json)),
+                (ObjectKind::Segment, _) => drop(sources.segments.insert(name, json)),
+                (ObjectKind::Setting, Some(stem)) => drop(sources.files.insert(stem, json)),
+                _ => {}
+            }
+        }
+        match FlagSet::compile(&sources) {
             Ok(flags) => self.flags = Some(Arc::new(flags)),
             Err(faults) => {
                 for fault in faults {
@@ -160,27 +166,24 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Faults of a flag set name the flag or segment at the front of their path.
+    /// Faults of a flag set stand under the path `KIND/NAME`; names may hold dots themselves.
     fn owner_of_flag_fault(&self, fault: Fault) -> (ObjectId, Fault) {
-        for (kind, prefix) in [(ObjectKind::Flag, "flags."), (ObjectKind::Segment, "$evaluators.")]
-        {
-            let Some(rest) = fault.path.strip_prefix(prefix) else { continue };
-            let owner = of_kind(&self.typed, kind)
-                .map(|(name, _)| name)
-                .filter(|name| {
-                    rest.strip_prefix(*name)
-                        .is_some_and(|tail| tail.is_empty() || tail.starts_with(['.', '[']))
-                })
-                .max_by_key(|name| name.len());
-            let found = owner.and_then(|name| Some((name, id_of(kind, name)?)));
-            if let Some((name, id)) = found {
-                let path = rest[name.len()..].trim_start_matches('.').to_owned();
-                return (id, Fault { path, ..fault });
+        let rest_of = |id: &ObjectId| {
+            let rest = fault.path.strip_prefix(&id.to_string())?;
+            (rest.is_empty() || rest.starts_with(['.', '['])).then(|| rest.to_owned())
+        };
+        let owner = self
+            .typed
+            .keys()
+            .filter_map(|id| Some((id, rest_of(id)?)))
+            .max_by_key(|(id, _)| id.name.as_str().len());
+        match owner {
+            Some((id, rest)) => {
+                let path = rest.trim_start_matches('.').to_owned();
+                (id.clone(), Fault { path, ..fault })
             }
+            None => (unnamed(), fault),
         }
-        let any = self.typed.keys().find(|id| id.kind == ObjectKind::Flag).cloned();
-        let any = any.or_else(|| id_of(ObjectKind::Flag, "flags"));
-        (any.unwrap_or_else(unnamed), fault)
     }
 
     fn resolve_models(&mut self) {
@@ -244,8 +247,7 @@ impl<'a> Compiler<'a> {
             };
             match CompiledFlow::compile(definition, &parts) {
                 Ok(flow) => {
-                    let flow = Arc::new(flow);
-                    let served = Arc::new(ServedFlow { flow, key, tests: OnceLock::new() });
+                    let served = Arc::new(ServedFlow::new(flow, key));
                     self.report_flow(&name, &served, &inputs);
                     self.flows.insert(name, served);
                 }

@@ -104,7 +104,7 @@ pub(crate) struct TypedObject {
     pub revision: u64,
     pub body: TypedBody,
     /// Hashes of the words of a flow's or rule set's body, sorted: what it may name.
-    words: Arc<[u64]>,
+    pub words: Arc<[u64]>,
 }
 
 impl TypedObject {

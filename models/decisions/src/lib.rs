@@ -30,5 +30,5 @@ pub use replay::{ReplayError, ReplayOptions, Replayed, replay};
 pub use request::{DecideRequest, JSON_DEPTH_MAX, RequestRejected};
 pub use session::{
     BeginOptions, Decided, MODEL_CALL_COST_UNITS, ModelCall, ModelFailure, ModelRole, REPORTED_MAX,
-    RulesFailure, Sealed, Session, Snooze, WindowEvent, WindowQuery,
+    RulesFailure, RulesRefused, Sealed, Session, Snooze, WindowEvent, WindowQuery,
 };

@@ -128,6 +128,7 @@ fn set(recipe: &mut Recipe, key: &str, value: &str) {
         "hidden" => recipe.hidden = number as usize,
         "depth" => recipe.depth = number as usize,
         "linear" => recipe.linear = number != 0.0,
+        "cost" => recipe.cost = number as f32,
         "epochs" => recipe.epochs_max = number as u32,
         "patience" => recipe.patience = number as u32,
         "batch" => recipe.batch_size = number as usize,

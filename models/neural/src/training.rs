@@ -5,13 +5,14 @@
 //! trains again on all rows for as many epochs as were best: what validation rows teach is not
 //! lost, and what they measured stays an honest (slightly pessimistic) estimate.
 
+mod linear;
 mod recipe;
 mod run;
 mod table;
 
 use indexmap::IndexMap;
 use verdict_config::model::{ColumnKind, ModelManifest, ModelOutput, ModelTask};
-use verdict_stats::calibration::{fit_temperature, softmax};
+use verdict_stats::calibration::{fit_temperature, fit_weights, softmax};
 
 pub use recipe::Recipe;
 pub(crate) use run::highest;
@@ -21,6 +22,7 @@ use crate::model::{AnomalyModel, Classifier, Distance, reference_profile};
 use crate::network::NetworkWeights;
 use crate::split::{is_in_part, row_hash};
 use crate::{Dataset, EvaluationReport, Model, NeuralError};
+use linear::{LinearOptions, LinearPath};
 use run::{EncodedRows, RunOptions, steps_per_epoch};
 
 /// Which network to train.
@@ -257,6 +259,8 @@ fn recipe(dataset: &Dataset, options: &TrainOptions, network: Network) -> Recipe
 /// What the validation part says.
 struct Calibrated {
     temperature: f64,
+    /// Weights of the members' logits and of the linear path's margins.
+    weights: (f64, f64),
     distance: Distance,
     ood_threshold: f64,
     report: EvaluationReport,
@@ -316,8 +320,18 @@ impl Phases<'_> {
         let space = self.space(train);
         let (train_rows, validation_rows) =
             (self.encode(&space, train), self.encode(&space, validation));
-        let (weights, epoch) = self.run(&space, &train_rows, &validation_rows, None)?;
+        let (members, epoch) = self.run(&space, &train_rows, &validation_rows, None)?;
         let labels = self.dataset.label_names.len();
+        let (weights, pool) = match self.linear_path(&space, &train_rows) {
+            None => (members, (1.0, 0.0)),
+            Some(path) => {
+                let first = run::logits(&members, &space, &validation_rows.rows);
+                let second = path.predict(&validation_rows.rows);
+                let pool = fit_weights(&first, &second, labels, &validation_rows.labels);
+                (path.join(&members, pool), pool)
+            }
+        };
+        let weights = rounded(weights);
         let mut logits = run::logits(&weights, &space, &validation_rows.rows);
         let temperature = fit_temperature(&logits, labels, &validation_rows.labels);
         let energies: Vec<f32> = logits.chunks_exact(labels).map(crate::model::energy).collect();
@@ -339,6 +353,7 @@ impl Phases<'_> {
         let manifest = manifest(self.dataset, self.options, self.network);
         Ok(Calibrated {
             temperature,
+            weights: pool,
             distance,
             ood_threshold: f64::from(threshold),
             report: crate::model::classification(&manifest, &outputs, &part),
@@ -356,8 +371,12 @@ impl Phases<'_> {
         let space = self.space(all);
         let rows = self.encode(&space, all);
         let none = EncodedRows { rows: Vec::new(), labels: Vec::new() };
-        let (weights, _) = self.run(&space, &rows, &none, Some(calibrated))?;
-        Ok((space, weights))
+        let (members, _) = self.run(&space, &rows, &none, Some(calibrated))?;
+        let weights = match self.linear_path(&space, &rows) {
+            None => members,
+            Some(path) => path.join(&members, calibrated.weights),
+        };
+        Ok((space, rounded(weights)))
     }
 
     fn space(&self, rows: &[usize]) -> FeatureSpace {
@@ -372,7 +391,22 @@ impl Phases<'_> {
         }
     }
 
-    /// One run; the table comes back rounded to what a folder keeps.
+    /// The linear path over the text features, where the recipe has one.
+    fn linear_path(&self, space: &FeatureSpace, rows: &EncodedRows) -> Option<LinearPath> {
+        let ranges = space.text_ranges();
+        let options = LinearOptions {
+            features: space.len(),
+            labels: self.dataset.label_names.len(),
+            ranges: &ranges,
+            cost: self.recipe.cost,
+            label_weights: &self.label_weights(&rows.labels),
+            seed: self.options.seed,
+        };
+        let wanted = self.recipe.linear && !ranges.is_empty();
+        wanted.then(|| LinearPath::fit(&options, &rows.rows, &rows.labels))
+    }
+
+    /// One run of the members.
     fn run(
         &mut self,
         space: &FeatureSpace,
@@ -403,7 +437,7 @@ impl Phases<'_> {
             }
         };
         let progress = &mut *self.progress;
-        let mut result = run::run(&options, train, validation, &mut |at| {
+        let result = run::run(&options, train, validation, &mut |at| {
             progress(Progress {
                 step: before + at.step,
                 steps_max,
@@ -416,7 +450,6 @@ impl Phases<'_> {
                 refit: calibrated.is_some(),
             });
         })?;
-        crate::model::round_to_half(&mut result.weights.table);
         Ok((result.weights, result.epoch))
     }
 
@@ -436,6 +469,12 @@ impl Phases<'_> {
         };
         counts.into_iter().map(weight).collect()
     }
+}
+
+/// Weights with the table rounded to what a folder keeps.
+fn rounded(mut weights: NetworkWeights) -> NetworkWeights {
+    crate::model::round_to_half(&mut weights.table);
+    weights
 }
 
 fn train_forest(dataset: &Dataset, options: &TrainOptions) -> Result<Trained, NeuralError> {

@@ -293,7 +293,7 @@ pub(crate) fn unknown_name<'n>(
     }
 }
 
-/// The known name that is fewest edits away, if that is at most a third of its length.
+/// The known name that is fewest edits away, if they are few or only its end is left out.
 fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let short: String = name.chars().take(128).collect();
     let lower = short.to_lowercase();
@@ -306,7 +306,10 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
             );
             (edits, candidate)
         })
-        .filter(|(edits, candidate)| *edits <= 1 + candidate.chars().count() / 4)
+        .filter(|(edits, candidate)| {
+            let begins = lower.len() >= 3 && candidate.to_lowercase().starts_with(&lower);
+            begins || *edits <= 1 + candidate.chars().count() / 4
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }

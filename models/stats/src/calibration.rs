@@ -62,6 +62,111 @@ pub fn fit_temperature(logits: &[f32], labels: usize, truth: &[u32]) -> f64 {
     f64::midpoint(low, high).exp()
 }
 
+/// Weights `(first, second)`, 0 or more, with which two lists of logits for the same rows are added
+/// to give the least negative log-likelihood (a linear opinion pool on the logit scale, fitted by
+/// Newton's method; the loss is convex). `(1, 0)` without rows or for logits that are not finite.
+#[must_use]
+pub fn fit_weights(first: &[f32], second: &[f32], labels: usize, truth: &[u32]) -> (f64, f64) {
+    let usable = first.len() == second.len()
+        && labels > 1
+        && !truth.is_empty()
+        && first.iter().chain(second).all(|logit| logit.is_finite());
+    if !usable {
+        return (1.0, 0.0);
+    }
+    let pool = Pool { first, second, labels, truth };
+    let mut weights = (1.0, 1.0);
+    let mut loss = pool.at(weights).loss;
+    for _ in 0..50 {
+        let Slope { gradient, curvature, .. } = pool.at(weights);
+        // A small ridge keeps the system solvable where one list says nothing.
+        let (a, b, c) = (curvature.0 + 1e-6, curvature.1, curvature.2 + 1e-6);
+        let determinant = a * c - b * b;
+        let step = (
+            (c * gradient.0 - b * gradient.1) / determinant,
+            (a * gradient.1 - b * gradient.0) / determinant,
+        );
+        let mut share = 1.0;
+        let mut improved = false;
+        for _ in 0..20 {
+            let next = (
+                (weights.0 - share * step.0).clamp(0.0, WEIGHT_MAX),
+                (weights.1 - share * step.1).clamp(0.0, WEIGHT_MAX),
+            );
+            let next_loss = pool.at(next).loss;
+            if next_loss < loss - 1e-12 {
+                (weights, loss, improved) = (next, next_loss, true);
+                break;
+            }
+            share /= 2.0;
+        }
+        if !improved {
+            break;
+        }
+    }
+    weights
+}
+
+/// Bound of each fitted weight.
+const WEIGHT_MAX: f64 = 100.0;
+
+/// Two lists of logits for the same rows.
+struct Pool<'a> {
+    first: &'a [f32],
+    second: &'a [f32],
+    labels: usize,
+    truth: &'a [u32],
+}
+
+/// Mean loss of a pool at some weights, with its first and second derivatives.
+#[derive(Default)]
+struct Slope {
+    loss: f64,
+    gradient: (f64, f64),
+    curvature: (f64, f64, f64),
+}
+
+impl Pool<'_> {
+    fn at(&self, weights: (f64, f64)) -> Slope {
+        let mut sum = Slope::default();
+        let mut rows = 0.0;
+        let pairs = self.first.chunks_exact(self.labels).zip(self.second.chunks_exact(self.labels));
+        for ((first, second), &truth) in pairs.zip(self.truth) {
+            let truth = truth as usize;
+            if truth >= self.labels {
+                continue;
+            }
+            rows += 1.0;
+            let pooled = |label: usize| {
+                weights.0 * f64::from(first[label]) + weights.1 * f64::from(second[label])
+            };
+            let highest = (0..self.labels).map(pooled).fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = (0..self.labels).map(|label| (pooled(label) - highest).exp()).sum();
+            sum.loss += total.ln() + highest - pooled(truth);
+            let (mut mean, mut squares) = ((0.0, 0.0), (0.0, 0.0, 0.0));
+            for label in 0..self.labels {
+                let share = (pooled(label) - highest).exp() / total;
+                let (a, b) = (f64::from(first[label]), f64::from(second[label]));
+                mean = (mean.0 + share * a, mean.1 + share * b);
+                squares.0 += share * a * a;
+                squares.1 += share * a * b;
+                squares.2 += share * b * b;
+            }
+            sum.gradient.0 += mean.0 - f64::from(first[truth]);
+            sum.gradient.1 += mean.1 - f64::from(second[truth]);
+            sum.curvature.0 += squares.0 - mean.0 * mean.0;
+            sum.curvature.1 += squares.1 - mean.0 * mean.1;
+            sum.curvature.2 += squares.2 - mean.1 * mean.1;
+        }
+        let scale = 1.0 / f64::max(rows, 1.0);
+        sum.loss *= scale;
+        sum.gradient = (sum.gradient.0 * scale, sum.gradient.1 * scale);
+        let (a, b, c) = sum.curvature;
+        sum.curvature = (a * scale, b * scale, c * scale);
+        sum
+    }
+}
+
 /// Softmax of `logits / temperature`, in place.
 pub fn softmax(logits: &mut [f32], temperature: f64) {
     let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
@@ -160,6 +265,27 @@ mod tests {
             let at = |t| negative_log_likelihood(&logits, 3, &truth, t);
             assert!(at(fitted) <= at(fitted * 1.01) && at(fitted) <= at(fitted * 0.99));
         }
+    }
+
+    #[test]
+    fn pooled_logits_are_weighted_by_what_they_know() {
+        let (logits, truth) = drawn(1.0);
+        let mut random = SeededRandom::new(9, 0);
+        let noise: Vec<f32> = logits.iter().map(|_| random.normal() as f32).collect();
+        let (first, second) = fit_weights(&logits, &noise, 3, &truth);
+        assert!((first - 1.0).abs() < 0.08 && second < 0.08, "{first} {second}");
+        // Two halves of the truth are both needed.
+        let left: Vec<f32> =
+            logits.iter().zip(&noise).map(|(logit, noise)| logit / 2.0 + noise).collect();
+        let right: Vec<f32> =
+            logits.iter().zip(&noise).map(|(logit, noise)| logit / 2.0 - noise).collect();
+        let (first, second) = fit_weights(&left, &right, 3, &truth);
+        assert!((first - 1.0).abs() < 0.08 && (second - 1.0).abs() < 0.08, "{first} {second}");
+        assert_eq!(fit_weights(&[], &[], 3, &[]), (1.0, 0.0));
+        assert_eq!(fit_weights(&[1.0, 2.0], &[f32::NAN, 0.0], 2, &[0]), (1.0, 0.0));
+        // Parted perfectly: the weights stay bounded.
+        let (first, _) = fit_weights(&[9.0, -9.0], &[0.0, 0.0], 2, &[0]);
+        assert!(first.is_finite());
     }
 
     #[test]

@@ -14,8 +14,10 @@ pub struct Recipe {
     pub hidden: usize,
     /// Layers of each above its bag.
     pub depth: usize,
-    /// Whether a linear path runs beside them.
+    /// Whether a linear path over texts runs beside them.
     pub linear: bool,
+    /// The linear path's cost of a missed margin.
+    pub cost: f32,
     /// Passes over the data at most.
     pub epochs_max: u32,
     /// Epochs without progress on the validation part after which training stops.
@@ -82,6 +84,7 @@ impl Recipe {
             hidden: 32,
             depth: 1,
             linear: true,
+            cost: 1.0,
             epochs_max: 20,
             patience: 5,
             batch_size: 64,
@@ -103,7 +106,8 @@ impl Recipe {
             members: 8,
             hidden: 64,
             depth: 2,
-            linear: true,
+            linear: false,
+            cost: 1.0,
             epochs_max: 30,
             patience: 6,
             batch_size: 256,
@@ -128,6 +132,7 @@ impl Recipe {
             rate_sparse: 5e-3,
             batch_size: 128,
             dropout_features: 0.1,
+            linear: true,
             ..tabular
         }
     }
@@ -140,13 +145,14 @@ impl Recipe {
         }
     }
 
+    /// The shape of the members alone, without the linear path.
     pub(crate) const fn shape(&self, features: usize, labels: usize) -> NetworkShape {
         NetworkShape {
             features,
             members: self.members,
             hidden: self.hidden,
             depth: self.depth,
-            linear: self.linear,
+            linear: false,
             labels,
         }
     }

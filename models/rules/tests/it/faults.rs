@@ -125,7 +125,7 @@ fn every_fault_of_every_rule_is_told() {
 
 #[test]
 fn size_and_depth_are_bounded() {
-    let deep = format!("{}active{}", "(".repeat(10_000), ")".repeat(10_000));
+    let deep = format!("{}active{}", "(".repeat(8_000), ")".repeat(8_000));
     check(&deep, Code::RuleSyntax, "nested deeper than 48");
     let not = format!("{}active", "!".repeat(10_000));
     check(&not, Code::RuleSyntax, "nested deeper than 48");

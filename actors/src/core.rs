@@ -1,0 +1,73 @@
+//! What every request path shares: the handles of the tree's members, and nothing of their inside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Histogram, histogram};
+use ractor::ActorRef;
+use verdict_consensus::Log;
+use verdict_rules::{RuleLimits, Scratch};
+
+use crate::blobs::BlobStore;
+use crate::gate::Gate;
+use crate::inference::Inference;
+use crate::monitoring::Monitoring;
+use crate::pool::Pool;
+use crate::recording::Recording;
+use crate::serving::{Serving, ServingState};
+use crate::spawn::Spawner;
+use crate::supervisor::{SupervisorMessage, TreeEntry};
+
+/// The parts of the options that requests read.
+#[derive(Debug, Clone)]
+pub(crate) struct CoreOptions {
+    pub node_id: u16,
+    pub region: Option<String>,
+    pub limits: RuleLimits,
+    pub model_timeout: Duration,
+    pub revision_wait: Duration,
+    pub batch_concurrency: usize,
+}
+
+/// Everything a request needs.
+pub(crate) struct Core {
+    pub options: CoreOptions,
+    pub serving: Serving,
+    pub rules: Pool<Scratch>,
+    pub inference: Inference,
+    pub recording: Recording,
+    pub log: Arc<dyn Log>,
+    pub blobs: BlobStore,
+    pub gate: Gate,
+    pub monitoring: Monitoring,
+    pub metrics: StageMetrics,
+    pub spawner: Spawner,
+    /// States rebuilt for replay, by revision.
+    pub rebuilt: moka::sync::Cache<u64, Arc<ServingState>>,
+    /// One proposal at a time is checked and proposed, so that two of them never add up to a
+    /// catalogue that nobody checked.
+    pub proposing: tokio::sync::Mutex<()>,
+    pub tree: Arc<TreeEntry>,
+    pub root: ActorRef<SupervisorMessage>,
+}
+
+/// Histograms of the stages, in seconds, registered once.
+#[derive(Clone)]
+pub(crate) struct StageMetrics {
+    pub windows: Histogram,
+    pub rules: Histogram,
+    pub models: Histogram,
+    pub journal: Histogram,
+}
+
+impl Default for StageMetrics {
+    fn default() -> Self {
+        let stage = |stage: &'static str| histogram!("verdict_stage_seconds", "stage" => stage);
+        Self {
+            windows: stage("windows"),
+            rules: stage("rules"),
+            models: stage("models"),
+            journal: stage("journal"),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How the node stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use verdict_consensus::{Log, LogStatus};
+
+use super::Handle;
+use crate::inference::InferenceStatus;
+use crate::journal::JournalStatus;
+use crate::monitoring::FlowCounts;
+use crate::serving::PublisherStatus;
+use crate::supervisor::TreeNode;
+
+/// Whether the node wants requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether it does.
+    pub ready: bool,
+    /// Why not, each in a sentence.
+    pub reasons: Vec<String>,
+}
+
+/// Everything about the node in one answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuntimeStatus {
+    /// Whether it wants requests.
+    pub readiness: Readiness,
+    /// Requests that run.
+    pub requests_running: usize,
+    /// Publication.
+    pub publisher: PublisherStatus,
+    /// The log of change sets.
+    pub log: LogStatus,
+    /// The journal.
+    pub journal: JournalStatus,
+    /// Inference.
+    pub inference: InferenceStatus,
+    /// Decisions of the last hour, by flow.
+    pub flows: BTreeMap<String, FlowCounts>,
+    /// The supervision tree.
+    pub tree: TreeNode,
+}
+
+impl Handle {
+    /// Whether the node wants requests. Not ready: draining, a log or journal that takes no more, or
+    /// a catalogue that cannot be served.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if self.core.gate.is_closed() {
+            reasons.push("the node is shutting down".to_owned());
+        }
+        if let Some(failed) = self.core.recording.journal.status().failed {
+            reasons.push(format!("the journal takes no more: {failed}"));
+        }
+        if let Some(failed) = self.core.log.status().failed {
+            reasons.push(format!("the log takes no more: {failed}"));
+        }
+        let publisher = self.core.serving.status();
+        if let Some(fault) = publisher.faults.first() {
+            reasons.push(format!(
+                "revision {} is not served, {} is: {} {}",
+                publisher.catalogue_revision, publisher.serving_revision, fault.object, fault.fault
+            ));
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    /// How publication stands.
+    #[must_use]
+    pub fn publisher(&self) -> Arc<PublisherStatus> {
+        self.core.serving.status()
+    }
+
+    /// The log of change sets, for reading and watching; changes go through
+    /// [`Handle::propose`].
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.core.log
+    }
+
+    /// Decisions of the last `span` (at most an hour), by flow.
+    #[must_use]
+    pub fn counts(&self, span: Duration) -> BTreeMap<String, FlowCounts> {
+        self.core.monitoring.counts(crate::clock::now(), span)
+    }
+
+    /// Everything about the node.
+    #[must_use]
+    pub fn status(&self) -> RuntimeStatus {
+        RuntimeStatus {
+            readiness: self.readiness(),
+            requests_running: self.core.gate.inside(),
+            publisher: (*self.core.serving.status()).clone(),
+            log: self.core.log.status(),
+            journal: self.core.recording.journal.status(),
+            inference: self.core.inference.status(),
+            flows: self.counts(Duration::from_secs(3_600)),
+            tree: self.tree(),
+        }
+    }
+}

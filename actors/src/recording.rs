@@ -1,0 +1,161 @@
+//! Between decisions and the journal: what a record is made of, and what comes back.
+
+use std::sync::Arc;
+
+use verdict_config::Value;
+use verdict_config::definition::RecordMode;
+use verdict_decisions::{Decided, DecisionRecord, OpenRecord, Session};
+
+use crate::decide::Answer;
+use crate::error::RuntimeError;
+use crate::journal::{
+    DecisionId, Journal, JournalError, NewRecord, NewWindowEvent, RequestGuard, Reservation,
+    Sensitive, StoredRecord,
+};
+
+/// The journal as the decision path sees it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Recording {
+    pub journal: Journal,
+}
+
+/// Whether a request id is this request's to decide.
+pub(crate) enum Turn {
+    /// It is: the guard goes with the record.
+    Mine(RequestGuard),
+    /// It was decided before.
+    Known(Box<Answer>),
+}
+
+impl Recording {
+    /// Waits for the request id's turn: of concurrent requests with one id, one decides.
+    pub(crate) async fn turn(
+        &self,
+        flow: &str,
+        request_id: &str,
+        body_sha256: &[u8; 32],
+    ) -> Result<Turn, RuntimeError> {
+        loop {
+            match self.journal.reserve(flow, request_id, body_sha256)? {
+                Reservation::New(guard) => return Ok(Turn::Mine(guard)),
+                Reservation::Known { same_body: false, .. }
+                | Reservation::InFlight { same_body: false, .. } => {
+                    return Err(RuntimeError::RequestIdConflict(request_id.to_owned()));
+                }
+                Reservation::Known { id, same_body: true } => {
+                    return self.first_answer(id).map(|answer| Turn::Known(Box::new(answer)));
+                }
+                Reservation::InFlight { same_body: true, mut ended } => {
+                    // An error says that the other request has ended, as a change does.
+                    drop(ended.changed().await);
+                }
+            }
+        }
+    }
+
+    fn first_answer(&self, id: DecisionId) -> Result<Answer, RuntimeError> {
+        let missing = || RuntimeError::DecisionNotFound(id.to_string());
+        let stored = self.journal.get(id)?.ok_or_else(missing)?;
+        let open = OpenRecord::decode(&stored.open).map_err(record_error)?;
+        Ok(Answer {
+            decision_id: open.decision_id,
+            revision: open.revision,
+            outcome: open.outcome,
+            json: open.answer,
+            repeated: true,
+        })
+    }
+
+    /// The values of a session's windows, in the order of its queries.
+    pub(crate) fn windows(&self, session: &Session) -> Vec<Option<Value>> {
+        let (flow, as_of) = (session.flow().name(), session.as_of());
+        session
+            .window_queries()
+            .iter()
+            .map(|query| {
+                let reading = self.journal.read_window(flow, &query.read, &query.key, as_of)?;
+                reading.value.ok()
+            })
+            .collect()
+    }
+
+    /// Writes a decision's record and counts its window events, once. Returns when the record is as
+    /// durable as the flow wants it before the answer.
+    pub(crate) async fn append(
+        &self,
+        id: DecisionId,
+        decided: Decided,
+        request: Option<RequestGuard>,
+        (took_us, mode): (u64, RecordMode),
+    ) -> Result<Answer, RuntimeError> {
+        let (unit, window_events) = (decided.unit.clone(), decided.window_events.clone());
+        let sealed = decided.seal(took_us, false).map_err(record_error)?;
+        let open = sealed.record.encode_open().map_err(record_error)?;
+        let sensitive = sealed.record.encode_sensitive().map_err(record_error)?;
+        let events: Vec<NewWindowEvent<'_>> = window_events
+            .iter()
+            .map(|event| NewWindowEvent {
+                read: &event.read,
+                key: &event.key,
+                value: event.value.as_ref(),
+                at: event.at,
+            })
+            .collect();
+        let record = &sealed.record.open;
+        let appended = self.journal.append(NewRecord {
+            id,
+            at: record.received_at,
+            flow: &record.flow,
+            outcome: record.outcome,
+            reasons: &record.reasons,
+            test: record.test,
+            request,
+            unit: unit.as_deref(),
+            open: &open,
+            sensitive: sensitive.as_deref(),
+            window_events: &events,
+        })?;
+        if mode == RecordMode::Durable {
+            self.journal.synced(appended).await?;
+        }
+        Ok(Answer {
+            decision_id: Arc::clone(&record.decision_id),
+            revision: record.revision,
+            outcome: record.outcome,
+            json: sealed.answer,
+            repeated: false,
+        })
+    }
+
+    /// A record by its id. Blocking.
+    pub(crate) fn read(&self, text: &str) -> Result<(StoredRecord, DecisionRecord), RuntimeError> {
+        let missing = || RuntimeError::DecisionNotFound(text.chars().take(64).collect());
+        let id: DecisionId = text.parse().map_err(|_| missing())?;
+        let stored = self.journal.get(id)?.ok_or_else(missing)?;
+        let sensitive = match &stored.sensitive {
+            Sensitive::Plain(bytes) => Some(bytes.as_slice()),
+            Sensitive::None | Sensitive::Erased => None,
+        };
+        let record = DecisionRecord::decode(&stored.open, sensitive).map_err(record_error)?;
+        Ok((stored, record))
+    }
+}
+
+fn record_error(error: verdict_decisions::RecordError) -> RuntimeError {
+    RuntimeError::Journal {
+        code: error.code(),
+        detail: error.to_string(),
+        retryable: error.is_retryable(),
+    }
+}
+
+impl From<JournalError> for RuntimeError {
+    fn from(error: JournalError) -> Self {
+        let (code, retryable) = (error.code(), error.is_retryable());
+        match error {
+            JournalError::Overloaded => Self::Overloaded("the journal's disk"),
+            JournalError::Closed => Self::Draining,
+            _ => Self::Journal { code, detail: error.to_string(), retryable },
+        }
+    }
+}

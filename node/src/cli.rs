@@ -1,0 +1,262 @@
+//! The command line: arguments as typed, and which command runs.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and faults were found (`check`, `test`,
+//! `check-config`, rows that `decide` could not decide).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use verdict_config::{Fault, Faults};
+
+use crate::output::{Colour, Output};
+
+mod check;
+mod client;
+mod connect;
+mod data;
+mod decide;
+mod explanation;
+mod node;
+mod objects;
+mod train;
+
+/// Everything went well.
+pub const EXIT_OK: u8 = 0;
+/// It could not be done.
+pub const EXIT_FAILED: u8 = 1;
+/// It was done and found faults.
+pub const EXIT_FAULTS: u8 = 3;
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and faults were found.";
+
+/// Decides merchants, payments and messages by rules, models and flags, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "verdict", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to colour.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Colour,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a node on this machine with everything embedded.
+    #[command(after_help = "Example: verdict dev --catalogue ./catalogue")]
+    Dev(node::DevArgs),
+    /// Start a node from a settings file.
+    #[command(after_help = node::SETTINGS_HELP)]
+    Node(node::NodeArgs),
+    /// Check a settings file and print the effective settings.
+    #[command(after_help = "Example: verdict check-config --config node.toml")]
+    CheckConfig(node::NodeArgs),
+    /// Check a catalogue folder: every fault with file, line and column.
+    #[command(after_help = "Example: verdict check ./catalogue")]
+    Check(check::CheckArgs),
+    /// Run the tests that stand beside the rules, and show which rules no test hits.
+    #[command(after_help = "Example: verdict test ./catalogue")]
+    Test(check::CheckArgs),
+    /// Train a model from a CSV file.
+    #[command(after_help = train::TRAIN_HELP)]
+    Train(train::TrainArgs),
+    /// Measure a model on labelled rows.
+    #[command(after_help = "Example: verdict eval --model ./model --data held-out.csv --label label --json")]
+    Eval(train::EvalArgs),
+    /// Score rows: adds the columns `predicted` and `score`.
+    #[command(after_help = "Example: verdict predict --model ./model --data rows.csv --out scored.csv")]
+    Predict(train::PredictArgs),
+    /// Decide a file of records, offline against a catalogue or by a node.
+    #[command(after_help = decide::DECIDE_HELP)]
+    Decide(decide::DecideArgs),
+    /// Models of a node.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Bring a node to the state of a catalogue folder, in one change set.
+    #[command(after_help = "Example: verdict apply ./catalogue --why \"stricter gambling rules\"")]
+    Apply(objects::ApplyArgs),
+    /// Write a node's catalogue as a folder.
+    #[command(after_help = "Example: verdict export ./catalogue")]
+    Export(objects::ExportArgs),
+    /// Explain a decision: the values read, the rules that hit, and why others did not.
+    #[command(after_help = "Example: verdict explain 01K0V3Z6J8Q2M5X4T7B9C1D3E5")]
+    Explain(objects::ExplainArgs),
+    /// What a node serves and how it is.
+    #[command(after_help = "Example: verdict status --json")]
+    Status(connect::Target),
+    /// Print completions for a shell.
+    #[command(after_help = "Example: verdict completions bash > /etc/bash_completion.d/verdict")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page a command.
+    #[command(after_help = "Example: verdict man --out ./man")]
+    Man {
+        /// Folder for one page a command.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Print the description of the HTTP API.
+    #[command(after_help = "Example: verdict openapi > openapi.json")]
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelCommand {
+    /// Put a model folder into a node.
+    #[command(after_help = "Example: verdict model push ./model --name industry")]
+    Push(objects::PushArgs),
+}
+
+/// A folder given as the only argument.
+#[derive(Debug, Args)]
+pub struct Folder {
+    /// The folder.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not be done; a sentence says why.
+    Failed(String),
+    /// Faults were found; they are printed.
+    Faults(Faults),
+}
+
+impl Failure {
+    /// A failure with a sentence.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self::Failed(text.into())
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::Faults(faults)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(format!("{error:#}"))
+    }
+}
+
+/// What a command answers: its exit code.
+pub type Outcome = Result<u8, Failure>;
+
+/// Runs the program with arguments, the first of which is its name.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results; only real misuse is 2.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let output = Output::new(cli.json, cli.color);
+    match dispatch(cli.command, &output) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure::Failed(text)) => {
+            report(&output, &text, &[]);
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(Failure::Faults(faults)) => {
+            let text = match faults.len() {
+                1 => "one fault".to_owned(),
+                count => format!("{count} faults"),
+            };
+            report(&output, &text, &faults);
+            ExitCode::from(EXIT_FAULTS)
+        }
+    }
+}
+
+fn report(output: &Output, text: &str, faults: &[Fault]) {
+    if output.is_json() {
+        output.json(&serde_json::json!({ "error": text, "faults": faults }));
+    }
+    output.faults(faults);
+    output.error(text);
+}
+
+fn dispatch(command: Command, output: &Output) -> Outcome {
+    match command {
+        Command::Dev(arguments) => node::dev(&arguments, output),
+        Command::Node(arguments) => node::node(&arguments, output),
+        Command::CheckConfig(arguments) => node::check_config(&arguments, output),
+        Command::Check(arguments) => check::check(&arguments, output),
+        Command::Test(arguments) => check::test(&arguments, output),
+        Command::Train(arguments) => train::train(&arguments, output),
+        Command::Eval(arguments) => train::eval(&arguments, output),
+        Command::Predict(arguments) => train::predict(&arguments, output),
+        Command::Decide(arguments) => decide::decide(&arguments, output),
+        Command::Model(ModelCommand::Push(arguments)) => objects::push(&arguments, output),
+        Command::Apply(arguments) => objects::apply(&arguments, output),
+        Command::Export(arguments) => objects::export(&arguments, output),
+        Command::Explain(arguments) => objects::explain(&arguments, output),
+        Command::Status(target) => objects::status(&target, output),
+        Command::Completions { shell } => {
+            let mut bytes = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut bytes);
+            output.line(String::from_utf8_lossy(&bytes).trim_end());
+            Ok(EXIT_OK)
+        }
+        Command::Man { out } => man(out, output),
+        Command::Openapi => {
+            output.line(crate::http::openapi::document());
+            Ok(EXIT_OK)
+        }
+    }
+}
+
+fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
+    let failed = |error: std::io::Error| Failure::new(format!("the pages cannot be written: {error}"));
+    match out {
+        Some(folder) => {
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+            clap_mangen::generate_to(Cli::command(), &folder).map_err(failed)?;
+            output.say(format!("Wrote the manual pages to {}.", folder.display()));
+        }
+        None => {
+            let mut bytes = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut bytes).map_err(failed)?;
+            output.line(String::from_utf8_lossy(&bytes).trim_end());
+        }
+    }
+    Ok(EXIT_OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command) {
+            let mut own = command.get_subcommands().peekable();
+            if own.peek().is_none() && command.get_name() != "help" {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{} has no example", command.get_name());
+            }
+            own.for_each(visit);
+        }
+        Cli::command().get_subcommands().for_each(visit);
+    }
+}

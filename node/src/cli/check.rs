@@ -1,0 +1,133 @@
+//! `check` and `test`: a catalogue folder without a node.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use verdict_actors::catalogue::{
+    CatalogueObjects, CheckReport, ObjectFault, check_catalogue,
+};
+use verdict_config::Faults;
+use verdict_config::catalogue::{CatalogueText, read_files};
+use verdict_rules::RuleLimits;
+
+use super::{EXIT_FAULTS, EXIT_OK, Failure, Outcome};
+use crate::catalogue_dir;
+use crate::output::{BAD, GOOD, Output, WARN};
+
+/// Arguments of `check` and `test`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The catalogue folder.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+/// Reads and compiles a folder, and runs the tests beside its rules.
+fn inspect(arguments: &CheckArgs, output: &Output) -> Result<(CatalogueText, CheckReport), Failure> {
+    let files = catalogue_dir::read_dir(&arguments.dir)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let text = read_files(&files).map_err(Failure::Faults)?;
+    drop(files);
+    let bar = output.progress(0, "compiling");
+    let report = check_catalogue(&CatalogueObjects::from(&text), None, RuleLimits::default());
+    bar.finish_and_clear();
+    Ok((text, report))
+}
+
+fn located(text: &CatalogueText, faults: &[ObjectFault]) -> Faults {
+    faults.iter().map(|fault| text.locate(&fault.object, fault.fault.clone())).collect()
+}
+
+/// Checks a folder: every fault with file, line and column.
+pub fn check(arguments: &CheckArgs, output: &Output) -> Outcome {
+    let (text, report) = inspect(arguments, output)?;
+    let faults = located(&text, &report.blocking());
+    if output.is_json() {
+        output.json(&json!({
+            "objects": report.objects, "rules": report.rules, "faults": faults,
+            "findings": report.findings,
+            "tests": { "run": report.tests_run(), "failed": report.tests_failed() },
+        }));
+        return Ok(if faults.is_empty() { EXIT_OK } else { EXIT_FAULTS });
+    }
+    for finding in &report.findings {
+        let fault = verdict_config::Fault::new(
+            verdict_config::Code::InvalidValue,
+            finding.path.as_str(),
+            finding.message.as_str(),
+        );
+        let place = text.locate(&finding.object, fault);
+        let file = place.file.unwrap_or_else(|| finding.object.to_string());
+        let (line, column) = (place.line.unwrap_or(1), place.column.unwrap_or(1));
+        let kind = output.styled(WARN, &finding.kind);
+        output.say(format!("{file}:{line}:{column}: {kind} {}", finding.message));
+    }
+    if !faults.is_empty() {
+        return Err(Failure::Faults(faults));
+    }
+    output.say(format!(
+        "{}: {} objects, {} rules, {} tests passed, {} findings.",
+        output.styled(GOOD, "No faults"),
+        report.objects,
+        report.rules,
+        report.tests_run(),
+        report.findings.len(),
+    ));
+    Ok(EXIT_OK)
+}
+
+/// Runs the tests beside the rules.
+pub fn test(arguments: &CheckArgs, output: &Output) -> Outcome {
+    let (text, report) = inspect(arguments, output)?;
+    let never_hit = report.never_hit();
+    let (run, failed) = (report.tests_run(), report.tests_failed());
+    let covered = report.rules.saturating_sub(never_hit.len());
+    if output.is_json() {
+        output.json(&json!({
+            "run": run, "passed": run - failed, "failed": failed,
+            "rules": report.rules, "rules_hit": covered, "never_hit": never_hit,
+            "rule_sets": report.tests, "faults": located(&text, &report.faults),
+        }));
+    } else {
+        tell_tests(&text, &report, output);
+    }
+    if !report.faults.is_empty() {
+        return Err(Failure::Faults(located(&text, &report.faults)));
+    }
+    Ok(if failed == 0 { EXIT_OK } else { EXIT_FAULTS })
+}
+
+fn tell_tests(text: &CatalogueText, report: &CheckReport, output: &Output) {
+    let failures: Vec<ObjectFault> = report
+        .blocking()
+        .into_iter()
+        .filter(|fault| fault.fault.code == verdict_config::Code::RuleTestFailed)
+        .collect();
+    output.faults(&located(text, &failures));
+    let mut rows = Vec::new();
+    for tests in &report.tests {
+        let passed = tests.report.passed();
+        let failed = tests.report.results.len() - passed;
+        let hit = tests.report.rules.saturating_sub(tests.report.never_hit.len());
+        rows.push(vec![
+            tests.rule_set.clone(),
+            passed.to_string(),
+            if failed == 0 { "0".to_owned() } else { output.styled(BAD, &failed.to_string()) },
+            format!("{hit} of {}", tests.report.rules),
+        ]);
+    }
+    if rows.is_empty() {
+        output.say("There are no rules here.");
+        return;
+    }
+    output.table(&["rule set", "passed", "failed", "rules hit"], rows);
+    let never_hit = report.never_hit();
+    if !never_hit.is_empty() {
+        output.say(format!("{} {}", output.styled(WARN, "No test hits"), never_hit.join(", ")));
+    }
+    let (run, failed) = (report.tests_run(), report.tests_failed());
+    let style = if failed == 0 { GOOD } else { BAD };
+    let text = format!("{} of {run} tests passed", run - failed);
+    output.say(output.styled(style, &text));
+}

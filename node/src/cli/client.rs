@@ -1,0 +1,208 @@
+//! A small HTTP client for a node's API.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use verdict_config::{Code, Fault};
+
+use super::Failure;
+
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+/// A node's API.
+pub struct Client {
+    agent: ureq::Agent,
+    url: String,
+    key: Option<String>,
+}
+
+/// An answer with its status.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body; `null` if it is no JSON.
+    pub json: Json,
+}
+
+impl Client {
+    /// A client for the node at a URL.
+    ///
+    /// # Errors
+    /// The authority's file cannot be read.
+    pub fn new(url: String, key: Option<String>, ca: Option<&Path>) -> Result<Self, Failure> {
+        let mut config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(600)))
+            .timeout_connect(Some(Duration::from_secs(10)));
+        if let Some(ca) = ca {
+            let pem = super::data::read_bytes(ca)?;
+            let certificate = Certificate::from_pem(&pem)
+                .map_err(|error| Failure::new(format!("{}: {error}", ca.display())))?;
+            let roots = RootCerts::from(vec![certificate]);
+            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+        }
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { agent: config.build().new_agent(), url, key })
+    }
+
+    /// The node's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with its faults.
+    pub fn get(&self, path: &str) -> Result<Json, Failure> {
+        accepted(self.try_get(path)?)
+    }
+
+    /// Asks, and answers refusals as well.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn try_get(&self, path: &str) -> Result<Answer, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header("X-API-Key", key);
+        }
+        self.read(request.call())
+    }
+
+    /// Asks for bytes.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header("X-API-Key", key);
+        }
+        let (status, bytes) = self.read_bytes(request.call())?;
+        if (200..300).contains(&status) {
+            return Ok(bytes);
+        }
+        let json = serde_json::from_slice(&bytes).unwrap_or_default();
+        accepted(Answer { status, json }).map(|_| bytes)
+    }
+
+    /// Sends JSON.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with its faults.
+    pub fn post(&self, path: &str, body: &Json) -> Result<Json, Failure> {
+        let bytes = serde_json::to_vec(body).map_err(anyhow::Error::from)?;
+        accepted(self.try_send(path, "application/json", &bytes)?)
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with its faults.
+    pub fn send(&self, path: &str, media_type: &str, bytes: &[u8]) -> Result<Json, Failure> {
+        accepted(self.try_send(path, media_type, bytes)?)
+    }
+
+    /// Sends bytes, and answers refusals as well.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn try_send(&self, path: &str, media_type: &str, bytes: &[u8]) -> Result<Answer, Failure> {
+        let mut request =
+            self.agent.post(format!("{}{path}", self.url)).header("Content-Type", media_type);
+        if let Some(key) = &self.key {
+            request = request.header("X-API-Key", key);
+        }
+        self.read(request.send(bytes))
+    }
+
+    fn read(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Answer, Failure> {
+        let (status, bytes) = self.read_bytes(answer)?;
+        Ok(Answer { status, json: serde_json::from_slice(&bytes).unwrap_or_default() })
+    }
+
+    fn read_bytes(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<(u16, Vec<u8>), Failure> {
+        let failed = |error: ureq::Error| {
+            Failure::new(format!("no answer from {}: {error}", self.url))
+        };
+        let mut answer = answer.map_err(failed)?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        Ok((status, body.read_to_vec().map_err(failed)?))
+    }
+}
+
+fn accepted(answer: Answer) -> Result<Json, Failure> {
+    if (200..300).contains(&answer.status) {
+        return Ok(answer.json);
+    }
+    let faults = faults_of(&answer.json);
+    if !faults.is_empty() {
+        return Err(Failure::Faults(faults));
+    }
+    let text = |key: &str| answer.json[key].as_str().unwrap_or_default().to_owned();
+    Err(Failure::new(match answer.json["code"].as_str() {
+        Some(code) => format!("{code} {}: {}", text("title"), text("detail")),
+        None => format!("the node answered {}", answer.status),
+    }))
+}
+
+/// The faults of a problem.
+#[must_use]
+pub fn faults_of(problem: &Json) -> Vec<Fault> {
+    let faults = problem["faults"].as_array();
+    faults
+        .into_iter()
+        .flatten()
+        .map(|fault| {
+            let text = |key: &str| fault[key].as_str().unwrap_or_default();
+            let code = Code::ALL.iter().find(|code| code.as_str() == text("code"));
+            Fault::new(*code.unwrap_or(&Code::Internal), text("path"), text("message"))
+        })
+        .collect()
+}
+
+/// Percent-encodes a path segment.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    text.bytes()
+        .map(|byte| {
+            if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_encoded() {
+        assert_eq!(segment("01K-a_b.c:replay"), "01K-a_b.c:replay");
+        assert_eq!(segment("a/b é?"), "a%2Fb%20%C3%A9%3F");
+    }
+
+    #[test]
+    fn a_refusal_tells_its_faults() {
+        let problem = serde_json::json!({
+            "code": "VD0602", "title": "t", "detail": "d",
+            "faults": [{ "path": "changes[0]", "code": "VD0103", "message": "m" }],
+        });
+        let Err(Failure::Faults(faults)) = accepted(Answer { status: 422, json: problem }) else {
+            panic!("it was accepted");
+        };
+        assert_eq!(faults, [Fault::new(Code::UnknownKey, "changes[0]", "m")]);
+    }
+}

@@ -1,0 +1,427 @@
+//! Keeps a catalogue folder and the catalogue the same, both ways.
+//!
+//! ```text
+//! a save       -> differs from what was last agreed -> one change set, or none and the faults
+//! a change     -> differs from what was last agreed -> the files of just those objects
+//! ```
+//!
+//! One task does both, one after the other, so that its own writes and its own change sets come back
+//! to it as "nothing differs". What was last agreed is kept as two hashes an object (as the folder
+//! spells it, as the catalogue does) in a file beside the state, so that a restart neither undoes
+//! changes that came by the API nor forgets saves that were made meanwhile.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use verdict_actors::{Handle, Proposal, RuntimeError};
+use verdict_config::catalogue::{CatalogueText, plan_files, read_files};
+use verdict_config::model::sha256_hex;
+use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
+use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
+
+use crate::catalogue_dir::{self, FolderError, same_meaning};
+
+/// How long the folder must be quiet before it is read: editors save in several steps.
+const QUIET: Duration = Duration::from_millis(80);
+/// How long a restless folder is waited for at most.
+const RESTLESS_MAX: Duration = Duration::from_millis(1_000);
+/// The author of changes that came by files.
+const AUTHOR: &str = "catalogue-folder";
+
+/// What a look at the folder came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Synced {
+    /// Folder and catalogue say the same.
+    Unchanged,
+    /// Saves became a revision.
+    Applied {
+        /// The revision.
+        revision: u64,
+        /// What changed, like `+ flow payment`.
+        changes: Vec<String>,
+    },
+    /// Changes of the catalogue were written to files.
+    Written {
+        /// The files.
+        files: Vec<String>,
+    },
+    /// The folder has faults: nothing was applied, the last good state serves on.
+    Refused(Faults),
+}
+
+/// Two hashes of an object as it was last agreed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Agreed {
+    folder: String,
+    catalogue: String,
+}
+
+/// One folder and the node that serves it.
+pub struct FolderSync {
+    dir: PathBuf,
+    memory: PathBuf,
+    runtime: Handle,
+    agreed: BTreeMap<String, Agreed>,
+    /// Hash of a folder that was refused, so that the same faults are told once.
+    refused: Option<String>,
+}
+
+impl FolderSync {
+    /// A folder whose agreed state is remembered in the file `memory`.
+    #[must_use]
+    pub fn new(dir: PathBuf, memory: PathBuf, runtime: Handle) -> Self {
+        let agreed = std::fs::read(&memory).ok();
+        let agreed = agreed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { dir, memory, runtime, agreed: agreed.unwrap_or_default(), refused: None }
+    }
+
+    /// Looks at both sides and settles what differs: saves first, then files.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub async fn settle(&mut self) -> Result<Synced, FolderError> {
+        let dir = self.dir.clone();
+        let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
+        // What was refused under one revision may be right under the next.
+        let fingerprint = format!("{} {}", self.runtime.log().catalogue().revision(), fingerprint(&files));
+        if self.refused.as_ref() == Some(&fingerprint) {
+            return Ok(Synced::Unchanged);
+        }
+        let (text, files) = match blocking(move || (read_files(&files), files)).await? {
+            (Ok(text), files) => (text, files),
+            (Err(faults), _) => return Ok(self.refuse(fingerprint, faults)),
+        };
+        let applied = match self.apply_saves(&text, &files).await {
+            Ok(applied) => applied,
+            Err(faults) => return Ok(self.refuse(fingerprint, faults)),
+        };
+        self.refused = None;
+        let written = self.write_changes(&text).await?;
+        Ok(match applied {
+            Some((revision, changes)) => Synced::Applied { revision, changes },
+            None if written.is_empty() => Synced::Unchanged,
+            None => Synced::Written { files: written },
+        })
+    }
+
+    /// Only brings the catalogue to what the folder says; no file is written.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn settle_one_way(&mut self) -> Result<Synced, FolderError> {
+        let dir = self.dir.clone();
+        let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
+        let text = match read_files(&files) {
+            Ok(text) => text,
+            Err(faults) => return Ok(Synced::Refused(faults)),
+        };
+        Ok(match self.apply_saves(&text, &files).await {
+            Ok(Some((revision, changes))) => Synced::Applied { revision, changes },
+            Ok(None) => Synced::Unchanged,
+            Err(faults) => Synced::Refused(faults),
+        })
+    }
+
+    fn refuse(&mut self, fingerprint: String, faults: Faults) -> Synced {
+        self.refused = Some(fingerprint);
+        Synced::Refused(faults)
+    }
+
+    /// Proposes what was saved since folder and catalogue last agreed.
+    async fn apply_saves(
+        &self,
+        text: &CatalogueText,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Option<(u64, Vec<String>)>, Faults> {
+        let catalogue = self.runtime.log().catalogue();
+        let changes = self.saves(text, &catalogue);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        for change in &changes {
+            if change.kind == ObjectKind::Model && change.op == Op::Put {
+                self.stage(files, &change.name).await?;
+            }
+        }
+        let shown = changes.iter().map(|change| describe(change, &catalogue)).collect();
+        let touched: Vec<Change> = changes.clone();
+        let id = ulid::Ulid::generate().to_string();
+        let set = ChangeSet::new(id, "saved in the catalogue folder", changes);
+        let proposal = Proposal { change_set: set, author: Author::named(AUTHOR) };
+        match self.runtime.propose(proposal).await {
+            Ok(proposed) => Ok(Some((proposed.applied.revision, shown))),
+            Err(error) => Err(placed(text, &touched, &error)),
+        }
+    }
+
+    /// Objects whose files differ from what was last agreed, and from the catalogue as well.
+    fn saves(&self, text: &CatalogueText, catalogue: &Catalogue) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (id, object) in &text.objects {
+            let agreed = self.agreed.get(&id.to_string());
+            let body = object.body.to_string();
+            if agreed.is_some_and(|agreed| agreed.folder == sha256_hex(body.as_bytes())) {
+                continue;
+            }
+            let found = catalogue.get(id);
+            let same = found
+                .and_then(|found| found.json().ok())
+                .is_some_and(|found| same_meaning(id, &found, &object.body));
+            if !same {
+                let revision = found.map_or(0, |found| found.revision);
+                let change = Change::put(id.kind, id.name.as_str(), body.into_bytes());
+                changes.push(change.expecting(revision));
+            }
+        }
+        for object in catalogue.objects() {
+            let known = self.agreed.contains_key(&object.id.to_string());
+            let gone = known && !text.objects.contains_key(&object.id);
+            if gone && catalogue_dir::has_files(object.id.kind) {
+                let change = Change::delete(object.id.kind, object.id.name.as_str());
+                changes.push(change.expecting(object.revision));
+            }
+        }
+        changes
+    }
+
+    async fn stage(&self, files: &BTreeMap<String, Vec<u8>>, name: &str) -> Result<(), Faults> {
+        let folder = catalogue_dir::model_files(files, name);
+        let staged = self.runtime.stage_model(folder).await;
+        let fault = |message: String| {
+            let mut fault = Fault::new(Code::ModelInvalid, "", message);
+            fault.file = Some(format!("models/{name}"));
+            vec![fault]
+        };
+        staged.map(|_| ()).map_err(|error| fault(error.to_string()))
+    }
+
+    /// Writes the files of objects that the catalogue changed, and remembers what is agreed now.
+    async fn write_changes(&mut self, text: &CatalogueText) -> Result<Vec<String>, FolderError> {
+        let catalogue = self.runtime.log().catalogue();
+        let objects: BTreeMap<ObjectId, Json> = catalogue
+            .objects()
+            .filter(|object| catalogue_dir::has_files(object.id.kind))
+            .filter_map(|object| Some((object.id.clone(), object.json().ok()?)))
+            .collect();
+        let plan = match plan_files(text, &objects) {
+            Ok(plan) => plan,
+            Err(faults) => {
+                tracing::warn!(faults = faults.len(), "the catalogue cannot be written as files");
+                return Ok(Vec::new());
+            }
+        };
+        let mut written = Vec::new();
+        for (path, bytes) in &plan.writes {
+            write(&self.dir.join(path), bytes)?;
+            written.push(path.clone());
+        }
+        for path in &plan.deletes {
+            remove(&self.dir.join(path), false)?;
+            written.push(path.clone());
+        }
+        for path in &plan.model_deletes {
+            remove(&self.dir.join(path), true)?;
+            written.push(path.clone());
+        }
+        for (name, hash) in &plan.models {
+            self.write_model(name.as_str(), hash).await?;
+            written.push(format!("models/{name}"));
+        }
+        self.remember(&catalogue, text, &written)?;
+        Ok(written)
+    }
+
+    async fn write_model(&self, name: &str, hash: &str) -> Result<(), FolderError> {
+        match self.runtime.model_files(hash.to_owned()).await {
+            Ok(files) => {
+                let folder = self.dir.join("models").join(name);
+                remove(&folder, true)?;
+                for (path, bytes) in &files {
+                    write(&folder.join(path), bytes)?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, model = name, "the model cannot be written as files");
+                Ok(())
+            }
+        }
+    }
+
+    /// Folder and catalogue agree now; says so on the disk too.
+    fn remember(
+        &mut self,
+        catalogue: &Catalogue,
+        text: &CatalogueText,
+        written: &[String],
+    ) -> Result<(), FolderError> {
+        let reread;
+        let text = if written.is_empty() {
+            text
+        } else {
+            // What was just written is spelled as the writer spells it.
+            reread = read_files(&catalogue_dir::read_dir(&self.dir)?).unwrap_or_default();
+            &reread
+        };
+        let mut agreed = BTreeMap::new();
+        for object in catalogue.objects() {
+            let Some(source) = text.objects.get(&object.id) else { continue };
+            let folder = sha256_hex(source.body.to_string().as_bytes());
+            agreed.insert(object.id.to_string(), Agreed { folder, catalogue: object.hash.to_hex() });
+        }
+        if agreed != self.agreed {
+            self.agreed = agreed;
+            let bytes = serde_json::to_vec(&self.agreed).unwrap_or_default();
+            write(&self.memory, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Settles whenever either side changes, until `stop`; every result but "unchanged" is told.
+    ///
+    /// # Errors
+    /// The folder cannot be watched.
+    pub async fn run(
+        mut self,
+        stop: CancellationToken,
+        tell: impl Fn(&Synced) + Send,
+    ) -> Result<(), FolderError> {
+        let (events, mut woken) = mpsc::channel(1);
+        let _watcher = watch(&self.dir, events)?;
+        let mut revisions = self.runtime.log().watch();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = woken.recv() => match event {
+                    Some(()) => quiet(&mut woken).await,
+                    None => return Ok(()),
+                },
+                changed = revisions.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            match self.settle().await {
+                Ok(Synced::Unchanged) => {}
+                Ok(synced) => tell(&synced),
+                Err(error) => tracing::warn!(%error, "the catalogue folder cannot be settled"),
+            }
+        }
+    }
+}
+
+/// Waits until no event came for a moment.
+async fn quiet(woken: &mut mpsc::Receiver<()>) {
+    let settled = async {
+        while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {}
+    };
+    // A folder that never rests is read anyway.
+    let _ = tokio::time::timeout(RESTLESS_MAX, settled).await;
+}
+
+fn watch(dir: &Path, events: mpsc::Sender<()>) -> Result<RecommendedWatcher, FolderError> {
+    let failed = |error: notify::Error| FolderError::Io {
+        path: dir.to_owned(),
+        source: std::io::Error::other(error.to_string()),
+    };
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading the folder raises events of its own; only changes count. A full channel already
+        // holds a wake-up.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = events.try_send(());
+        }
+    })
+    .map_err(failed)?;
+    watcher.watch(dir, RecursiveMode::Recursive).map_err(failed)?;
+    Ok(watcher)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, FolderError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| FolderError::Io {
+        path: PathBuf::new(),
+        source: std::io::Error::other(error.to_string()),
+    })
+}
+
+fn fingerprint(files: &BTreeMap<String, Vec<u8>>) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for (path, bytes) in files {
+        let _ = writeln!(text, "{} {path}", sha256_hex(bytes));
+    }
+    sha256_hex(text.as_bytes())
+}
+
+fn describe(change: &Change, catalogue: &Catalogue) -> String {
+    let known = change.object().is_ok_and(|id| catalogue.get(&id).is_some());
+    let sign = match (change.op, known) {
+        (Op::Delete, _) => '-',
+        (Op::Put, true) => '~',
+        (Op::Put, false) => '+',
+    };
+    format!("{sign} {} {}", change.kind, change.name)
+}
+
+/// The faults of a refused proposal, each at its file, line and column.
+fn placed(text: &CatalogueText, changes: &[Change], error: &RuntimeError) -> Faults {
+    let faults = error.faults();
+    if faults.is_empty() {
+        return vec![Fault::new(error.code(), "", error.to_string())];
+    }
+    faults.into_iter().map(|fault| place(text, changes, fault)).collect()
+}
+
+/// `changes[2].body.rules[0].when` is at `rules[0].when` of the third change's object, and
+/// `rule_set/risk.rules[0].when` at the same place of the object that it names.
+fn place(text: &CatalogueText, changes: &[Change], fault: Fault) -> Fault {
+    let indexed = fault.path.strip_prefix("changes[").and_then(|rest| {
+        let (position, path) = rest.split_once(']')?;
+        let change = changes.get(position.parse::<usize>().ok()?)?;
+        let path = path.trim_start_matches('.');
+        let path = path.strip_prefix("body").unwrap_or(path).trim_start_matches('.');
+        Some((change.object().ok()?, path.to_owned()))
+    });
+    let named = || {
+        text.objects.keys().find_map(|id| {
+            let path = fault.path.strip_prefix(&id.to_string())?;
+            let ends = path.is_empty() || path.starts_with(['.', '[']);
+            ends.then(|| (id.clone(), path.trim_start_matches('.').to_owned()))
+        })
+    };
+    match indexed.or_else(named) {
+        Some((id, path)) => text.locate(&id, Fault { path, ..fault }),
+        None => fault,
+    }
+}
+
+/// Writes a file beside its place and moves it there: no reader sees half of it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.partial"));
+    std::fs::write(&partial, bytes).map_err(failed)?;
+    std::fs::rename(&partial, path).map_err(failed)
+}
+
+fn remove(path: &Path, folder: bool) -> Result<(), FolderError> {
+    let removed = if folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(FolderError::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+

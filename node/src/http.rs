@@ -1,0 +1,312 @@
+//! The gateway: everything that happens to a request before and after its handler.
+//!
+//! ```text
+//! request -> request id -> preflight? -> key -> revision floor -> permit -> deadline -> handler
+//! answer  <- count <- CORS <- X-Verdict-Revision <- X-Request-Id <- problem or body
+//! ```
+//!
+//! One function and not a stack of middleware: each step is a few instructions on a path that has to
+//! answer in microseconds, and the order is visible at one glance.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use axum::response::IntoResponse;
+use futures::FutureExt;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tracing::Instrument;
+use verdict_actors::Handle;
+use verdict_config::{Code, TimestampMs};
+use verdict_config::settings::{HttpSettings, Role};
+
+use crate::metrics::{HttpMetrics, Route};
+
+pub mod body;
+pub mod cors;
+pub mod keys;
+pub mod problem;
+pub mod query;
+pub mod status;
+
+mod changes;
+mod decisions;
+mod models;
+mod objects;
+mod ofrep;
+pub mod openapi;
+mod operations;
+mod outcomes;
+mod records;
+mod router;
+mod watch;
+
+pub(crate) use decisions::problem_of;
+pub(crate) use models::pack;
+
+use cors::Cors;
+use keys::{Caller, KeyRing};
+use problem::{Answer, Problem};
+
+/// How long a request waits for the revision that it asks for.
+const REVISION_WAIT: Duration = Duration::from_millis(1_000);
+/// Watchers of changes at once.
+const WATCHERS_MAX: usize = 256;
+const REVISION_HEADER: &str = "x-verdict-revision";
+const MIN_REVISION_HEADER: &str = "x-verdict-min-revision";
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// What a gateway is made of.
+pub struct GatewayOptions {
+    /// The node.
+    pub runtime: Handle,
+    /// Limits and origins.
+    pub http: HttpSettings,
+    /// Keys that are accepted.
+    pub keys: KeyRing,
+    /// Whether requests without a key are let in with every role: only on loopback, without keys.
+    pub open: bool,
+    /// Renders `/metrics`.
+    pub prometheus: PrometheusHandle,
+    /// The node's region, a fact of flag evaluations.
+    pub region: String,
+}
+
+/// What handlers work with.
+pub(crate) struct Services {
+    pub(crate) runtime: Handle,
+    pub(crate) http: HttpSettings,
+    pub(crate) prometheus: PrometheusHandle,
+    pub(crate) metrics: HttpMetrics,
+    pub(crate) region: String,
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) staging: Semaphore,
+    pub(crate) draining: CancellationToken,
+    pub(crate) ready: AtomicBool,
+}
+
+/// Answers requests; shared by every connection.
+pub struct Gateway {
+    services: Arc<Services>,
+    keys: KeyRing,
+    open: bool,
+    permits: Arc<Semaphore>,
+    cors: Cors,
+    router: Router,
+}
+
+/// The permit of a request; a handler that streams keeps a clone until its last byte.
+pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
+
+/// The state of handlers.
+pub(crate) type Shared = axum::extract::State<Arc<Services>>;
+
+impl Gateway {
+    /// Builds the routes over a running node.
+    #[must_use]
+    pub fn new(options: GatewayOptions) -> Self {
+        let GatewayOptions { runtime, http, keys, open, prometheus, region } = options;
+        let permits = Arc::new(Semaphore::new(http.requests_max));
+        let cors = Cors::new(&http.cors_origins);
+        let services = Arc::new(Services {
+            runtime,
+            http,
+            prometheus,
+            metrics: HttpMetrics::register(),
+            region,
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            staging: Semaphore::new(1),
+            draining: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+        });
+        let router = router::routes(Arc::clone(&services));
+        Self { services, keys, open, permits, cors, router }
+    }
+
+    /// From here on the node is ready.
+    pub fn set_ready(&self) {
+        self.services.ready.store(true, Ordering::Release);
+    }
+
+    /// From here on the node is not ready, watchers are sent away, and answers close connections.
+    pub fn start_draining(&self) {
+        self.services.draining.cancel();
+    }
+
+    /// Answers one request. Never fails and never panics.
+    pub async fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let route = Route::of(request.uri().path());
+        let http2 = request.version() == Version::HTTP_2;
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let id = request_id(request.headers());
+        request.extensions_mut().insert(RequestId(id.clone()));
+        let span = tracing::debug_span!("request", id = ?id, method = %request.method(), route = route.as_str());
+        let ofrep = matches!(route, Route::OfrepFlag | Route::OfrepFlags);
+        let key = (route == Route::OfrepFlag).then(|| ofrep::key_of(request.uri().path()));
+
+        let mut response = match self.admit(route, request).instrument(span).await {
+            Ok(response) => response,
+            Err(problem) if ofrep => ofrep::failure(key.flatten().as_deref(), &problem),
+            Err(problem) => problem.into_response(),
+        };
+
+        let headers = response.headers_mut();
+        headers.entry(REVISION_HEADER).or_insert_with(|| self.services.runtime.serving().revision.into());
+        headers.insert(REQUEST_ID_HEADER, id);
+        if let Some(origin) = origin {
+            self.cors.decorate(headers, &origin);
+        }
+        if self.services.draining.is_cancelled() && !http2 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.services.metrics.count(route, response.status().as_u16(), started.elapsed());
+        response
+    }
+
+    async fn admit(&self, route: Route, mut request: Request<Body>) -> Answer<Response<Body>> {
+        if request.method() == Method::OPTIONS && self.cors.is_preflight(request.headers()) {
+            return Ok(self.cors.preflight(request.headers()));
+        }
+        let guarded = guarded(request.uri().path());
+        if guarded {
+            let caller = self.caller(request.headers())?;
+            request.extensions_mut().insert(caller);
+        }
+        self.reach_revision(request.headers()).await?;
+        let exempt = !guarded || route == Route::Watch;
+        if !exempt {
+            let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+                self.services.metrics.shed.increment(1);
+                let most = self.services.http.requests_max;
+                Problem::new(Code::Overloaded, format!("{most} requests are already running."))
+            })?;
+            request.extensions_mut().insert::<Permit>(Arc::new(permit));
+        }
+        self.services.metrics.in_flight.increment(1.0);
+        let answer = self.run(request).await;
+        self.services.metrics.in_flight.decrement(1.0);
+        answer
+    }
+
+    /// Runs the handler under the deadline; a panic in it costs this request a 500.
+    async fn run(&self, request: Request<Body>) -> Answer<Response<Body>> {
+        let handler = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
+        let deadline = Duration::from_millis(self.services.http.request_timeout_ms);
+        match tokio::time::timeout(deadline, handler).await {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(_)) => {
+                self.services.metrics.panics.increment(1);
+                tracing::error!("a handler panicked");
+                Err(Problem::of(Code::Internal))
+            }
+            Err(_) => {
+                let detail =
+                    format!("It took longer than {} ms.", self.services.http.request_timeout_ms);
+                Err(Problem::new(Code::DeadlineExceeded, detail))
+            }
+        }
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Answer<Caller> {
+        if self.open {
+            return Ok(Caller { name: "anonymous".into(), role: Role::Operator });
+        }
+        self.keys.authenticate(headers)
+    }
+
+    /// Waits, for a bounded time, until the node serves the revision that the client has seen.
+    async fn reach_revision(&self, headers: &HeaderMap) -> Answer<()> {
+        let Some(value) = headers.get(MIN_REVISION_HEADER) else { return Ok(()) };
+        let wanted: u64 = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Problem::parameter("X-Verdict-Min-Revision", "expected a number"))?;
+        let reached = self.services.runtime.wait_for_revision(wanted, REVISION_WAIT).await;
+        reached.map(|_| ()).map_err(|error| problem_of(&error))
+    }
+}
+
+/// The id of a request, for handlers that log or record it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(#[allow(dead_code, reason = "read by handlers that log")] HeaderValue);
+
+/// The client's own id where it is short and plain, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    if let Some(id) = headers.get(REQUEST_ID_HEADER) {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(|byte| plain(byte)) {
+            return id.clone();
+        }
+    }
+    let mut text = [0u8; ulid::ULID_LEN];
+    let text = ulid::Ulid::generate().array_to_str(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// Whether a path asks for a key: all but health, metrics and the API's description.
+fn guarded(path: &str) -> bool {
+    path.starts_with("/v1/") || path.starts_with("/ofrep/")
+}
+
+/// The caller of a request, with at least a role.
+pub(crate) fn caller_of(request: &Request<Body>, role: Role) -> Answer<Caller> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.ok_or_else(|| Problem::of(Code::Unauthenticated))?;
+    caller.require(role)?;
+    Ok(caller)
+}
+
+/// The last segment of a path, decoded.
+pub(crate) fn last_segment(uri: &axum::http::Uri) -> Answer<String> {
+    let segment = uri.path().rsplit('/').next().unwrap_or_default();
+    query::decode_segment(segment)
+        .ok_or_else(|| Problem::parameter("path", "it is not percent-encoded UTF-8"))
+}
+
+/// JSON that belongs to a revision other than the one served when the answer leaves.
+pub(crate) fn json_with_revision<T: serde::Serialize>(
+    value: &T,
+    revision: u64,
+) -> Answer<Response<Body>> {
+    let mut response = json(value)?;
+    response.headers_mut().insert(REVISION_HEADER, revision.into());
+    Ok(response)
+}
+
+/// The time by the system's clock.
+pub(crate) fn now() -> TimestampMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    TimestampMs(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// A plain 200 with JSON.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Answer<Response<Body>> {
+    json_with_status(StatusCode::OK, value)
+}
+
+/// JSON with another status.
+pub(crate) fn json_with_status<T: serde::Serialize>(
+    status: StatusCode,
+    value: &T,
+) -> Answer<Response<Body>> {
+    let bytes = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer does not serialize");
+        Problem::of(Code::Internal)
+    })?;
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

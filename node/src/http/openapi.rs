@@ -1,0 +1,198 @@
+//! The API's description, OpenAPI 3.1, made from the handlers and the types beside them.
+//!
+//! What every operation shares (security, headers, refusals) is added here from one table, so that a
+//! handler names only its own answers and none can forget the rest.
+
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, ContentBuilder, Header, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::{changes, decisions, models, objects, ofrep, operations, outcomes, records, watch};
+
+pub mod answers;
+pub mod decision;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Verdict",
+        description = "Decisions by rules, models and flags, with the reasons.\n\n\
+            Every answer carries `X-Verdict-Revision`. A request may carry `X-Verdict-Min-Revision`: \
+            it waits for a moment until the node has reached that revision, else it is told 412. \
+            Errors below `/v1` are RFC 9457 problems whose `code` never changes its meaning.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        decisions::post,
+        records::get,
+        records::search,
+        outcomes::post_outcomes,
+        outcomes::delete_unit,
+        changes::post_changes,
+        changes::post_rollback,
+        changes::get_history,
+        objects::list,
+        objects::get,
+        models::post_blob,
+        models::get_model,
+        watch::get,
+        operations::status,
+        ofrep::post_flag,
+        ofrep::post_flags,
+        operations::healthz,
+        operations::readyz,
+        operations::metrics,
+        operations::openapi,
+    ),
+    components(schemas(answers::Problem, answers::Fault, answers::OfrepFailure)),
+    tags(
+        (name = "Deciding", description = "Decisions, their records, and what became of them."),
+        (name = "Changing", description = "The catalogue: what is served, and by whose change."),
+        (name = "Flags", description = "OpenFeature Remote Evaluation Protocol 0.3.0."),
+        (name = "Operating", description = "Health, metrics and this description."),
+    ),
+    modifiers(&Shared),
+)]
+struct Api;
+
+/// The description as JSON text.
+#[must_use]
+pub fn document() -> String {
+    // The document is made of texts and numbers: it always serializes.
+    serde_json::to_string_pretty(&Api::openapi()).unwrap_or_default()
+}
+
+/// Refusals of single operations beside those that all share.
+const OWN_REFUSALS: &[(&str, &[u16])] = &[
+    ("decide", &[400, 404, 409, 410, 413, 415, 422]),
+    ("get_decision", &[400, 404, 410]),
+    ("search_decisions", &[400]),
+    ("report_outcomes", &[400, 404, 413, 415]),
+    ("erase_unit", &[400, 404]),
+    ("change", &[400, 409, 413, 415, 422]),
+    ("rollback", &[400, 409, 410, 413, 415, 422]),
+    ("history", &[400]),
+    ("list_objects", &[400, 410]),
+    ("get_object", &[400, 404, 410]),
+    ("stage_model", &[400, 413, 415, 422]),
+    ("get_model", &[400, 404]),
+    ("watch", &[400, 410]),
+    ("status", &[]),
+];
+
+const SHARED_REFUSALS: &[u16] = &[401, 403, 412, 429, 500, 503];
+
+struct Shared;
+
+impl Modify for Shared {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Default::default);
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
+        for (path, item) in &mut document.paths.paths {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+                complete(path, operation);
+            }
+        }
+    }
+}
+
+fn complete(path: &str, operation: &mut Operation) {
+    let none: Vec<String> = Vec::new();
+    if path.starts_with("/v1/") || path.starts_with("/ofrep/") {
+        operation.security = Some(vec![
+            SecurityRequirement::new("bearer", none.clone()),
+            SecurityRequirement::new("apiKey", none),
+        ]);
+    }
+    if path.starts_with("/v1/") {
+        let id = operation.operation_id.clone().unwrap_or_default();
+        let own = OWN_REFUSALS.iter().find(|(name, _)| *name == id).map_or(&[][..], |(_, own)| own);
+        for status in SHARED_REFUSALS.iter().chain(own) {
+            let content = reference("Problem");
+            refuse(operation, *status, "application/problem+json", content);
+        }
+    }
+    if path.starts_with("/ofrep/") {
+        for status in [400, 401, 403, 412, 413, 415, 429, 500, 503] {
+            refuse(operation, status, "application/json", reference("OfrepFailure"));
+        }
+        if path.ends_with("{key}") {
+            refuse(operation, 404, "application/json", reference("OfrepFailure"));
+        }
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.headers.insert("X-Verdict-Revision".to_owned(), number_header(
+                "Revision of the catalogue that answered.",
+            ));
+        }
+    }
+}
+
+fn reference(name: &str) -> Content {
+    ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build()
+}
+
+fn refuse(operation: &mut Operation, status: u16, media_type: &str, content: Content) {
+    let title = axum::http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Refused");
+    let mut response = ResponseBuilder::new().description(title).content(media_type, content);
+    if matches!(status, 429 | 503) {
+        response = response.header("Retry-After", number_header("Seconds to wait."));
+    }
+    operation.responses.responses.insert(status.to_string(), RefOr::T(response.build()));
+}
+
+fn number_header(description: &str) -> Header {
+    let number: Object =
+        ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0)).build();
+    HeaderBuilder::new().schema(number).description(Some(description)).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_described() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut ids = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap_or_default();
+                assert!(!id.is_empty(), "{method} {path} has no operationId");
+                assert!(!ids.contains(&id.to_owned()), "{id} stands twice");
+                ids.push(id.to_owned());
+                assert!(operation["responses"].is_object(), "{id}");
+                let guarded = path.starts_with("/v1/") || path.starts_with("/ofrep/");
+                assert_eq!(operation["security"].is_array(), guarded, "{id}");
+            }
+        }
+        for (id, _) in OWN_REFUSALS {
+            assert!(ids.iter().any(|other| other == id), "{id} is no operation");
+        }
+    }
+
+    #[test]
+    fn references_lead_somewhere() {
+        let text = document();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find("\"#/") {
+            rest = &rest[at + 2..];
+            let pointer = rest.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        }
+    }
+}

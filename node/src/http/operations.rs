@@ -1,0 +1,100 @@
+//! Health, metrics, the API's description, and what the node serves.
+
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+use verdict_config::settings::Role;
+
+use super::problem::Answer;
+use super::query::Query;
+use super::{Shared, caller_of, json, json_with_status};
+use crate::http::openapi::{self, answers};
+
+/// Whether the process lives.
+#[utoipa::path(
+    get, path = "/healthz", tag = "Operating", operation_id = "healthz",
+    responses((status = 200, description = "It lives.", body = answers::Health))
+)]
+pub(super) async fn healthz() -> Answer<Response<Body>> {
+    json(&json!({ "status": "ok" }))
+}
+
+/// Whether the node takes requests.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operating", operation_id = "readyz",
+    responses(
+        (status = 200, description = "It does.", body = answers::Health),
+        (status = 503, description = "It starts or drains.", body = answers::Health),
+    )
+)]
+pub(super) async fn readyz(State(services): Shared) -> Answer<Response<Body>> {
+    if services.draining.is_cancelled() {
+        return not_ready("draining");
+    }
+    if !services.ready.load(Ordering::Acquire) {
+        return not_ready("starting");
+    }
+    let readiness = services.runtime.readiness();
+    if readiness.ready {
+        json(&json!({ "status": "ok" }))
+    } else {
+        not_ready(&readiness.reasons.join("; "))
+    }
+}
+
+fn not_ready(reason: &str) -> Answer<Response<Body>> {
+    json_with_status(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": reason }))
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operating", operation_id = "metrics",
+    responses((status = 200, description = "Every metric.", content_type = "text/plain", body = String))
+)]
+pub(super) async fn metrics(State(services): Shared) -> Answer<Response<Body>> {
+    #[expect(clippy::cast_precision_loss, reason = "revisions stay far below 2^53")]
+    services.metrics.revision.set(services.runtime.serving().revision as f64);
+    let mut response = Response::new(Body::from(services.prometheus.render()));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    Ok(response)
+}
+
+/// This description.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "Operating", operation_id = "openapi",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json", body = Object))
+)]
+pub(super) async fn openapi() -> Answer<Response<Body>> {
+    let mut response = Response::new(Body::from(openapi::document()));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// What the node serves and how it is.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "Operating", operation_id = "status",
+    responses((status = 200, description = "The node.", body = Object))
+)]
+pub(super) async fn status(State(services): Shared, request: Request) -> Answer<Response<Body>> {
+    caller_of(&request, Role::Viewer)?;
+    Query::read(request.uri(), &[]).finish()?;
+    let state = services.runtime.serving();
+    let status = services.runtime.status();
+    json(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "revision": state.revision,
+        "draining": services.draining.is_cancelled(),
+        "flows": state.flows.keys().collect::<Vec<_>>(),
+        "models": state.models.keys().collect::<Vec<_>>(),
+        "flags": state.flags.keys().count(),
+        "runtime": status,
+    }))
+}

@@ -1,0 +1,69 @@
+//! Which path leads to which handler.
+//!
+//! `{flow}`, `{id}` and `:verb` are one path item (`{key}`) and are split in the handler.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, Response};
+use axum::routing::{get, post};
+use verdict_config::Code;
+
+use super::problem::{Answer, Problem};
+use super::{
+    Services, changes, decisions, models, objects, ofrep, operations, outcomes, records, watch,
+};
+
+pub(super) fn routes(services: Arc<Services>) -> Router {
+    Router::new()
+        .route("/v1/decisions", get(records::search))
+        .route("/v1/decisions/{key}", get(records::get).post(decisions::post))
+        .route("/v1/outcomes", post(outcomes::post_outcomes))
+        .route("/v1/units/{key}", axum::routing::delete(outcomes::delete_unit))
+        .route("/v1/changes", post(changes::post_changes))
+        .route("/v1/rollback", post(changes::post_rollback))
+        .route("/v1/history", get(changes::get_history))
+        .route("/v1/objects/{kind}", get(objects::list))
+        .route("/v1/objects/{kind}/{name}", get(objects::get))
+        .route("/v1/models", post(models::post_blob))
+        .route("/v1/models/{name}", get(models::get_model))
+        .route("/v1/watch", get(watch::get))
+        .route("/v1/status", get(operations::status))
+        .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
+        .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
+        .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/openapi.json", get(operations::openapi))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(services)
+}
+
+async fn no_route(request: Request) -> Answer<Response<Body>> {
+    let detail = format!("{} leads nowhere. {}", request.uri().path(), Code::RouteNotFound.advice());
+    Err(Problem::new(Code::RouteNotFound, detail))
+}
+
+async fn no_method(request: Request) -> Answer<Response<Body>> {
+    let allowed = methods(request.uri().path());
+    let detail = format!("{} takes {allowed}, not {}.", request.uri().path(), request.method());
+    let allow = HeaderValue::from_str(&allowed).ok();
+    Err(Problem::new(Code::MethodNotAllowed, detail).with_allow(allow))
+}
+
+/// The methods of a route, as the `Allow` header names them.
+fn methods(path: &str) -> String {
+    let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
+    let allowed: &[Method] = match path {
+        "/v1/outcomes" | "/v1/changes" | "/v1/rollback" | "/v1/models" => &[Method::POST],
+        _ if path.starts_with("/ofrep/") => &[Method::POST],
+        _ if below("/v1/units/") => &[Method::DELETE],
+        _ if below("/v1/decisions/") => &[Method::GET, Method::HEAD, Method::POST],
+        _ => &[Method::GET, Method::HEAD],
+    };
+    allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,111 @@
+//! `/v1/watch`: every change set from a revision on, as server-sent events that can be resumed.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Response;
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
+use verdict_config::Code;
+use verdict_config::settings::Role;
+use verdict_consensus::{Catalogue, ChangeSummary};
+
+use super::problem::{Answer, Problem};
+use super::query::Query;
+use super::{Shared, WATCHERS_MAX, caller_of};
+use crate::http::openapi::answers;
+
+/// Change sets read from the history at once.
+const PAGE: usize = 64;
+/// How often a silent stream shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Watches the catalogue: `id: N`, `event: change`, `data` as in the answer of `/v1/history`.
+#[utoipa::path(
+    get, path = "/v1/watch", tag = "Changing", operation_id = "watch",
+    params(
+        ("from" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991_u64,
+         description = "Changes after this revision; `Last-Event-ID` goes before it. From now on, if absent."),
+    ),
+    responses(
+        (status = 200, description = "A stream of changes that does not end.",
+         content_type = "text/event-stream", body = String),
+    )
+)]
+pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Response<Body>> {
+    caller_of(&request, Role::Viewer)?;
+    let mut query = Query::read(request.uri(), &["from"]);
+    let from = query.number("from", 0, u64::MAX >> 11);
+    query.finish()?;
+    let resumed = request.headers().get("last-event-id");
+    let resumed: Option<u64> =
+        resumed.and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let catalogues = services.runtime.log().watch();
+    let catalogue = Arc::clone(&catalogues.borrow());
+    let from = resumed.or(from).unwrap_or(catalogue.revision());
+    if let Err(oldest) = catalogue.changes_since(from, 1) {
+        let detail = format!("The history reaches back to revision {oldest}; read anew from there.");
+        return Err(Problem::new(Code::RevisionNotRetained, detail));
+    }
+    let slot = Arc::clone(&services.watchers).try_acquire_owned().map_err(|_| {
+        Problem::new(Code::Overloaded, format!("{WATCHERS_MAX} watchers are connected."))
+    })?;
+    let watcher = Watcher {
+        seen: from,
+        waiting: VecDeque::new(),
+        catalogues,
+        draining: services.draining.clone(),
+        _slot: slot,
+    };
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(events(watcher)).keep_alive(keep_alive).into_response())
+}
+
+/// One watcher: what it has been told, and what comes next.
+struct Watcher {
+    seen: u64,
+    waiting: VecDeque<ChangeSummary>,
+    catalogues: watch::Receiver<Arc<Catalogue>>,
+    draining: CancellationToken,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// The next change set; `None` ends the stream: the node drains, or the watcher is so slow that
+    /// the history no longer reaches back to it (it comes again and is told so).
+    async fn next(&mut self) -> Option<ChangeSummary> {
+        loop {
+            if let Some(change) = self.waiting.pop_front() {
+                self.seen = change.revision;
+                return Some(change);
+            }
+            let catalogue = Arc::clone(&self.catalogues.borrow_and_update());
+            if catalogue.revision() > self.seen {
+                self.waiting = catalogue.changes_since(self.seen, PAGE).ok()?.into();
+                if !self.waiting.is_empty() {
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = self.draining.cancelled() => return None,
+                changed = self.catalogues.changed() => changed.ok()?,
+            }
+        }
+    }
+}
+
+fn events(watcher: Watcher) -> impl Stream<Item = Result<Event, Infallible>> {
+    futures::stream::unfold(watcher, |mut watcher| async move {
+        let change = watcher.next().await?;
+        let data = serde_json::to_string(&change).ok()?;
+        let event = Event::default().id(change.revision.to_string()).event("change").data(data);
+        Some((Ok(event), watcher))
+    })
+}

@@ -1,0 +1,179 @@
+//! What the command line prints: lines, tables, JSON, faults and progress.
+//!
+//! Results go to standard output, everything else to standard error, so that a pipe sees results
+//! only. Colours and progress bars are for terminals; `NO_COLOR` and `--json` switch them off.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use verdict_config::Fault;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where a command prints to.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+    colour_out: bool,
+    colour_err: bool,
+}
+
+/// Good news.
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// Something to look at.
+pub const WARN: Style = AnsiColor::Yellow.on_default().bold();
+/// Something wrong.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Less important.
+pub const FAINT: Style = Style::new().dimmed();
+/// Headings.
+pub const HEAD: Style = Style::new().bold();
+
+impl Output {
+    /// Output as the arguments and the terminal say.
+    #[must_use]
+    pub fn new(json: bool, colour: Colour) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let wanted = |terminal: bool| match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => terminal && !plain,
+        };
+        Self {
+            json,
+            colour_out: wanted(std::io::stdout().is_terminal()) && !json,
+            colour_err: wanted(std::io::stderr().is_terminal()),
+        }
+    }
+
+    /// Whether results are JSON.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A text in a style, for standard output.
+    #[must_use]
+    pub fn styled(&self, style: Style, text: &str) -> String {
+        paint(self.colour_out, style, text)
+    }
+
+    /// One line of a result.
+    pub fn line(&self, text: impl AsRef<str>) {
+        write_out(text.as_ref());
+    }
+
+    /// One line for people only: nothing when results are JSON.
+    pub fn say(&self, text: impl AsRef<str>) {
+        if !self.json {
+            write_out(text.as_ref());
+        }
+    }
+
+    /// A result as JSON: on one line for pipes, indented on a terminal.
+    pub fn json<T: Serialize>(&self, value: &T) {
+        let text = if std::io::stdout().is_terminal() {
+            serde_json::to_string_pretty(value)
+        } else {
+            serde_json::to_string(value)
+        };
+        write_out(&text.unwrap_or_default());
+    }
+
+    /// A table for people.
+    pub fn table(&self, head: &[&str], rows: Vec<Vec<String>>) {
+        let mut table = Table::new();
+        table
+            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(head.iter().map(|text| self.styled(HEAD, text)));
+        if !std::io::stdout().is_terminal() {
+            table.load_style(presets::NOTHING);
+        }
+        for row in rows {
+            table.add_row(row);
+        }
+        write_out(&table.to_string());
+    }
+
+    /// A note on standard error.
+    pub fn note(&self, text: impl AsRef<str>) {
+        write_err(text.as_ref());
+    }
+
+    /// An error on standard error.
+    pub fn error(&self, text: impl AsRef<str>) {
+        let head = paint(self.colour_err, BAD, "error");
+        write_err(&format!("{head}: {}", text.as_ref()));
+    }
+
+    /// Faults, each on its line: place, code, what is wrong and what to do.
+    pub fn faults(&self, faults: &[Fault]) {
+        for fault in faults {
+            write_err(&self.fault_line(fault));
+        }
+    }
+
+    fn fault_line(&self, fault: &Fault) -> String {
+        let mut place = String::new();
+        if let Some(file) = &fault.file {
+            place = file.clone();
+            if let Some(line) = fault.line {
+                place = format!("{place}:{line}:{}", fault.column.unwrap_or(1));
+            }
+            place = format!("{} ", paint(self.colour_err, HEAD, &format!("{place}:")));
+        }
+        let code = paint(self.colour_err, BAD, fault.code.as_str());
+        let path = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
+        let advice = paint(self.colour_err, FAINT, fault.code.advice());
+        format!("{place}{code} {path}{} {advice}", fault.message)
+    }
+
+    /// A progress bar on standard error; hidden where nobody looks, and for the first moments, so
+    /// that short work shows none.
+    #[must_use]
+    pub fn progress(&self, length: u64, message: &'static str) -> ProgressBar {
+        let bar = if self.json || !std::io::stderr().is_terminal() {
+            ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden())
+        } else {
+            ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(10))
+        };
+        let template = "{msg} {wide_bar} {pos}/{len} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_message(message);
+        bar
+    }
+}
+
+fn paint(coloured: bool, style: Style, text: &str) -> String {
+    if coloured { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+/// A reader that goes away (`verdict … | head`) ends the program quietly.
+fn write_out(text: &str) {
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn write_err(text: &str) {
+    // There is nowhere left to complain to.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

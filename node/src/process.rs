@@ -1,0 +1,359 @@
+//! One node process: from settings to a served address, and down again.
+//!
+//! ```text
+//! settings -> bind -> runtime (state folder) -> folder's first settling -> ready
+//!          -> SIGTERM, SIGINT -> server drains -> records flushed -> end
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
+use verdict_consensus::{LocalLog, LocalLogOptions, Log, LogError};
+use verdict_config::settings::{Role, Settings};
+use verdict_config::{Code, Faults};
+
+use crate::catalogue_dir::FolderError;
+use crate::folder_sync::{FolderSync, Synced};
+use crate::http::keys::{KeyEntry, KeyRing};
+use crate::http::{Gateway, GatewayOptions};
+use crate::metrics;
+use crate::server::{Server, ServerError, ServerOptions, tls};
+
+/// How long connections are still taken after a stop.
+const DRAIN_GRACE: Duration = Duration::from_millis(200);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The settings or keys are not fit.
+    #[error("{} fault(s) in the settings", .0.len())]
+    Settings(Faults),
+    /// The address or certificate cannot be used.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The state folder cannot be used.
+    #[error("{code} {message}")]
+    Runtime {
+        /// The stable code.
+        code: Code,
+        /// What is wrong.
+        message: String,
+    },
+    /// The catalogue folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The process itself: signals, threads, the recorder of metrics.
+    #[error("{0}")]
+    Process(String),
+}
+
+/// What a node tells whoever started it.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// It takes requests.
+    Ready {
+        /// Where.
+        address: SocketAddr,
+        /// Whether over TLS.
+        tls: bool,
+        /// The flows that it serves, with an example of an input.
+        flows: Vec<(String, Json)>,
+        /// Flags that it serves.
+        flags: usize,
+        /// Models that it serves.
+        models: Vec<String>,
+        /// The revision.
+        revision: u64,
+    },
+    /// The catalogue folder and the catalogue settled.
+    Folder(Synced),
+    /// It was asked to stop.
+    Draining,
+}
+
+/// What a node is started with.
+pub struct NodeStart {
+    /// Settings that were validated.
+    pub settings: Settings,
+    /// Keys beside those of the settings.
+    pub keys: Vec<KeyEntry>,
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// Why it does not start.
+pub fn run(start: NodeStart, tell: impl Fn(Told) + Send + Sync + 'static) -> Result<(), NodeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("verdict-http")
+        .build()
+        .map_err(|error| NodeError::Process(error.to_string()))?;
+    let ended = runtime.block_on(serve(start, Arc::new(tell)));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+type Tell = Arc<dyn Fn(Told) + Send + Sync>;
+
+async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
+    let NodeStart { settings, keys } = start;
+    let prometheus = metrics::install().map_err(NodeError::Process)?;
+    let keys = key_ring(&settings, keys)?;
+    let server = bind(&settings).await?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    watch_signals(&tasks, &stop, Arc::clone(&tell))?;
+    let runtime = start_runtime(&settings).await?;
+    let open = keys.is_empty() && settings.http.address.ip().is_loopback();
+    if open {
+        tracing::warn!("there are no keys: whoever reaches this machine may do everything");
+    }
+    let gateway = Arc::new(Gateway::new(GatewayOptions {
+        runtime: runtime.clone(),
+        http: settings.http.clone(),
+        keys,
+        open,
+        prometheus: prometheus.clone(),
+        region: settings.node.region.clone(),
+    }));
+    let address = server.address();
+    let serving = tokio::select! {
+        biased;
+        synced = first_settling(&settings, &runtime) => synced?,
+        () = stop.cancelled() => None,
+    };
+    follow_folder(serving, &tasks, &stop, &tell);
+    tasks.spawn(upkeep(prometheus, stop.clone()));
+    gateway.set_ready();
+    tell(ready(&runtime, address, !settings.http.tls_certificate.is_empty()));
+    if !server.run(Arc::clone(&gateway), stop.clone()).await {
+        tracing::warn!("requests were still running when the drain's time was up");
+    }
+    stop.cancel();
+    tasks.close();
+    let wait = Duration::from_millis(settings.node.drain_timeout_ms);
+    let _ = tokio::time::timeout(wait, tasks.wait()).await;
+    if !runtime.drain(wait).await {
+        return Err(NodeError::Process("the journal was not flushed in time".to_owned()));
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the state folder and starts the tree.
+///
+/// # Errors
+/// A damaged, newer or used folder; a catalogue that cannot be served.
+pub async fn start_runtime(settings: &Settings) -> Result<Handle, NodeError> {
+    let data_dir = PathBuf::from(&settings.node.data_dir);
+    let folder = data_dir.join("log");
+    let opening = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| LogError::Io { file: folder.display().to_string(), source })?;
+        LocalLog::open(&folder, LocalLogOptions::new(crate::http::now))
+    });
+    let opened = opening.await.map_err(|error| NodeError::Process(error.to_string()))?;
+    let (log, recovery) = opened.map_err(|error| state_error(error.code(), &error))?;
+    tracing::info!(?recovery, "the log is open");
+    let log: Arc<dyn Log> = Arc::new(log);
+    let options = RuntimeOptions::from_settings(data_dir, log, settings);
+    let started = Runtime::start(options).await;
+    let (handle, report) =
+        started.map_err(|error: StartError| state_error(error.code(), &error))?;
+    tracing::info!(journal = ?report.journal, "the journal is open");
+    for damage in &report.journal.damage {
+        tracing::error!(?damage, "records of the journal are lost");
+    }
+    Ok(handle)
+}
+
+fn state_error(code: Code, error: &dyn std::fmt::Display) -> NodeError {
+    NodeError::Runtime { code, message: format!("{error}. {}", code.advice()) }
+}
+
+async fn bind(settings: &Settings) -> Result<Server, NodeError> {
+    let http = &settings.http;
+    let acceptor = if http.tls_certificate.is_empty() {
+        None
+    } else {
+        Some(tls::acceptor(Path::new(&http.tls_certificate), Path::new(&http.tls_key))?)
+    };
+    let options = ServerOptions {
+        address: http.address,
+        connections_max: http.connections_max,
+        header_read: Duration::from_millis(http.header_read_timeout_ms),
+        drain_grace: DRAIN_GRACE,
+        drain_wait: Duration::from_millis(settings.node.drain_timeout_ms),
+    };
+    Ok(Server::bind(options, acceptor).await?)
+}
+
+fn key_ring(settings: &Settings, keys: Vec<KeyEntry>) -> Result<KeyRing, NodeError> {
+    let mut entries = keys;
+    for key in &settings.keys {
+        // Validation saw 64 hex digits.
+        let bytes = hex::decode(&key.sha256).unwrap_or_default();
+        let digest = bytes.try_into().map_err(|_| {
+            let message = format!("keys: {} has no SHA-256", key.name);
+            NodeError::Process(message)
+        })?;
+        entries.push(KeyEntry { name: key.name.as_str().into(), role: key.role, digest });
+    }
+    Ok(KeyRing::new(entries))
+}
+
+/// The folder's saves become the catalogue before the first request is taken.
+async fn first_settling(
+    settings: &Settings,
+    runtime: &Handle,
+) -> Result<Option<(FolderSync, Synced)>, NodeError> {
+    if settings.node.catalogue_dir.is_empty() {
+        return Ok(None);
+    }
+    let dir = PathBuf::from(&settings.node.catalogue_dir);
+    std::fs::create_dir_all(&dir)
+        .map_err(|source| FolderError::Io { path: dir.clone(), source })?;
+    let memory = Path::new(&settings.node.data_dir).join("catalogue-folder.json");
+    let mut folder = FolderSync::new(dir, memory, runtime.clone());
+    let synced = folder.settle().await?;
+    let revision = runtime.log().catalogue().revision();
+    // What was just agreed is served before the node says that it is ready.
+    if let Err(error) = runtime.wait_for_revision(revision, Duration::from_secs(60)).await {
+        tracing::error!(%error, "the catalogue is not served yet");
+    }
+    Ok(Some((folder, synced)))
+}
+
+fn follow_folder(
+    serving: Option<(FolderSync, Synced)>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    tell: &Tell,
+) {
+    let Some((folder, first)) = serving else { return };
+    if first != Synced::Unchanged {
+        tell(Told::Folder(first));
+    }
+    let (stop, tell) = (stop.clone(), Arc::clone(tell));
+    tasks.spawn(async move {
+        let told = move |synced: &Synced| tell(Told::Folder(synced.clone()));
+        if let Err(error) = folder.run(stop, told).await {
+            tracing::warn!(%error, "saves in the catalogue folder are no longer seen");
+        }
+    });
+}
+
+async fn upkeep(prometheus: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(metrics::UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => prometheus.run_upkeep(),
+        }
+    }
+}
+
+fn watch_signals(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    tell: Tell,
+) -> Result<(), NodeError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| NodeError::Process(error.to_string()));
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stop.cancelled() => return,
+        }
+        tell(Told::Draining);
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn ready(runtime: &Handle, address: SocketAddr, tls: bool) -> Told {
+    let state = runtime.serving();
+    let flows = state.flows.iter().map(|(name, served)| {
+        (name.clone(), example_input(served.flow.definition()))
+    });
+    Told::Ready {
+        address,
+        tls,
+        flows: flows.collect(),
+        flags: state.flags.keys().count(),
+        models: state.models.keys().cloned().collect(),
+        revision: state.revision,
+    }
+}
+
+/// An input that a flow accepts: its required and expected fields.
+fn example_input(definition: &verdict_config::definition::FlowDefinition) -> Json {
+    use verdict_config::{FieldType, Need};
+    let wanted = definition.fields.iter().filter(|(_, field)| field.need != Need::Optional);
+    let example = |(name, field): (&String, &verdict_config::Field)| {
+        let number = field.min.unwrap_or(1.0).max(1.0).min(field.max.unwrap_or(f64::MAX));
+        let value = match (&field.symbols, field.field_type) {
+            (Some(symbols), FieldType::Symbol | FieldType::String) => {
+                symbols.first().cloned().unwrap_or_default().into()
+            }
+            (_, FieldType::Bool) => true.into(),
+            #[expect(clippy::cast_possible_truncation, reason = "an example near 1")]
+            (_, FieldType::Int) => (number.ceil() as i64).into(),
+            (_, FieldType::Decimal | FieldType::Float) => number.into(),
+            (_, FieldType::Time) => "2026-01-31T12:00:00Z".into(),
+            (_, FieldType::Set) => Json::Array(Vec::new()),
+            (None, FieldType::Symbol) => "US".into(),
+            (None, FieldType::String) => "Example".into(),
+        };
+        (name.clone(), value)
+    };
+    Json::Object(wanted.map(example).collect())
+}
+
+/// A key of its own, kept in a file that only its owner reads: read if it is there, else made.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn key_file(path: &Path, name: &str, role: Role) -> Result<(String, KeyEntry), FolderError> {
+    let failed = |source| FolderError::Io { path: path.to_owned(), source };
+    let key = match std::fs::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => {
+            let key = format!("vk_{}", hex::encode(rand::random::<[u8; 24]>()));
+            crate::folder_sync::write(path, format!("{key}\n").as_bytes())?;
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+                .map_err(failed)?;
+            key
+        }
+    };
+    let entry = KeyEntry { name: name.into(), role, digest: crate::http::keys::digest(&key) };
+    Ok((key, entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_keeps_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api-key");
+        let (first, entry) = key_file(&path, "dev", Role::Operator).unwrap();
+        let (second, _) = key_file(&path, "dev", Role::Operator).unwrap();
+        assert_eq!(first, second);
+        assert!(first.len() > 40, "{first}");
+        assert_eq!(entry.digest, crate::http::keys::digest(&first));
+    }
+}
