@@ -93,7 +93,9 @@ pub const fn has_files(kind: ObjectKind) -> bool {
         | ObjectKind::Model
         | ObjectKind::Alias
         | ObjectKind::Setting => true,
-        ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Key | ObjectKind::Member => false,
+        ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Key | ObjectKind::Member => {
+            false
+        }
     }
 }
 

@@ -29,7 +29,8 @@ pub const EXIT_FAILED: u8 = 1;
 /// It was done and found faults.
 pub const EXIT_FAULTS: u8 = 3;
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and faults were found.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and faults were found.";
 
 /// Decides merchants, payments and messages by rules, models and flags, and says why.
 #[derive(Debug, Parser)]
@@ -66,10 +67,14 @@ enum Command {
     #[command(after_help = train::TRAIN_HELP)]
     Train(train::TrainArgs),
     /// Measure a model on labelled rows.
-    #[command(after_help = "Example: verdict eval --model ./model --data held-out.csv --label label --json")]
+    #[command(
+        after_help = "Example: verdict eval --model ./model --data held-out.csv --label label --json"
+    )]
     Eval(train::EvalArgs),
     /// Score rows: adds the columns `predicted` and `score`.
-    #[command(after_help = "Example: verdict predict --model ./model --data rows.csv --out scored.csv")]
+    #[command(
+        after_help = "Example: verdict predict --model ./model --data rows.csv --out scored.csv"
+    )]
     Predict(train::PredictArgs),
     /// Decide a file of records, offline against a catalogue or by a node.
     #[command(after_help = decide::DECIDE_HELP)]
@@ -222,7 +227,8 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
 }
 
 fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
-    let failed = |error: std::io::Error| Failure::new(format!("the pages cannot be written: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::new(format!("the pages cannot be written: {error}"));
     match out {
         Some(folder) => {
             std::fs::create_dir_all(&folder).map_err(failed)?;

@@ -89,7 +89,8 @@ impl FolderSync {
         let dir = self.dir.clone();
         let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
         // What was refused under one revision may be right under the next.
-        let fingerprint = format!("{} {}", self.runtime.log().catalogue().revision(), fingerprint(&files));
+        let fingerprint =
+            format!("{} {}", self.runtime.log().catalogue().revision(), fingerprint(&files));
         if self.refused.as_ref() == Some(&fingerprint) {
             return Ok(Synced::Unchanged);
         }
@@ -273,7 +274,8 @@ impl FolderSync {
         for object in catalogue.objects() {
             let Some(source) = text.objects.get(&object.id) else { continue };
             let folder = sha256_hex(source.body.to_string().as_bytes());
-            agreed.insert(object.id.to_string(), Agreed { folder, catalogue: object.hash.to_hex() });
+            agreed
+                .insert(object.id.to_string(), Agreed { folder, catalogue: object.hash.to_hex() });
         }
         if agreed != self.agreed {
             self.agreed = agreed;
@@ -319,9 +321,8 @@ impl FolderSync {
 
 /// Waits until no event came for a moment.
 async fn quiet(woken: &mut mpsc::Receiver<()>) {
-    let settled = async {
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {}
-    };
+    let settled =
+        async { while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {} };
     // A folder that never rests is read anyway.
     let _ = tokio::time::timeout(RESTLESS_MAX, settled).await;
 }
@@ -424,4 +425,3 @@ fn remove(path: &Path, folder: bool) -> Result<(), FolderError> {
         _ => Ok(()),
     }
 }
-

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::Instrument;
 use verdict_actors::Handle;
-use verdict_config::{Code, TimestampMs};
 use verdict_config::settings::{HttpSettings, Role};
+use verdict_config::{Code, TimestampMs};
 
 use crate::metrics::{HttpMetrics, Route};
 
@@ -159,7 +159,9 @@ impl Gateway {
         };
 
         let headers = response.headers_mut();
-        headers.entry(REVISION_HEADER).or_insert_with(|| self.services.runtime.serving().revision.into());
+        headers
+            .entry(REVISION_HEADER)
+            .or_insert_with(|| self.services.runtime.serving().revision.into());
         headers.insert(REQUEST_ID_HEADER, id);
         if let Some(origin) = origin {
             self.cors.decorate(headers, &origin);

@@ -14,9 +14,9 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
-use verdict_consensus::{LocalLog, LocalLogOptions, Log, LogError};
 use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
+use verdict_consensus::{LocalLog, LocalLogOptions, Log, LogError};
 
 use crate::catalogue_dir::FolderError;
 use crate::folder_sync::{FolderSync, Synced};
@@ -250,7 +250,10 @@ fn follow_folder(
     });
 }
 
-async fn upkeep(prometheus: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+async fn upkeep(
+    prometheus: metrics_exporter_prometheus::PrometheusHandle,
+    stop: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(metrics::UPKEEP);
     loop {
         tokio::select! {
@@ -284,9 +287,10 @@ fn watch_signals(
 
 fn ready(runtime: &Handle, address: SocketAddr, tls: bool) -> Told {
     let state = runtime.serving();
-    let flows = state.flows.iter().map(|(name, served)| {
-        (name.clone(), example_input(served.flow.definition()))
-    });
+    let flows = state
+        .flows
+        .iter()
+        .map(|(name, served)| (name.clone(), example_input(served.flow.definition())));
     Told::Ready {
         address,
         tls,

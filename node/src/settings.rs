@@ -187,9 +187,11 @@ fn place(known: &mut Json, path: &[&str], value: &Json, figment: &Figment, fault
             let message = error.into_inner().to_string();
             // The position is one in our own rendering and would mislead.
             let message = message.split(" at line ").next().unwrap_or_default();
-            faults.push(sourced(&path.join("."), figment, Fault::new(
-                Code::SettingsInvalid, at, message,
-            )));
+            faults.push(sourced(
+                &path.join("."),
+                figment,
+                Fault::new(Code::SettingsInvalid, at, message),
+            ));
         }
     }
 }
@@ -230,7 +232,11 @@ pub fn redacted(settings: &Settings) -> Json {
 mod tests {
     use super::*;
 
-    fn load_text(text: &str, environment: &[(&str, &str)], set: &[&str]) -> Result<Settings, Vec<String>> {
+    fn load_text(
+        text: &str,
+        environment: &[(&str, &str)],
+        set: &[&str],
+    ) -> Result<Settings, Vec<String>> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("node.toml");
         std::fs::write(&file, text).unwrap();
@@ -267,8 +273,13 @@ mod tests {
         let mut paths = faults.unwrap_err();
         paths.sort();
         let expected = [
-            "VERDICT_HTTP_PORT", "http.adress", "http.requests_max", "log.format", "node.id",
-            "nodes", "nonsense",
+            "VERDICT_HTTP_PORT",
+            "http.adress",
+            "http.requests_max",
+            "log.format",
+            "node.id",
+            "nodes",
+            "nonsense",
         ];
         assert_eq!(paths, expected);
     }

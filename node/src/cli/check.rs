@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use verdict_actors::catalogue::{
-    CatalogueObjects, CheckReport, ObjectFault, check_catalogue,
-};
+use verdict_actors::catalogue::{CatalogueObjects, CheckReport, ObjectFault, check_catalogue};
 use verdict_config::Faults;
 use verdict_config::catalogue::{CatalogueText, read_files};
 use verdict_rules::RuleLimits;
@@ -24,9 +22,12 @@ pub struct CheckArgs {
 }
 
 /// Reads and compiles a folder, and runs the tests beside its rules.
-fn inspect(arguments: &CheckArgs, output: &Output) -> Result<(CatalogueText, CheckReport), Failure> {
-    let files = catalogue_dir::read_dir(&arguments.dir)
-        .map_err(|error| Failure::new(error.to_string()))?;
+fn inspect(
+    arguments: &CheckArgs,
+    output: &Output,
+) -> Result<(CatalogueText, CheckReport), Failure> {
+    let files =
+        catalogue_dir::read_dir(&arguments.dir).map_err(|error| Failure::new(error.to_string()))?;
     let text = read_files(&files).map_err(Failure::Faults)?;
     drop(files);
     let bar = output.progress(0, "compiling");

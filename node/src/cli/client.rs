@@ -133,9 +133,8 @@ impl Client {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<(u16, Vec<u8>), Failure> {
-        let failed = |error: ureq::Error| {
-            Failure::new(format!("no answer from {}: {error}", self.url))
-        };
+        let failed =
+            |error: ureq::Error| Failure::new(format!("no answer from {}: {error}", self.url));
         let mut answer = answer.map_err(failed)?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
@@ -178,9 +177,7 @@ pub fn faults_of(problem: &Json) -> Vec<Fault> {
 pub fn segment(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
     text.bytes()
-        .map(|byte| {
-            if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
-        })
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }
 

@@ -190,7 +190,13 @@ fn write(out: &Path, records: &Records, decided: &[Decided]) -> Result<(), Failu
         return data::write_records(out, &written);
     }
     const COLUMNS: [&str; 8] = [
-        "predicted", "score", "outcome", "risk_score", "risk_level", "reasons", "decision_id",
+        "predicted",
+        "score",
+        "outcome",
+        "risk_score",
+        "risk_level",
+        "reasons",
+        "decision_id",
         "problem",
     ];
     for (row, decided) in written.rows.iter_mut().zip(decided) {
@@ -212,7 +218,10 @@ fn cells(decided: &Decided) -> Map<String, Json> {
             let class = &decision["classification"];
             let (predicted, score) = if class.is_null() {
                 let score = decision["risk"]["score"].as_f64();
-                (decision["outcome"].clone(), score.map_or(Json::Null, |score| json!(score / 1000.0)))
+                (
+                    decision["outcome"].clone(),
+                    score.map_or(Json::Null, |score| json!(score / 1000.0)),
+                )
             } else {
                 (class["label"].clone(), class["confidence"].clone())
             };
@@ -241,7 +250,8 @@ fn cells(decided: &Decided) -> Map<String, Json> {
                     format!("{}: {}", text("path"), text("message"))
                 })
                 .collect();
-            let told = if faults.is_empty() { text("detail").to_owned() } else { faults.join("; ") };
+            let told =
+                if faults.is_empty() { text("detail").to_owned() } else { faults.join("; ") };
             put("problem", format!("{} {told}", text("code")).into());
         }
     }
@@ -305,12 +315,17 @@ fn as_json(summary: &Summary, measures: Option<&Json>, arguments: &DecideArgs) -
 
 fn tell(summary: &Summary, measures: Option<&Json>, arguments: &DecideArgs, output: &Output) {
     let decided = summary.n - summary.failed;
-    output.say(format!("{} {decided} of {} records decided", output.styled(HEAD, &arguments.flow), summary.n));
+    output.say(format!(
+        "{} {decided} of {} records decided",
+        output.styled(HEAD, &arguments.flow),
+        summary.n
+    ));
     let share = |count: u64| format!("{:.1} %", 100.0 * count as f64 / decided.max(1) as f64);
     let rows = |counts: &BTreeMap<String, u64>, most: usize| {
         let mut sorted: Vec<_> = counts.iter().collect();
         sorted.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        let row = |(name, count): (&String, &u64)| vec![name.clone(), count.to_string(), share(*count)];
+        let row =
+            |(name, count): (&String, &u64)| vec![name.clone(), count.to_string(), share(*count)];
         sorted.into_iter().take(most).map(row).collect::<Vec<_>>()
     };
     output.table(&["outcome", "records", "share"], rows(&summary.outcomes, 10));
@@ -339,8 +354,7 @@ mod tests {
     use super::*;
 
     fn check(field_type: FieldType, text: &str, expected: Json) {
-        let field: Field =
-            serde_json::from_value(json!({ "type": field_type.as_str() })).unwrap();
+        let field: Field = serde_json::from_value(json!({ "type": field_type.as_str() })).unwrap();
         assert_eq!(typed(&field, &Json::from(text)), expected, "{text}");
     }
 

@@ -103,7 +103,12 @@ fn show_explanation(explanation: &Json, output: &Output) {
     let points = &explanation["points"];
     let parts: Vec<Vec<String>> = items(&points["parts"])
         .map(|part| {
-            vec![text(&part["source"]), text(&part["points"]), text(&part["floor"]), text(&part["cap"])]
+            vec![
+                text(&part["source"]),
+                text(&part["points"]),
+                text(&part["floor"]),
+                text(&part["cap"]),
+            ]
         })
         .collect();
     if !parts.is_empty() {

@@ -14,7 +14,8 @@ use crate::output::{FAINT, GOOD, HEAD, Output, WARN};
 use crate::process::{self, NodeError, NodeStart, Told};
 use crate::{demo_files, logging, settings};
 
-pub const SETTINGS_HELP: &str = "Every setting can be given in the file, in the environment and with --set, \
+pub const SETTINGS_HELP: &str =
+    "Every setting can be given in the file, in the environment and with --set, \
 later ones win:
   [http] address = \"127.0.0.1:7700\"      in the file
   VERDICT_HTTP_ADDRESS=127.0.0.1:7700    in the environment
@@ -77,9 +78,11 @@ pub fn check_config(arguments: &NodeArgs, output: &Output) -> Outcome {
     let mut rows = Vec::new();
     for (section, members) in shown.as_object().into_iter().flatten() {
         match members.as_object() {
-            Some(members) => rows.extend(members.iter().map(|(key, value)| {
-                vec![format!("{section}.{key}"), value.to_string()]
-            })),
+            Some(members) => rows.extend(
+                members
+                    .iter()
+                    .map(|(key, value)| vec![format!("{section}.{key}"), value.to_string()]),
+            ),
             None => rows.push(vec![section.clone(), members.to_string()]),
         }
     }
@@ -104,7 +107,10 @@ fn tell_log(told: &Told, output: &Output) {
         }
         Told::Draining => tracing::info!("draining"),
         Told::Folder(Synced::Refused(faults)) => {
-            tracing::warn!(faults = faults.len(), "the catalogue folder has faults; the last good state serves on");
+            tracing::warn!(
+                faults = faults.len(),
+                "the catalogue folder has faults; the last good state serves on"
+            );
             output.faults(faults);
         }
         Told::Folder(Synced::Applied { revision, changes }) => {
@@ -208,7 +214,9 @@ impl DevTeller {
             }
             Told::Folder(Synced::Refused(faults)) => {
                 output.faults(faults);
-                output.say(output.styled(WARN, "Nothing was applied: the last good state serves on."));
+                output.say(
+                    output.styled(WARN, "Nothing was applied: the last good state serves on."),
+                );
             }
             Told::Folder(Synced::Unchanged) => {}
         }

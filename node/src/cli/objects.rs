@@ -135,8 +135,8 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
     let text = read_files(&files)?;
     let client = arguments.target.connect()?;
     let present = fetch(&client)?;
-    let changes = catalogue_dir::changes(&text, &present, arguments.prune)
-        .map_err(anyhow::Error::from)?;
+    let changes =
+        catalogue_dir::changes(&text, &present, arguments.prune).map_err(anyhow::Error::from)?;
     if changes.is_empty() {
         return nothing_to_do(output);
     }

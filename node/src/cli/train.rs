@@ -134,7 +134,11 @@ fn selection(features: Option<&str>) -> FeatureSelection {
         None => FeatureSelection::None,
         Some("all") => FeatureSelection::All,
         Some(names) => FeatureSelection::Columns(
-            names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+            names
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+                .collect(),
         ),
     }
 }
@@ -273,7 +277,8 @@ fn flow_for(flow: &str, manifest: &ModelManifest) -> FlowDefinition {
             });
         }
         ModelTask::Anomaly => {
-            let risk = json!({ "model": manifest.name, "points_per_logit": 100.0, "reason": "UNUSUAL" });
+            let risk =
+                json!({ "model": manifest.name, "points_per_logit": 100.0, "reason": "UNUSUAL" });
             if let Ok(risk) = serde_json::from_value(risk) {
                 definition.models.insert("anomaly".to_owned(), risk);
             }
@@ -378,7 +383,10 @@ pub fn read_folder(folder: &Path) -> Result<ModelFiles, Failure> {
             }
             let size = path.metadata().map_err(failed)?.len();
             bytes_left = bytes_left.checked_sub(size).ok_or_else(|| {
-                Failure::new(format!("{} holds more than {MODEL_BYTES_MAX} bytes", folder.display()))
+                Failure::new(format!(
+                    "{} holds more than {MODEL_BYTES_MAX} bytes",
+                    folder.display()
+                ))
             })?;
             let relative = path.strip_prefix(folder).unwrap_or(&path);
             let name = relative.to_string_lossy().replace('\\', "/");
@@ -406,7 +414,11 @@ pub fn eval(arguments: &EvalArgs, output: &Output) -> Outcome {
         output.json(&report);
     } else {
         let json = serde_json::to_value(&report).map_err(anyhow::Error::from)?;
-        tell_measures(&format!("{} on {}", model.manifest().name, arguments.data.display()), &json, output);
+        tell_measures(
+            &format!("{} on {}", model.manifest().name, arguments.data.display()),
+            &json,
+            output,
+        );
     }
     Ok(EXIT_OK)
 }
@@ -468,9 +480,13 @@ mod tests {
 
     #[test]
     fn names_are_made_plain() {
-        for (text, expected) in
-            [("model", "model"), ("My Model", "my-model"), ("../x", "x"), ("", "model"), ("-", "model")]
-        {
+        for (text, expected) in [
+            ("model", "model"),
+            ("My Model", "my-model"),
+            ("../x", "x"),
+            ("", "model"),
+            ("-", "model"),
+        ] {
             assert_eq!(plain_name(text), expected);
         }
     }

@@ -162,7 +162,10 @@ mod tests {
     const JSON_DEPTH_MAX: usize = 64;
 
     fn check(bytes: &[u8], expected: Result<(), Code>) {
-        assert_eq!(check_text(bytes, JSON_DEPTH_MAX).map(|_| ()).map_err(|problem| problem.code()), expected);
+        assert_eq!(
+            check_text(bytes, JSON_DEPTH_MAX).map(|_| ()).map_err(|problem| problem.code()),
+            expected
+        );
     }
 
     #[test]
@@ -183,7 +186,8 @@ mod tests {
             #[expect(dead_code, reason = "only its type matters")]
             number: u8,
         }
-        let problem = parse::<Vec<Item>>(br#"[{"number":1},{"number":"x"}]"#, JSON_DEPTH_MAX).unwrap_err();
+        let problem =
+            parse::<Vec<Item>>(br#"[{"number":1},{"number":"x"}]"#, JSON_DEPTH_MAX).unwrap_err();
         assert_eq!(problem.code(), Code::RequestInvalid);
         assert_eq!(problem.faults()[0].path, "[1].number");
         let problem = parse::<Vec<Item>>(br#"[{"number":1}"#, JSON_DEPTH_MAX).unwrap_err();

@@ -13,8 +13,8 @@ use verdict_actors::{Proposal, Proposed};
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::{
-    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, HistoryEntry,
-    HistoryQuery, Op, ProposeError, Version, plan_rollback,
+    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, HistoryEntry, HistoryQuery, Op,
+    ProposeError, Version, plan_rollback,
 };
 
 use super::decisions::problem_of;
@@ -165,8 +165,7 @@ pub(super) async fn post_rollback(
         return Err(Problem::of(Code::ChangeInvalid).with_faults(faults));
     }
     let catalogue = services.runtime.log().catalogue();
-    let planned =
-        plan_rollback(&catalogue, body.request_id, body.why, body.to_revision, &objects);
+    let planned = plan_rollback(&catalogue, body.request_id, body.why, body.to_revision, &objects);
     let set = planned.map_err(|refused| refusal(&refused))?;
     for change in &set.changes {
         caller.require(role_of(change.kind))?;
@@ -174,14 +173,10 @@ pub(super) async fn post_rollback(
     settle(&services, &caller, set, body.dry_run).await
 }
 
-async fn read<T: serde::de::DeserializeOwned>(
-    services: &Services,
-    request: Request,
-) -> Answer<T> {
+async fn read<T: serde::de::DeserializeOwned>(services: &Services, request: Request) -> Answer<T> {
     let (parts, content) = request.into_parts();
     body::require_json(&parts.headers)?;
-    let bytes =
-        body::read(&parts.headers, content, services.http.change_body_bytes_max).await?;
+    let bytes = body::read(&parts.headers, content, services.http.change_body_bytes_max).await?;
     body::parse(&bytes, services.http.json_depth_max)
 }
 

@@ -48,10 +48,7 @@ impl Cors {
         let allowed = headers.get(header::ORIGIN).and_then(|origin| self.allowed(origin));
         if allowed.is_some() {
             let answer = response.headers_mut();
-            answer.insert(
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                HeaderValue::from_static(METHODS),
-            );
+            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
             // Client libraries add headers of their own: whichever they ask for are harmless here.
             if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
@@ -65,10 +62,7 @@ impl Cors {
     pub fn decorate(&self, headers: &mut HeaderMap, origin: &HeaderValue) {
         let Some(allowed) = self.allowed(origin) else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(EXPOSED),
-        );
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         if !self.any {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
@@ -83,7 +77,8 @@ mod tests {
         let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
         let mut headers = HeaderMap::new();
         Cors::new(&origins).decorate(&mut headers, &HeaderValue::from_str(origin).unwrap());
-        let allowed = headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+        let allowed =
+            headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
         assert_eq!(allowed, expected);
         assert_eq!(headers.contains_key("access-control-expose-headers"), expected.is_some());
     }

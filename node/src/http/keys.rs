@@ -58,8 +58,10 @@ impl Caller {
         if self.role >= role {
             return Ok(());
         }
-        let detail =
-            format!("This needs the role {role}; the key {} has the role {}.", self.name, self.role);
+        let detail = format!(
+            "This needs the role {role}; the key {} has the role {}.",
+            self.name, self.role
+        );
         Err(Problem::new(Code::Forbidden, detail))
     }
 }
@@ -133,7 +135,8 @@ mod tests {
     use super::*;
 
     fn ring() -> KeyRing {
-        let entry = |name: &str, role, key| KeyEntry { name: name.into(), role, digest: digest(key) };
+        let entry =
+            |name: &str, role, key| KeyEntry { name: name.into(), role, digest: digest(key) };
         KeyRing::new(vec![
             entry("shop", Role::Decider, "vk_shop"),
             entry("desk", Role::Editor, "vk_desk"),

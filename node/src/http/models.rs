@@ -10,8 +10,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use verdict_config::model::ModelObject;
-use verdict_config::{Code, ObjectId, ObjectKind, ObjectName};
 use verdict_config::settings::Role;
+use verdict_config::{Code, ObjectId, ObjectKind, ObjectName};
 
 use super::decisions::problem_of;
 use super::problem::{Answer, Problem};
@@ -28,10 +28,7 @@ const FILES_MAX: usize = 256;
         description = "The folder's files as a tar stream."),
     responses((status = 200, description = "It is staged.", body = Object))
 )]
-pub(super) async fn post_blob(
-    State(services): Shared,
-    request: Request,
-) -> Answer<Response<Body>> {
+pub(super) async fn post_blob(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     caller_of(&request, Role::Editor)?;
     let (parts, content) = request.into_parts();
     if let Some(kind) = body::media_type(&parts.headers)
@@ -55,15 +52,11 @@ pub(super) async fn post_blob(
     responses((status = 200, description = "The folder's files.", content_type = "application/x-tar",
         body = Vec<u8>))
 )]
-pub(super) async fn get_model(
-    State(services): Shared,
-    request: Request,
-) -> Answer<Response<Body>> {
+pub(super) async fn get_model(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
     let name = last_segment(request.uri())?;
-    let absent =
-        || Problem::new(Code::ModelNotFound, format!("There is no model {name:?} here."));
+    let absent = || Problem::new(Code::ModelNotFound, format!("There is no model {name:?} here."));
     let kind = ObjectKind::Model;
     let id = ObjectName::new(kind, name.as_str()).map_err(|_| absent())?;
     let catalogue = services.runtime.log().catalogue();

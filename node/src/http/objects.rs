@@ -57,9 +57,8 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     let (kind, name) = path_of(request.uri())?;
     let revision = revision_of(request.uri())?;
     let name = name.unwrap_or_default();
-    let absent = || {
-        Problem::new(Code::ObjectNotFound, format!("There is no {kind} {name:?} here."))
-    };
+    let absent =
+        || Problem::new(Code::ObjectNotFound, format!("There is no {kind} {name:?} here."));
     let name = ObjectName::new(kind, name.as_str()).map_err(|_| absent())?;
     let id = ObjectId { kind, name: name.clone() };
     let catalogue = services.runtime.log().catalogue();

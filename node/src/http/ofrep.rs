@@ -24,18 +24,8 @@ const FLAGS: &str = "/ofrep/v1/evaluate/flags";
 #[derive(Serialize, ToSchema)]
 pub(super) struct EvaluationBody {
     /// `targetingKey` and whatever attributes targeting reads.
-    #[schema(required = false)]
-    context: EvaluationContextBody,
-}
-
-/// Whom a flag is evaluated for: `targetingKey` and any other attributes.
-#[derive(Serialize, ToSchema)]
-#[schema(additional_properties)]
-struct EvaluationContextBody {
-    /// The unit that splits are sticky to.
-    #[serde(rename = "targetingKey")]
-    #[schema(required = false)]
-    targeting_key: String,
+    #[schema(required = false, value_type = Object)]
+    context: serde_json::Value,
 }
 
 /// A flag's evaluation.
@@ -77,9 +67,9 @@ pub(super) async fn post_flag(State(services): Shared, request: Request) -> Resp
     let key = key_of(request.uri().path());
     let evaluated = async {
         caller_of(&request, Role::Decider)?;
-        let key = key.as_deref().ok_or_else(|| {
-            Problem::parameter("key", "it is not percent-encoded UTF-8")
-        })?;
+        let key = key
+            .as_deref()
+            .ok_or_else(|| Problem::parameter("key", "it is not percent-encoded UTF-8"))?;
         let bytes = read(&services, request).await?;
         let state = services.runtime.serving();
         Ok(match context_of(&services, &bytes) {
@@ -142,8 +132,9 @@ fn context_of(
     services: &Services,
     bytes: &[u8],
 ) -> Result<EvaluationContext<'static>, ResolutionError> {
-    body::check_text(bytes, services.http.json_depth_max)
-        .map_err(|problem| ResolutionError::new(ErrorCode::ParseError, problem.detail().to_owned()))?;
+    body::check_text(bytes, services.http.json_depth_max).map_err(|problem| {
+        ResolutionError::new(ErrorCode::ParseError, problem.detail().to_owned())
+    })?;
     let context = ofrep::parse_request(bytes)?;
     Ok(context.in_region(Some(services.region.clone())))
 }

@@ -9,7 +9,9 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Content, ContentBuilder, Header, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{
+    Content, ContentBuilder, Header, OpenApi as Document, Ref, RefOr, ResponseBuilder,
+};
 use utoipa::{Modify, OpenApi};
 
 use super::{changes, decisions, models, objects, ofrep, operations, outcomes, records, watch};
@@ -97,7 +99,8 @@ impl Modify for Shared {
         let key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
         components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
         for (path, item) in &mut document.paths.paths {
-            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+            {
                 complete(path, operation);
             }
         }
@@ -130,9 +133,8 @@ fn complete(path: &str, operation: &mut Operation) {
     }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            response.headers.insert("X-Verdict-Revision".to_owned(), number_header(
-                "Revision of the catalogue that answered.",
-            ));
+            let header = number_header("Revision of the catalogue that answered.");
+            response.headers.insert("X-Verdict-Revision".to_owned(), RefOr::T(header));
         }
     }
 }
@@ -156,7 +158,7 @@ fn refuse(operation: &mut Operation, status: u16, media_type: &str, content: Con
 fn number_header(description: &str) -> Header {
     let number: Object =
         ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0)).build();
-    HeaderBuilder::new().schema(number).description(Some(description)).build()
+    HeaderBuilder::new().schema(Some(number)).description(Some(description)).build()
 }
 
 #[cfg(test)]

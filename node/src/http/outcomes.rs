@@ -94,7 +94,6 @@ pub(super) enum OutcomeValue {
     /// A truth value.
     Truth(bool),
     /// A label.
-    #[schema(max_length = 256)]
     Text(String),
 }
 

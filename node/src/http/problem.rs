@@ -68,8 +68,11 @@ impl Problem {
     #[must_use]
     pub fn parameter(name: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self::new(Code::RequestInvalid, format!("{name}: {message}"))
-            .with_faults(vec![Fault::new(Code::RequestInvalid, name, message)])
+        Self::new(Code::RequestInvalid, format!("{name}: {message}")).with_faults(vec![Fault::new(
+            Code::RequestInvalid,
+            name,
+            message,
+        )])
     }
 
     /// Its code.
@@ -152,10 +155,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status(code);
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         self.add_headers(headers);
         response
     }

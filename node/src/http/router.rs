@@ -44,7 +44,8 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
 }
 
 async fn no_route(request: Request) -> Answer<Response<Body>> {
-    let detail = format!("{} leads nowhere. {}", request.uri().path(), Code::RouteNotFound.advice());
+    let detail =
+        format!("{} leads nowhere. {}", request.uri().path(), Code::RouteNotFound.advice());
     Err(Problem::new(Code::RouteNotFound, detail))
 }
 

@@ -20,7 +20,6 @@ use verdict_consensus::{Catalogue, ChangeSummary};
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Shared, WATCHERS_MAX, caller_of};
-use crate::http::openapi::answers;
 
 /// Change sets read from the history at once.
 const PAGE: usize = 64;
@@ -51,7 +50,8 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     let catalogue = Arc::clone(&catalogues.borrow());
     let from = resumed.or(from).unwrap_or(catalogue.revision());
     if let Err(oldest) = catalogue.changes_since(from, 1) {
-        let detail = format!("The history reaches back to revision {oldest}; read anew from there.");
+        let detail =
+            format!("The history reaches back to revision {oldest}; read anew from there.");
         return Err(Problem::new(Code::RevisionNotRetained, detail));
     }
     let slot = Arc::clone(&services.watchers).try_acquire_owned().map_err(|_| {

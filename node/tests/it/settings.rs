@@ -49,8 +49,7 @@ fn the_example_names_every_setting_with_its_default() {
     let mut expected = schema_leaves();
     assert!(expected.remove("keys"), "keys are shown as a comment");
     assert_eq!(leaves(&written), expected);
-    let loaded =
-        load(Sources { file: Some(Path::new(EXAMPLE)), ..Sources::default() }).unwrap();
+    let loaded = load(Sources { file: Some(Path::new(EXAMPLE)), ..Sources::default() }).unwrap();
     assert_eq!(loaded, Settings::default());
 }
 

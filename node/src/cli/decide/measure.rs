@@ -33,17 +33,18 @@ pub fn measure(
     if !records.columns.iter().any(|column| column == label) {
         return Err(Failure::new(format!("the data has no column {label:?}")));
     }
-    let classifies = decided
-        .iter()
-        .flatten()
-        .any(|decision| !decision["classification"].is_null());
+    let classifies = decided.iter().flatten().any(|decision| !decision["classification"].is_null());
     let truths: Vec<String> = records.rows.iter().map(|row| text_of(row.get(label))).collect();
     let positive = positive.map(str::to_owned).or_else(|| rarest(&truths));
     let judged: Vec<Judged> = truths
         .into_iter()
         .zip(decided)
         .map(|(truth, decided)| {
-            if classifies { by_class(truth, decided) } else { by_risk(truth, decided, positive.as_deref()) }
+            if classifies {
+                by_class(truth, decided)
+            } else {
+                by_risk(truth, decided, positive.as_deref())
+            }
         })
         .collect();
     Ok(measures(&judged, classifies, positive.as_deref()))

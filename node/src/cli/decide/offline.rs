@@ -77,7 +77,11 @@ async fn serve(
         .map_err(|error| Failure::new(error.to_string()))?;
     let served = state.flows.get(&arguments.flow).ok_or_else(|| {
         let names: Vec<&str> = state.flows.keys().map(String::as_str).collect();
-        Failure::new(format!("there is no flow {:?}; there are {}", arguments.flow, names.join(", ")))
+        Failure::new(format!(
+            "there is no flow {:?}; there are {}",
+            arguments.flow,
+            names.join(", ")
+        ))
     })?;
     let definition = served.flow.definition();
     let batch = if served.flow.windows().is_empty() { BATCH } else { 1 };
