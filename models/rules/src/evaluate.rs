@@ -3,6 +3,8 @@
 mod run;
 mod term;
 
+use std::sync::Arc;
+
 use verdict_config::{TimestampMs, Value};
 
 use crate::arithmetic;
@@ -11,9 +13,11 @@ use crate::expression::{AtomKind, Condition, Search, Type};
 use crate::keywords::KeywordHits;
 use crate::resources::Resources;
 use crate::scratch::Kept;
-use crate::{FactValues, Slot, UnknownCause};
+use crate::{Evaluation, FactValues, Slot, UnknownCause};
 
-pub(crate) use run::{Missing, PhaseRun, collect_missing, rule_cost_max, table_cause, unknown_effect};
+pub(crate) use run::{
+    Missing, PhaseRun, collect_missing, rule_cost_max, table_cause, unknown_effect,
+};
 
 /// True, false, or why neither.
 pub(crate) type Kleene = Result<bool, UnknownCause>;
@@ -59,7 +63,10 @@ impl<'a, 's> Evaluator<'a, 's> {
             Value::Set(items) => {
                 items.iter().map(|item| cost::LOOKUP + cost::text(item.len() as u64)).sum()
             }
-            Value::Bool(_) | Value::Int(_) | Value::Decimal(_) | Value::Float(_)
+            Value::Bool(_)
+            | Value::Int(_)
+            | Value::Decimal(_)
+            | Value::Float(_)
             | Value::Time(_) => cost::LOOKUP,
         };
         self.charge(cost_units);
@@ -189,6 +196,26 @@ impl<'a, 's> Evaluator<'a, 's> {
             self.charge(cost::scan(text.len() as u64));
         }
         self.kept.scan(scan, text, self.as_of, self.resources)
+    }
+
+    /// The terms of a keyword list that a scan found, shared by all rules that ask for the list.
+    pub(crate) fn terms(&mut self, atom: u32, scan: u32, list: u32) -> Option<Arc<[Arc<str>]>> {
+        self.kept.terms(atom, scan, list, self.resources)
+    }
+
+    /// Remembers how much was found, so that the next evaluation asks for memory once.
+    pub(crate) fn keep_counts(&mut self, evaluation: &Evaluation) {
+        self.kept.counts = (evaluation.hits.len(), evaluation.unknown.len());
+    }
+
+    /// Room for as much as the evaluation before found.
+    pub(crate) fn room(&self) -> Evaluation {
+        let (hits, unknown) = self.kept.counts;
+        Evaluation {
+            hits: Vec::with_capacity(hits),
+            unknown: Vec::with_capacity(unknown),
+            ..Evaluation::default()
+        }
     }
 
     /// A value in the type that its slot is declared with: `None` if it is of that type already.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use verdict_config::Value;
 
 use crate::evaluate::{Missing, PhaseRun, collect_missing, table_cause};
@@ -55,7 +54,7 @@ pub struct RuleTrace {
     /// Of an unknown, every cause, with the clause it is in.
     pub causes: Vec<CauseTrace>,
     /// Of a hit, what lists, names and tables matched.
-    pub evidence: SmallVec<[Evidence; 1]>,
+    pub evidence: Vec<Evidence>,
 }
 
 /// A fact that a rule read.
@@ -139,7 +138,7 @@ fn explain_rule<'a>(run: &mut PhaseRun<'a, '_>, rule: u32, body: &'a RuleBody) -
         reads: info.reads.iter().map(read).collect(),
         failing: None,
         causes: Vec::new(),
-        evidence: SmallVec::new(),
+        evidence: Vec::new(),
     };
     if run.input.disabled.contains(rule) {
         return trace;

@@ -300,10 +300,8 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n s
     known
         .map(|candidate| {
             let candidate_lower = candidate.to_lowercase();
-            let edits = rapidfuzz::distance::levenshtein::distance(
-                lower.chars(),
-                candidate_lower.chars(),
-            );
+            let edits =
+                rapidfuzz::distance::levenshtein::distance(lower.chars(), candidate_lower.chars());
             (edits, candidate)
         })
         .filter(|(edits, candidate)| {
@@ -327,4 +325,3 @@ pub(crate) const fn window_result(
         (F::Sum | F::Min | F::Max, Some(value)) => value,
     }
 }
-

@@ -78,17 +78,17 @@ pub struct Evaluation {
 pub struct Hit {
     /// The rule's position in the set.
     pub rule: u32,
-    /// What it does.
-    pub effect: HitEffect,
+    /// What it does; shared with the set.
+    pub effect: Arc<HitEffect>,
     /// What lists, names and tables matched. Values that the rule read are at `RuleInfo::reads`.
-    pub evidence: SmallVec<[Evidence; 1]>,
+    pub evidence: Vec<Evidence>,
     /// It hits because its condition is unknown and its policy is not `no_match`.
     pub as_unknown: bool,
     /// The rule is snoozed: the hit has no effect.
     pub snoozed: bool,
 }
 
-/// What a hit does. Cheap to clone.
+/// What a hit does.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HitEffect {
     /// Added to the score.
@@ -136,7 +136,7 @@ pub enum Evidence {
         /// The list.
         list: Arc<str>,
         /// The terms as the list writes them, in the order of the text, bounded.
-        terms: SmallVec<[Arc<str>; 2]>,
+        terms: Arc<[Arc<str>]>,
     },
     /// A field's value is in a list.
     Listed {

@@ -1,5 +1,7 @@
 //! Working memory that evaluations reuse: bitsets, scans, and atoms that several rules share.
 
+use std::sync::Arc;
+
 use verdict_config::TimestampMs;
 
 use crate::UnknownCause;
@@ -31,6 +33,10 @@ pub(crate) struct Kept {
     atoms: Vec<(u64, Result<bool, UnknownCause>)>,
     scans: Vec<(u64, KeywordHits)>,
     name_scores: Vec<(u64, Result<f64, UnknownCause>)>,
+    /// By atom: the terms that its keyword list found.
+    terms: Vec<(u64, Option<Arc<[Arc<str>]>>)>,
+    /// Hits and unknown rules of the evaluation before.
+    pub(crate) counts: (usize, usize),
     keyword_scratch: KeywordScratch,
     name_scratch: NameScratch,
 }
@@ -75,6 +81,27 @@ impl Kept {
 
     pub(crate) fn names(&mut self) -> &mut NameScratch {
         &mut self.name_scratch
+    }
+
+    /// The terms of a keyword list in a field that was scanned.
+    pub(crate) fn terms(
+        &mut self,
+        atom: u32,
+        scan: u32,
+        list: u32,
+        resources: &Resources,
+    ) -> Option<Arc<[Arc<str>]>> {
+        if self.terms.len() <= atom as usize {
+            self.terms.resize(resources.atoms.len().max(atom as usize + 1), (0, None));
+        }
+        let (evaluation, terms) = &mut self.terms[atom as usize];
+        if *evaluation != self.evaluation {
+            let (_, hits) = self.scans.get(scan as usize)?;
+            let matcher = &resources.scans.get(scan as usize)?.matcher;
+            *terms = Some(matcher.terms(hits, list).map(Arc::from).collect());
+            *evaluation = self.evaluation;
+        }
+        terms.clone()
     }
 
     pub(crate) fn has_scan(&self, scan: u32) -> bool {

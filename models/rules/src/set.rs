@@ -33,16 +33,17 @@ pub struct CompiledRuleSet {
     pub(crate) limits: RuleLimits,
 }
 
-/// What one rule needs to be evaluated and explained.
+/// What one rule needs to be evaluated and explained: small, because hits of large sets wait for
+/// memory more than for anything else.
 #[derive(Debug)]
 pub(crate) struct RuleBody {
-    /// The parts of its condition that `&&` joins, as written.
-    pub(crate) clauses: Vec<CompiledClause>,
-    pub(crate) table: Option<RuleTable>,
-    pub(crate) effect: HitEffect,
+    pub(crate) effect: Arc<HitEffect>,
     /// What it does when its condition is unknown, if anything.
-    pub(crate) unknown_effect: Option<HitEffect>,
+    pub(crate) unknown_effect: Option<Arc<HitEffect>>,
     pub(crate) evidence: Box<[EvidenceSource]>,
+    pub(crate) table: Option<Box<RuleTable>>,
+    /// The parts of its condition that `&&` joins, as written.
+    pub(crate) clauses: Box<[CompiledClause]>,
     /// Its arms in the index of its phase.
     pub(crate) arms: Range<u32>,
 }
@@ -59,7 +60,7 @@ pub(crate) struct RuleTable {
     pub(crate) name: Arc<str>,
     pub(crate) table: DecisionTable,
     /// What each row does.
-    pub(crate) effects: Vec<HitEffect>,
+    pub(crate) effects: Vec<Arc<HitEffect>>,
 }
 
 /// An atom that shows more than its truth when its rule hits.
@@ -167,7 +168,8 @@ impl CompiledRuleSet {
         kept: &'s mut Kept,
     ) -> PhaseRun<'a, 's> {
         let evaluator = Evaluator::new(&self.resources, self.fact_values(input), input.as_of, kept);
-        PhaseRun { set: self, input, evaluator, evaluation: Evaluation::default() }
+        let evaluation = evaluator.room();
+        PhaseRun { set: self, input, evaluator, evaluation }
     }
 
     fn index(&self, phase: Phase) -> &PhaseIndex {

@@ -31,10 +31,9 @@ fn conjunction(arms: Vec<ArmClauses>, condition: &Condition, positive: bool) -> 
     }
     match <[ArmClauses; 1]>::try_from(more) {
         Ok([one]) => arms.into_iter().map(|arm| with(arm, &one)).collect(),
-        Err(more) => arms
-            .iter()
-            .flat_map(|arm| more.iter().map(|other| with(arm.clone(), other)))
-            .collect(),
+        Err(more) => {
+            arms.iter().flat_map(|arm| more.iter().map(|other| with(arm.clone(), other))).collect()
+        }
     }
 }
 

@@ -11,9 +11,7 @@ use crate::evaluate::unknown_effect;
 use crate::expression::{AtomKind, Condition, Term};
 use crate::resources::{ResourcesBuilder, unknown_name};
 use crate::set::{CompiledClause, EvidenceSource, RuleBody, RuleTable};
-use crate::syntax::{
-    Node, NodeKind, describe_place, line_and_column, parse_expression_within,
-};
+use crate::syntax::{Node, NodeKind, describe_place, line_and_column, parse_expression_within};
 use crate::tables::{ColumnTarget, DecisionTable, TableContext};
 use crate::{FactNames, HitEffect, Phase, RuleInfo, Slot};
 
@@ -53,7 +51,7 @@ pub(super) fn check_rule(
         return None;
     }
     let (clauses, table) = (clauses?, table?);
-    let effect = HitEffect::of(&rule.then);
+    let effect = Arc::new(HitEffect::of(&rule.then));
     let late = (builder.built.derived_from..builder.built.windows_from).contains_any(&reads);
     let info = RuleInfo {
         id: rule.id.as_str().into(),
@@ -72,8 +70,8 @@ pub(super) fn check_rule(
         collect_evidence(&clause.condition, true, builder, &mut evidence);
     }
     let body = RuleBody {
-        clauses,
-        table,
+        clauses: clauses.into(),
+        table: table.map(Box::new),
         unknown_effect: unknown_effect(rule.unknown, &effect),
         effect,
         evidence: evidence.into(),
@@ -196,13 +194,12 @@ fn check_table(
         let field = environment.schema.field(slot).map(|(_, field)| field);
         Some(ColumnTarget { slot, field_type, field })
     };
-    let context =
-        TableContext { resolve: &resolve, hit_policy: uses.hit_policy, base: &rule.then };
+    let context = TableContext { resolve: &resolve, hit_policy: uses.hit_policy, base: &rule.then };
     match DecisionTable::compile(definition, &context) {
         Ok(table) => {
             reads.extend_from_slice(table.slots());
             let rows = 0..crate::resources::position(definition.rows.len());
-            let effect = |row| table.effect(row).map(HitEffect::of).unwrap_or_default();
+            let effect = |row| Arc::new(table.effect(row).map(HitEffect::of).unwrap_or_default());
             let effects = rows.map(effect).collect();
             Some(RuleTable { name: uses.name.as_str().into(), table, effects })
         }

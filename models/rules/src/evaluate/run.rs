@@ -96,6 +96,7 @@ impl<'a> PhaseRun<'a, '_> {
 
     fn finish(mut self) -> Evaluation {
         self.evaluation.cost_units = self.evaluator.cost_units();
+        self.evaluator.keep_counts(&self.evaluation);
         self.evaluation
     }
 
@@ -193,20 +194,18 @@ impl<'a> PhaseRun<'a, '_> {
         body: &'a RuleBody,
         table: &'a RuleTable,
         answer: &TableAnswer,
-    ) -> Vec<(HitEffect, SmallVec<[Evidence; 1]>)> {
+    ) -> Vec<(Arc<HitEffect>, Vec<Evidence>)> {
         let guard = self.evidence(body);
         let row_of = |row: &u32| Evidence::Row { table: table.name.clone(), row: row + 1 };
         if answer.points.is_some() {
             let effects = table.table.answer_effects(answer);
-            let joined = effects.first().map(HitEffect::of);
-            let evidence: SmallVec<[Evidence; 1]> =
-                answer.rows.iter().map(row_of).chain(guard).collect();
+            let joined = effects.first().map(HitEffect::of).map(Arc::new);
+            let evidence: Vec<Evidence> = answer.rows.iter().map(row_of).chain(guard).collect();
             return joined.map(|effect| (effect, evidence)).into_iter().collect();
         }
         let hit_of = |row: &u32| {
             let effect = table.effects.get(*row as usize)?.clone();
-            let mut evidence: SmallVec<[Evidence; 1]> = SmallVec::new();
-            evidence.push(row_of(row));
+            let mut evidence = vec![row_of(row)];
             evidence.extend(guard.iter().cloned());
             Some((effect, evidence))
         };
@@ -216,8 +215,8 @@ impl<'a> PhaseRun<'a, '_> {
     fn hit(
         &mut self,
         rule: u32,
-        effect: HitEffect,
-        evidence: SmallVec<[Evidence; 1]>,
+        effect: Arc<HitEffect>,
+        evidence: Vec<Evidence>,
         as_unknown: bool,
     ) {
         let snoozed = self.input.snoozed.contains(rule);
@@ -226,14 +225,20 @@ impl<'a> PhaseRun<'a, '_> {
 
     fn unknown(&mut self, rule: u32, body: &RuleBody, cause: UnknownCause, missing: Missing) {
         if let Some(effect) = &body.unknown_effect {
-            self.hit(rule, effect.clone(), SmallVec::new(), true);
+            self.hit(rule, effect.clone(), Vec::new(), true);
         }
         self.evaluation.unknown.push(UnknownRule { rule, cause, missing });
     }
 
     fn absent(&self, slots: &[Slot]) -> Missing {
         let facts = self.evaluator.facts;
-        slots.iter().copied().filter(|slot| facts.get(*slot).is_none()).collect()
+        let mut absent = Missing::new();
+        for slot in slots {
+            if facts.get(*slot).is_none() {
+                absent.push(*slot);
+            }
+        }
+        absent
     }
 
     /// The absent facts in the unknown parts of a rule's clauses. Told after the fact, so it costs
@@ -249,8 +254,8 @@ impl<'a> PhaseRun<'a, '_> {
         missing
     }
 
-    pub(crate) fn evidence(&mut self, body: &'a RuleBody) -> SmallVec<[Evidence; 1]> {
-        let mut evidence = SmallVec::new();
+    pub(crate) fn evidence(&mut self, body: &'a RuleBody) -> Vec<Evidence> {
+        let mut evidence = Vec::new();
         for source in &body.evidence {
             match source {
                 EvidenceSource::Atom(id) => evidence.extend(self.atom_evidence(*id)),
@@ -273,8 +278,7 @@ impl<'a> PhaseRun<'a, '_> {
                 if !hits.contains(*list) {
                     return None;
                 }
-                let matcher = &resources.scans.get(*scan as usize)?.matcher;
-                let terms = matcher.terms(hits, *list).map(Arc::from).collect();
+                let terms = self.evaluator.terms(id, *scan, *list)?;
                 let list = resources.keyword_lists.get(*list as usize)?.clone();
                 Some(Evidence::Terms { field: *field, list, terms })
             }
@@ -361,12 +365,14 @@ pub(crate) fn collect_missing<'a>(
 }
 
 /// What an unknown condition of a rule does, if it does anything.
-pub(crate) fn unknown_effect(policy: UnknownPolicy, effect: &HitEffect) -> Option<HitEffect> {
+pub(crate) fn unknown_effect(
+    policy: UnknownPolicy,
+    effect: &Arc<HitEffect>,
+) -> Option<Arc<HitEffect>> {
     use verdict_config::definition::Outcome;
-    let at_least = |outcome| HitEffect {
-        outcome: Some(outcome),
-        reason: effect.reason.clone(),
-        ..HitEffect::default()
+    let at_least = |outcome| {
+        let reason = effect.reason.clone();
+        Arc::new(HitEffect { outcome: Some(outcome), reason, ..HitEffect::default() })
     };
     match policy {
         UnknownPolicy::NoMatch => None,
@@ -378,11 +384,8 @@ pub(crate) fn unknown_effect(policy: UnknownPolicy, effect: &HitEffect) -> Optio
 
 /// The worst-case cost of a rule beyond what its phase's index shares.
 pub(crate) fn rule_cost_max(body: &RuleBody, resources: &crate::resources::Resources) -> u64 {
-    let clauses: u64 = body
-        .clauses
-        .iter()
-        .map(|clause| cost::condition_max(&clause.condition, resources))
-        .sum();
+    let clauses: u64 =
+        body.clauses.iter().map(|clause| cost::condition_max(&clause.condition, resources)).sum();
     let evidence: u64 = body
         .evidence
         .iter()

@@ -29,7 +29,12 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const EPOCH_WEEKDAY: i64 = 4;
 
 impl<'a> Evaluator<'a, '_> {
-    pub(super) fn compare(&mut self, relation: Relation, left: &'a Term, right: &'a Term) -> Kleene {
+    pub(super) fn compare(
+        &mut self,
+        relation: Relation,
+        left: &'a Term,
+        right: &'a Term,
+    ) -> Kleene {
         let left = self.term(left)?;
         let right = self.term(right)?;
         self.charge(match &left {

@@ -56,7 +56,11 @@ pub(crate) enum ArmSet {
 impl ArmSet {
     pub(crate) fn new(arms: Vec<u32>, words: usize) -> Self {
         // Clearing a bit costs about as much as two words of a whole pass.
-        if arms.len() > words / 2 + 4 { Self::Many(dense(&arms, words)) } else { Self::Few(arms.into()) }
+        if arms.len() > words / 2 + 4 {
+            Self::Many(dense(&arms, words))
+        } else {
+            Self::Few(arms.into())
+        }
     }
 
     #[inline]

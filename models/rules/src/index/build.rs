@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rust_decimal::Decimal;
+use smallvec::SmallVec;
 
 use super::bits;
 use super::keys::{Key, KeyClauses, KeyIndex, float_key};
@@ -52,13 +53,18 @@ impl IndexBuilder {
         let mut residual = Vec::new();
         let mut slots = Vec::new();
         for clause in clauses {
-            let placed = indexed(&clause, resources).is_some_and(|one| self.place(arm, one, &mut slots));
+            let placed =
+                indexed(&clause, resources).is_some_and(|one| self.place(arm, one, &mut slots));
             if !placed {
                 residual.push(clause);
             }
         }
         residual.sort_by_key(|clause| cost::condition_max(clause, resources));
-        self.arms.push(Arm { rule, residual: residual.into(), slots: slots.into() });
+        self.arms.push(Arm {
+            rule,
+            residual: residual.into(),
+            slots: SmallVec::from_slice(&slots),
+        });
     }
 
     /// Puts a clause into its dimension. False: the arm already has one of its kind there.
@@ -163,8 +169,7 @@ impl Clauses {
             arms: bits::dense(&arms_of(&self.keywords), words),
             keys: KeyIndex::new(self.keywords, Type::Int, words),
         });
-        let keys =
-            (!self.keys.is_empty()).then(|| KeyIndex::new(self.keys, slot_type, words));
+        let keys = (!self.keys.is_empty()).then(|| KeyIndex::new(self.keys, slot_type, words));
         Dimension {
             slot,
             slot_type,
@@ -203,9 +208,8 @@ fn ranges(
         all: Vec<(Constant, bool, u32)>,
         value: impl Fn(Constant) -> Option<T>,
     ) -> Vec<Threshold<T>> {
-        let threshold = |(constant, strict, arm)| {
-            value(constant).map(|value| Threshold { value, strict, arm })
-        };
+        let threshold =
+            |(constant, strict, arm)| value(constant).map(|value| Threshold { value, strict, arm });
         all.into_iter().filter_map(threshold).collect()
     }
     Some(match of {

@@ -65,12 +65,7 @@ impl<T: Copy> Bounds<T> {
     }
 
     /// Removes the arms whose threshold a value violates.
-    pub(super) fn apply(
-        &self,
-        value: &T,
-        less: impl Fn(&T, &T) -> bool,
-        alive: &mut [u64],
-    ) {
+    pub(super) fn apply(&self, value: &T, less: impl Fn(&T, &T) -> bool, alive: &mut [u64]) {
         if self.thresholds.is_empty() {
             return;
         }

@@ -90,7 +90,11 @@ fn names_that_do_not_exist_are_told_with_the_nearest() {
     check("keywords(\"gamblin\", name)", Code::UnknownReference, "did you mean \"gambling\"?");
     check("listed(\"nothing\", name)", Code::UnknownReference, "there is no list");
     check("name_match(\"x\", name) > 0.5", Code::UnknownReference, "there is no list");
-    check("lookup(\"mc\", \"mcc\", name) == \"1\"", Code::UnknownReference, "did you mean \"mcc\"?");
+    check(
+        "lookup(\"mc\", \"mcc\", name) == \"1\"",
+        Code::UnknownReference,
+        "did you mean \"mcc\"?",
+    );
     check("lookup(\"mcc\", \"sic\", name) == \"1\"", Code::UnknownReference, "there is no column");
 }
 
