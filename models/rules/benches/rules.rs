@@ -48,8 +48,7 @@ fn with_input<T>(facts: &Facts, then: impl FnOnce(&EvaluationInput<'_>) -> T) ->
     })
 }
 
-type Evaluate =
-    fn(&CompiledRuleSet, Phase, &EvaluationInput<'_>, &mut Scratch) -> Evaluation;
+type Evaluate = fn(&CompiledRuleSet, Phase, &EvaluationInput<'_>, &mut Scratch) -> Evaluation;
 
 fn own(criterion: &mut Criterion, name: &str, workload: &Workload, evaluate: Evaluate) {
     let set = publish(workload);
@@ -101,7 +100,10 @@ fn cel(criterion: &mut Criterion, workload: &Workload) {
         .collect();
     let hits = |context: &cel::Context<'_, '_>| {
         let execute = |program: &cel::Program| program.execute(context);
-        programs.iter().filter(|program| matches!(execute(program), Ok(cel::Value::Bool(true)))).count()
+        programs
+            .iter()
+            .filter(|program| matches!(execute(program), Ok(cel::Value::Bool(true))))
+            .count()
     };
     contexts.iter().for_each(|context| assert_eq!(hits(context), programs.len() / 20));
     let mut at = 0;
@@ -150,7 +152,12 @@ fn datalogic(criterion: &mut Criterion, workload: &Workload) {
 fn benches(criterion: &mut Criterion) {
     let thousand = Workload::new(1_000, RECORDS, SEED);
     own(criterion, "1000_rules/verdict", &thousand, CompiledRuleSet::evaluate);
-    own(criterion, "1000_rules/verdict_no_index", &thousand, CompiledRuleSet::evaluate_without_index);
+    own(
+        criterion,
+        "1000_rules/verdict_no_index",
+        &thousand,
+        CompiledRuleSet::evaluate_without_index,
+    );
     cel(criterion, &thousand);
     datalogic(criterion, &thousand);
     let ten_thousand = Workload::new(10_000, RECORDS, SEED);

@@ -118,7 +118,8 @@ fn assemble(
     let early = early.finish(&resources);
     let late = late.finish(&resources);
     let shared = early.cost_units_max(&resources).saturating_add(late.cost_units_max(&resources));
-    let cost_units_max = rules.iter().fold(shared, |sum, rule| sum.saturating_add(rule.cost_units_max));
+    let cost_units_max =
+        rules.iter().fold(shared, |sum, rule| sum.saturating_add(rule.cost_units_max));
     CompiledRuleSet {
         name: definition.rule_set.as_str().into(),
         content_hash: content_hash(definition, environment, &resources).into(),

@@ -109,8 +109,7 @@ pub(crate) fn atom_max(kind: &AtomKind, resources: &Resources) -> u64 {
     STEP + match kind {
         AtomKind::Truth(_) | AtomKind::Has(_) => 0,
         AtomKind::Compare(_, left, right) => {
-            let shorter =
-                term_bytes_max(left, resources).min(term_bytes_max(right, resources));
+            let shorter = term_bytes_max(left, resources).min(term_bytes_max(right, resources));
             DECIMAL + term_max(left, resources) + term_max(right, resources) + text(shorter)
         }
         AtomKind::Among(term, constants) => {

@@ -170,7 +170,11 @@ pub(crate) enum Term {
     Lower(Box<Term>),
     /// A position among the set's name look-ups.
     NameScore(u32),
-    Lookup { table: u32, column: u32, key: Box<Term> },
+    Lookup {
+        table: u32,
+        column: u32,
+        key: Box<Term>,
+    },
     /// Hour (0 to 23) of a time in UTC.
     Hour(Box<Term>),
     /// Day of the week of a time in UTC, Sunday is 0.

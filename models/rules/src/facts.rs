@@ -24,10 +24,8 @@ impl DerivedFacts {
     /// `classification.label` (symbol) and `classification.confidence` (float).
     #[must_use]
     pub fn of_flow<'a>(score_keys: impl IntoIterator<Item = &'a str>, classifies: bool) -> Self {
-        let mut facts: Vec<(String, FieldType)> = score_keys
-            .into_iter()
-            .map(|key| (format!("scores.{key}"), FieldType::Float))
-            .collect();
+        let mut facts: Vec<(String, FieldType)> =
+            score_keys.into_iter().map(|key| (format!("scores.{key}"), FieldType::Float)).collect();
         if classifies {
             facts.push(("classification.label".to_owned(), FieldType::Symbol));
             facts.push(("classification.confidence".to_owned(), FieldType::Float));

@@ -91,7 +91,13 @@ pub(crate) fn find(definition: &RuleSetDefinition, set: &CompiledRuleSet) -> Vec
 
 fn finding(kind: FindingKind, at: usize, rule: &RuleDefinition, message: String) -> Finding {
     let part = if kind == FindingKind::Contradictory { "then" } else { "when" };
-    Finding { kind, path: format!("rules[{at}].{part}"), rule: rule.id.clone(), other: None, message }
+    Finding {
+        kind,
+        path: format!("rules[{at}].{part}"),
+        rule: rule.id.clone(),
+        other: None,
+        message,
+    }
 }
 
 fn dead(at: usize, rule: &RuleDefinition, regions: &[Region], set: &CompiledRuleSet) -> Finding {
@@ -105,12 +111,7 @@ fn dead(at: usize, rule: &RuleDefinition, regions: &[Region], set: &CompiledRule
     finding(FindingKind::Dead, at, rule, format!("the rule can never hit: {reason}"))
 }
 
-fn table_findings(
-    at: usize,
-    rule: &RuleDefinition,
-    body: &RuleBody,
-    findings: &mut Vec<Finding>,
-) {
+fn table_findings(at: usize, rule: &RuleDefinition, body: &RuleBody, findings: &mut Vec<Finding>) {
     let Some(table) = &body.table else { return };
     for found in table.table.findings() {
         let kind = match found.kind {
@@ -166,7 +167,8 @@ fn pair_findings(analysed: &[Analysed<'_>], findings: &mut Vec<Finding>) {
         for other in candidates.into_iter().filter(|other| *other != position) {
             pairs += 1;
             if pairs > PAIRS_MAX {
-                let message = format!("more than {PAIRS_MAX} pairs of rules: not all were compared");
+                let message =
+                    format!("more than {PAIRS_MAX} pairs of rules: not all were compared");
                 let kind = FindingKind::Truncated;
                 findings.push(finding(kind, wider.rule, wider.definition, message));
                 return;
@@ -243,5 +245,12 @@ fn adds_nothing(effect: &Effect, other: &Effect) -> bool {
             && effect.confidence.unwrap_or(1.0) <= other.confidence.unwrap_or(1.0));
     let reason = effect.reason.is_none() || effect.reason == other.reason;
     let something = *effect != Effect::default();
-    something && points && floor && cap && outcome && label && reason && (!effect.allow || other.allow)
+    something
+        && points
+        && floor
+        && cap
+        && outcome
+        && label
+        && reason
+        && (!effect.allow || other.allow)
 }

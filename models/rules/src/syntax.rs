@@ -145,7 +145,10 @@ pub fn describe_place(text: &str, offset: u32) -> String {
 #[must_use]
 pub fn line_and_column(text: &str, offset: u32) -> (u32, u32) {
     let before = text.char_indices().take_while(|(at, _)| *at < offset as usize);
-    before.fold((1, 1), |(line, column), (_, character)| {
-        if character == '\n' { (line + 1, 1) } else { (line, column + 1) }
-    })
+    before.fold(
+        (1, 1),
+        |(line, column), (_, character)| {
+            if character == '\n' { (line + 1, 1) } else { (line, column + 1) }
+        },
+    )
 }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use serde_json::Value as Json;
-use verdict_config::definition::{Expectation, Outcome, RuleSetDefinition, RuleTest};
 use verdict_config::definition::UnknownPolicy;
+use verdict_config::definition::{Expectation, Outcome, RuleSetDefinition, RuleTest};
 use verdict_config::schema::{Field, read_value};
 use verdict_config::{Code, Facts, Fault, Faults, FieldType, Need, TimestampMs, Value};
 
@@ -246,9 +246,7 @@ impl CompiledRuleSet {
         }
         if let Some(reasons) = &expected.reasons {
             let own = &self.rules()[rule as usize].reason;
-            let reason = |hit: &&crate::Hit| {
-                hit.effect.reason.as_ref().unwrap_or(own).to_string()
-            };
+            let reason = |hit: &&crate::Hit| hit.effect.reason.as_ref().unwrap_or(own).to_string();
             let mut got: Vec<String> = hits.iter().map(reason).collect();
             let mut wanted = reasons.clone();
             for all in [&mut got, &mut wanted] {
@@ -285,7 +283,5 @@ fn test_value(field: &Field, json: &Json, path: &str, failures: &mut Vec<String>
     if json.is_null() {
         return None;
     }
-    read_value(field, json)
-        .map_err(|(_, message)| failures.push(format!("{path}: {message}")))
-        .ok()
+    read_value(field, json).map_err(|(_, message)| failures.push(format!("{path}: {message}"))).ok()
 }

@@ -247,9 +247,8 @@ fn clause(random: &mut Random, truth: bool) -> Clause {
             compare(format!("s{}", random.below(7)), operator, json!(symbol))
         }
         6 => {
-            let symbols: Vec<String> = (0..5)
-                .map(|_| format!("sym{}", SYMBOLS / 2 + random.below(SYMBOLS / 2)))
-                .collect();
+            let symbols: Vec<String> =
+                (0..5).map(|_| format!("sym{}", SYMBOLS / 2 + random.below(SYMBOLS / 2))).collect();
             let field = format!("s{}", random.below(7));
             let text = format!("{field} in {}", json!(symbols));
             let text = if truth { format!("!({text})") } else { text };
@@ -278,11 +277,8 @@ fn absent_clause(random: &mut Random) -> Clause {
 }
 
 fn keyword_clause(random: &mut Random, truth: bool) -> Clause {
-    let list = if truth {
-        random.below(LISTS_HIT)
-    } else {
-        LISTS_HIT + random.below(LISTS - LISTS_HIT)
-    };
+    let list =
+        if truth { random.below(LISTS_HIT) } else { LISTS_HIT + random.below(LISTS - LISTS_HIT) };
     Clause {
         own: format!("keywords(\"{}\", description)", list_name(list)),
         cel: format!("kw{list}"),

@@ -350,7 +350,8 @@ impl Checker<'_, '_> {
         // A window's value is a fact of its own: what it is computed from is not read here.
         self.reads.truncate(mark);
         let (window_ms, key_field) = (window_ms?, key_field?);
-        if self.is_derived(key_field.0) || value_field.flatten().is_some_and(|v| self.is_derived(v.0))
+        if self.is_derived(key_field.0)
+            || value_field.flatten().is_some_and(|v| self.is_derived(v.0))
         {
             return self.type_fault(node, "windows count input fields, not what stages derive");
         }

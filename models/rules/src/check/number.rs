@@ -23,8 +23,7 @@ fn parse_decimal(text: &str) -> Option<Decimal> {
 }
 
 fn parse_int(text: &str, negative: bool) -> Option<i64> {
-    let (digits, radix) =
-        if is_hexadecimal(text) { (text.get(2..)?, 16) } else { (text, 10) };
+    let (digits, radix) = if is_hexadecimal(text) { (text.get(2..)?, 16) } else { (text, 10) };
     let magnitude = i128::from_str_radix(digits, radix).ok()?;
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
@@ -75,7 +74,12 @@ impl Checker<'_, '_> {
         }
     }
 
-    pub(super) fn negate(&mut self, node: &Node, inner: &Node, hint: Option<Type>) -> Option<Typed> {
+    pub(super) fn negate(
+        &mut self,
+        node: &Node,
+        inner: &Node,
+        hint: Option<Type>,
+    ) -> Option<Typed> {
         if let NodeKind::Number(text) = &inner.kind {
             return self.number(inner, text, true, hint);
         }

@@ -155,12 +155,14 @@ impl Constraint {
         let mut all = self.clone();
         let Some((_, field)) = schema.field(slot) else { return all };
         if let Some(symbols) = &field.symbols {
-            let keys: Vec<Key> = symbols.iter().map(|text| Key::Text(text.as_str().into())).collect();
+            let keys: Vec<Key> =
+                symbols.iter().map(|text| Key::Text(text.as_str().into())).collect();
             all.add_keys(&keys, true);
         }
         let bounds = [(field.min, true), (field.max, false)];
         for (bound, lower) in bounds {
-            let Some(constant) = bound.and_then(|bound| Constant::of_bound(field.field_type, bound))
+            let Some(constant) =
+                bound.and_then(|bound| Constant::of_bound(field.field_type, bound))
             else {
                 continue;
             };
@@ -224,10 +226,9 @@ impl Constraint {
             return false;
         }
         if let Some(allowed) = &self.allowed {
-            return allowed
-                .iter()
-                .filter(|key| self.admits(key))
-                .all(|key| wider.admits(key) && wider.allowed.as_ref().is_none_or(|all| all.contains(key)));
+            return allowed.iter().filter(|key| self.admits(key)).all(|key| {
+                wider.admits(key) && wider.allowed.as_ref().is_none_or(|all| all.contains(key))
+            });
         }
         let bounded = |own: &Option<(Constant, bool)>, other: &Option<(Constant, bool)>, lower| {
             let Some((bound, strict)) = other else { return true };
@@ -260,7 +261,9 @@ impl Constant {
         use verdict_config::FieldType;
         match field_type {
             FieldType::Int => crate::arithmetic::float_to_int(bound).ok().map(Constant::Int),
-            FieldType::Decimal => rust_decimal::Decimal::try_from(bound).ok().map(Constant::Decimal),
+            FieldType::Decimal => {
+                rust_decimal::Decimal::try_from(bound).ok().map(Constant::Decimal)
+            }
             FieldType::Float => Some(Constant::Float(bound)),
             FieldType::Bool
             | FieldType::Symbol
@@ -270,4 +273,3 @@ impl Constant {
         }
     }
 }
-

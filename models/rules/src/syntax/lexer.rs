@@ -123,8 +123,7 @@ impl<'t> Lexer<'t> {
         if rest.starts_with("0x") || rest.starts_with("0X") {
             self.at += 2;
             let digits = self.rest();
-            let length =
-                digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
+            let length = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
             self.at += length;
             if length == 0 {
                 return self.error(start, "a number in hexadecimal needs digits behind 0x");
@@ -132,7 +131,8 @@ impl<'t> Lexer<'t> {
         } else {
             self.digits();
             let fraction = self.rest();
-            if fraction.starts_with('.') && fraction[1..].starts_with(|c: char| c.is_ascii_digit()) {
+            if fraction.starts_with('.') && fraction[1..].starts_with(|c: char| c.is_ascii_digit())
+            {
                 self.at += 1;
                 self.digits();
             }

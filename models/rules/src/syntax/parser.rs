@@ -241,7 +241,8 @@ impl Parser<'_> {
                 self.nodes = self.nodes.saturating_sub(1);
                 NodeKind::Name(format!("{path}.{name}").into())
             } else {
-                return self.error(start, format!("only names have parts: .{name} follows a value"));
+                return self
+                    .error(start, format!("only names have parts: .{name} follows a value"));
             };
             node = self.node(start, kind)?;
         }
@@ -281,20 +282,18 @@ impl Parser<'_> {
                 self.advance()?;
                 NodeKind::List(self.items("]")?)
             }
-            Token::Number(_) | Token::Text(_) | Token::Name(_) | Token::QuotedName(_) => {
-                match self.advance()? {
-                    Token::Number(text) => NodeKind::Number(text),
-                    Token::Text(text) => NodeKind::Text(text),
-                    Token::QuotedName(name) => NodeKind::Name(name),
-                    Token::Name(name) if self.is_sign("(") => {
-                        NodeKind::Call(name, self.arguments()?)
-                    }
-                    Token::Name(name) => return self.name(start, name),
-                    Token::Sign(_) | Token::End => {
-                        return self.unexpected("a value");
-                    }
+            Token::Number(_) | Token::Text(_) | Token::Name(_) | Token::QuotedName(_) => match self
+                .advance()?
+            {
+                Token::Number(text) => NodeKind::Number(text),
+                Token::Text(text) => NodeKind::Text(text),
+                Token::QuotedName(name) => NodeKind::Name(name),
+                Token::Name(name) if self.is_sign("(") => NodeKind::Call(name, self.arguments()?),
+                Token::Name(name) => return self.name(start, name),
+                Token::Sign(_) | Token::End => {
+                    return self.unexpected("a value");
                 }
-            }
+            },
             Token::Sign(".") => {
                 return self.error(start, "a name does not begin with a dot");
             }
@@ -314,7 +313,8 @@ impl Parser<'_> {
                 return self.error(start, message);
             }
             "in" | "and" | "or" | "not" => {
-                let message = format!("found {name:?} where a value belongs; operators are && || !");
+                let message =
+                    format!("found {name:?} where a value belongs; operators are && || !");
                 return self.error(start, message);
             }
             _ => NodeKind::Name(name),

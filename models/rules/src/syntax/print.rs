@@ -59,7 +59,11 @@ fn write_joined(formatter: &mut fmt::Formatter<'_>, items: &[Node], between: &st
     Ok(())
 }
 
-fn write_operands(formatter: &mut fmt::Formatter<'_>, parts: &[Node], between: &str) -> fmt::Result {
+fn write_operands(
+    formatter: &mut fmt::Formatter<'_>,
+    parts: &[Node],
+    between: &str,
+) -> fmt::Result {
     for (position, part) in parts.iter().enumerate() {
         if position > 0 {
             formatter.write_str(between)?;

@@ -49,7 +49,8 @@ fn shadowed_and_contradictory_pairs() {
         }
         found(json!(rules))
     };
-    let told = |kind, rule: &str, other: &str| vec![(kind, rule.to_owned(), Some(other.to_owned()))];
+    let told =
+        |kind, rule: &str, other: &str| vec![(kind, rule.to_owned(), Some(other.to_owned()))];
     let review = json!({ "outcome": "review" });
     assert_eq!(
         pair(

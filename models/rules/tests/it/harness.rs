@@ -70,7 +70,10 @@ impl World {
             ("sanctioned".to_owned(), list(json!(["Zorvan Kelimat", "Brightwater Holdings"]))),
         ]);
         let tables = BTreeMap::from([
-            ("mcc".to_owned(), table(&["naics", "mcc"], &[&["722511", "5812"], &["713290", "7995"]])),
+            (
+                "mcc".to_owned(),
+                table(&["naics", "mcc"], &[&["722511", "5812"], &["713290", "7995"]]),
+            ),
             (
                 "limits".to_owned(),
                 table(

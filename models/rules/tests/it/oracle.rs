@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use serde_json::json;
-use verdict_config::{Fault, Facts, Value};
+use verdict_config::{Facts, Fault, Value};
 use verdict_rules::parse_expression;
 
 use crate::harness::{Given, World, evaluate, truth};
@@ -103,9 +103,8 @@ fn check_against_naive(expressions: &[Bool], record: &Record) -> Result<(), Test
         .enumerate()
         .map(|(at, expression)| json!({ "id": format!("r{at}"), "when": expression.render("") }))
         .collect();
-    let set = world
-        .compile(rules.into())
-        .map_err(|faults| TestCaseError::fail(format!("{faults:?}")))?;
+    let set =
+        world.compile(rules.into()).map_err(|faults| TestCaseError::fail(format!("{faults:?}")))?;
     // With and without the index, which the harness compares too.
     let evaluation = evaluate(&set, &facts_of(&world, record), &Given::default());
     for (rule, expression) in (0u32..).zip(&expressions) {
@@ -152,12 +151,64 @@ proptest! {
 /// Texts that look like expressions, for the most part.
 fn soup() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
-        "count", "amount", "ratio", "active", "country", "tags", "opened_at", "scores.risk", "(",
-        ")", "[", "]", ",", ".", "!", "-", "&&", "||", "==", "!=", "<", "<=", ">", ">=", "in", "+",
-        "*", "/", "%", "?", ":", "has(", "size(", "keywords(\"gambling\",", "listed(", "lower(",
-        "window_count(\"1h\",", "name_match(\"sanctioned\",", "true", "false", "1", "0", "1.5",
-        "1e308", "9223372036854775807", "\"a\"", "'", "r\"\\d\"", "`", "\u{e9}", "\\", "//", "\n",
-        "0x", "duration(\"1h\")", "timestamp(\"2026-01-01\")", "lookup(\"mcc\",\"mcc\",", "matches(",
+        "count",
+        "amount",
+        "ratio",
+        "active",
+        "country",
+        "tags",
+        "opened_at",
+        "scores.risk",
+        "(",
+        ")",
+        "[",
+        "]",
+        ",",
+        ".",
+        "!",
+        "-",
+        "&&",
+        "||",
+        "==",
+        "!=",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "in",
+        "+",
+        "*",
+        "/",
+        "%",
+        "?",
+        ":",
+        "has(",
+        "size(",
+        "keywords(\"gambling\",",
+        "listed(",
+        "lower(",
+        "window_count(\"1h\",",
+        "name_match(\"sanctioned\",",
+        "true",
+        "false",
+        "1",
+        "0",
+        "1.5",
+        "1e308",
+        "9223372036854775807",
+        "\"a\"",
+        "'",
+        "r\"\\d\"",
+        "`",
+        "\u{e9}",
+        "\\",
+        "//",
+        "\n",
+        "0x",
+        "duration(\"1h\")",
+        "timestamp(\"2026-01-01\")",
+        "lookup(\"mcc\",\"mcc\",",
+        "matches(",
     ]);
     prop::collection::vec(word, 0..24).prop_map(|words| words.join(" "))
 }
@@ -206,9 +257,18 @@ fn numbers_at_the_edge_do_not_panic() {
         ..Record::default()
     };
     for when in [
-        "count / limit > 0", "count % limit == 0", "-count > 0", "count - 1 < 0",
-        "amount + amount > 0", "amount * average < 0", "amount / 0.0000001 > 1", "-amount < 0",
-        "ratio / 1e308 == 0.0", "int(amount) > 0", "decimal(ratio) > 0", "double(amount) > 0",
+        "count / limit > 0",
+        "count % limit == 0",
+        "-count > 0",
+        "count - 1 < 0",
+        "amount + amount > 0",
+        "amount * average < 0",
+        "amount / 0.0000001 > 1",
+        "-amount < 0",
+        "ratio / 1e308 == 0.0",
+        "int(amount) > 0",
+        "decimal(ratio) > 0",
+        "double(amount) > 0",
     ] {
         let set = world.one(when).unwrap();
         truth(&set, &facts_of(&world, &edge), &Given::default());

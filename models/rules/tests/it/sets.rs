@@ -16,7 +16,10 @@ fn an_unknown_condition_counts_as_its_policy_says() {
     };
     let set = world
         .compile(json!([
-            rule("a", "no_match"), rule("b", "match"), rule("c", "review"), rule("d", "decline"),
+            rule("a", "no_match"),
+            rule("b", "match"),
+            rule("c", "review"),
+            rule("d", "decline"),
         ]))
         .unwrap();
     let evaluation = evaluate(&set, &world.facts(json!({})), &Given::default());
@@ -25,11 +28,14 @@ fn an_unknown_condition_counts_as_its_policy_says() {
         .iter()
         .map(|hit| (hit.rule, hit.as_unknown, hit.effect.points, hit.effect.outcome))
         .collect();
-    assert_eq!(hits, [
-        (1, true, Some(50), None),
-        (2, true, None, Some(Outcome::Review)),
-        (3, true, None, Some(Outcome::Decline)),
-    ]);
+    assert_eq!(
+        hits,
+        [
+            (1, true, Some(50), None),
+            (2, true, None, Some(Outcome::Review)),
+            (3, true, None, Some(Outcome::Decline)),
+        ]
+    );
     let unknown: Vec<u32> = evaluation.unknown.iter().map(|unknown| unknown.rule).collect();
     assert_eq!(unknown, [0, 1, 2, 3]);
     let amount = world.schema.slot("amount").unwrap();
@@ -128,7 +134,9 @@ fn lists_and_names_leave_evidence() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(&hits[1].evidence[..], [Evidence::Listed { list, .. }] if &**list == "licensed"));
+    assert!(
+        matches!(&hits[1].evidence[..], [Evidence::Listed { list, .. }] if &**list == "licensed")
+    );
     match &hits[2].evidence[..] {
         [Evidence::Name { entry, score, .. }] => {
             assert_eq!(&**entry, "Zorvan Kelimat");

@@ -335,7 +335,11 @@ impl<T: RenderLiteral> Number<T> {
             Self::Field(field) => format!("{prefix}{field}"),
             Self::Negate(inner) => format!("-({})", inner.render(prefix)),
             Self::Arithmetic(operator, operands) => {
-                format!("({} {operator} {})", operands[0].render(prefix), operands[1].render(prefix))
+                format!(
+                    "({} {operator} {})",
+                    operands[0].render(prefix),
+                    operands[1].render(prefix)
+                )
             }
             Self::If(condition, branches) => format!(
                 "(({}) ? {} : {})",
