@@ -2,6 +2,7 @@
 //!
 //! `inline` is the limit (no hop, a catch of panics only). `queue` is what the crate does. The
 //! others are what it was chosen over: ractor's factory, a mailbox an actor, threads of their own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::future::Future;
 use std::hint::black_box;

@@ -189,6 +189,15 @@ impl Journal {
         self.core().sync.wait(appended.position).await
     }
 
+    /// Waits until everything that was written survives the end of the machine: before a retry is
+    /// answered with a record whose own request may still be waiting for it.
+    ///
+    /// # Errors
+    /// [`JournalError::Failed`].
+    pub async fn settled(&self) -> Result<(), JournalError> {
+        self.core().sync.wait(self.core().sync.position()).await
+    }
+
     /// A record by its id.
     ///
     /// # Errors
@@ -224,7 +233,7 @@ impl Journal {
     ) -> Result<Vec<OutcomeState>, JournalError> {
         let states = self.core().append_outcomes(&outcomes)?;
         // One that is repeated may still be on its way to the disk: wait for all that is written.
-        self.core().sync.wait(self.core().sync.position()).await?;
+        self.settled().await?;
         Ok(states)
     }
 

@@ -43,6 +43,9 @@ impl Recording {
                     return Err(RuntimeError::RequestIdConflict(request_id.to_owned()));
                 }
                 Reservation::Known { id, same_body: true } => {
+                    // The first request may be waiting for the disk still: a retry tells no more
+                    // than it does.
+                    self.journal.settled().await?;
                     return self.first_answer(id).map(|answer| Turn::Known(Box::new(answer)));
                 }
                 Reservation::InFlight { same_body: true, mut ended } => {

@@ -1,5 +1,13 @@
 //! Integration tests of the actors.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
 
+#[path = "it/changes.rs"]
+mod changes;
+#[path = "it/deciding.rs"]
+mod deciding;
 #[path = "it/journal.rs"]
 mod journal;
+#[path = "it/models.rs"]
+mod models;
+#[path = "it/support.rs"]
+mod support;

@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, 
 use axum::response::IntoResponse;
 use futures::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::Instrument;
@@ -57,6 +57,8 @@ use problem::{Answer, Problem};
 
 /// How long a request waits for the revision that it asks for.
 const REVISION_WAIT: Duration = Duration::from_millis(1_000);
+/// How long a model folder may take to come in.
+const MODEL_DEADLINE: Duration = Duration::from_secs(600);
 /// Watchers of changes at once.
 const WATCHERS_MAX: usize = 256;
 const REVISION_HEADER: &str = "x-verdict-revision";
@@ -97,13 +99,10 @@ pub struct Gateway {
     services: Arc<Services>,
     keys: KeyRing,
     open: bool,
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     cors: Cors,
     router: Router,
 }
-
-/// The permit of a request; a handler that streams keeps a clone until its last byte.
-pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// The state of handlers.
 pub(crate) type Shared = axum::extract::State<Arc<Services>>;
@@ -113,7 +112,7 @@ impl Gateway {
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
         let GatewayOptions { runtime, http, keys, open, prometheus, region } = options;
-        let permits = Arc::new(Semaphore::new(http.requests_max));
+        let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let services = Arc::new(Services {
             runtime,
@@ -141,13 +140,12 @@ impl Gateway {
     }
 
     /// Answers one request. Never fails and never panics.
-    pub async fn handle(&self, mut request: Request<Body>) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let route = Route::of(request.uri().path());
         let http2 = request.version() == Version::HTTP_2;
         let origin = request.headers().get(header::ORIGIN).cloned();
         let id = request_id(request.headers());
-        request.extensions_mut().insert(RequestId(id.clone()));
         let span = tracing::debug_span!("request", id = ?id, method = %request.method(), route = route.as_str());
         let ofrep = matches!(route, Route::OfrepFlag | Route::OfrepFlags);
         let key = (route == Route::OfrepFlag).then(|| ofrep::key_of(request.uri().path()));
@@ -184,24 +182,26 @@ impl Gateway {
         }
         self.reach_revision(request.headers()).await?;
         let exempt = !guarded || route == Route::Watch;
-        if !exempt {
-            let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-                self.services.metrics.shed.increment(1);
-                let most = self.services.http.requests_max;
-                Problem::new(Code::Overloaded, format!("{most} requests are already running."))
-            })?;
-            request.extensions_mut().insert::<Permit>(Arc::new(permit));
-        }
-        self.services.metrics.in_flight.increment(1.0);
-        let answer = self.run(request).await;
-        self.services.metrics.in_flight.decrement(1.0);
-        answer
+        let _permit = if exempt { None } else { Some(self.permit()?) };
+        let _running = InFlight::enter(&self.services.metrics.in_flight);
+        let deadline = match route {
+            Route::Models => MODEL_DEADLINE,
+            _ => Duration::from_millis(self.services.http.request_timeout_ms),
+        };
+        self.run(request, deadline).await
+    }
+
+    fn permit(&self) -> Answer<SemaphorePermit<'_>> {
+        self.permits.try_acquire().map_err(|_| {
+            self.services.metrics.shed.increment(1);
+            let most = self.services.http.requests_max;
+            Problem::new(Code::Overloaded, format!("{most} requests are already running."))
+        })
     }
 
     /// Runs the handler under the deadline; a panic in it costs this request a 500.
-    async fn run(&self, request: Request<Body>) -> Answer<Response<Body>> {
+    async fn run(&self, request: Request<Body>, deadline: Duration) -> Answer<Response<Body>> {
         let handler = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let deadline = Duration::from_millis(self.services.http.request_timeout_ms);
         match tokio::time::timeout(deadline, handler).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(never))) => match never {},
@@ -211,8 +211,7 @@ impl Gateway {
                 Err(Problem::of(Code::Internal))
             }
             Err(_) => {
-                let detail =
-                    format!("It took longer than {} ms.", self.services.http.request_timeout_ms);
+                let detail = format!("It took longer than {} ms.", deadline.as_millis());
                 Err(Problem::new(Code::DeadlineExceeded, detail))
             }
         }
@@ -238,9 +237,21 @@ impl Gateway {
     }
 }
 
-/// The id of a request, for handlers that log or record it.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(#[allow(dead_code, reason = "read by handlers that log")] HeaderValue);
+/// Counts a request for as long as it lives, also when its client goes away.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn enter(gauge: &metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
 
 /// The client's own id where it is short and plain, else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {

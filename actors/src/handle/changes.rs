@@ -6,7 +6,7 @@ use std::time::Duration;
 use verdict_config::model::ModelObject;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind};
 use verdict_consensus::{
-    Applied, Author, ChangeRefused, ChangeSet, DryRun, Log, Op, ProposeError, plan_rollback,
+    Applied, Author, ChangeRefused, ChangeSet, DryRun, Op, ProposeError, plan_rollback,
 };
 
 use super::Handle;

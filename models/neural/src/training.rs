@@ -341,7 +341,7 @@ impl Phases<'_> {
             unseen.iter().zip(&energies).map(|(u, e)| distance.of(*u, *e)).collect();
         distances.sort_by(f32::total_cmp);
         // At most one validation row in a hundred lies beyond the threshold.
-        let threshold = distances[(distances.len() - 1) * 99 / 100] * 1.0001 + 1e-6;
+        let threshold = (distances[(distances.len() - 1) * 99 / 100] * 1.0001).max(1.0);
         let outputs: Vec<ModelOutput> = logits
             .chunks_exact_mut(labels)
             .map(|row| {

@@ -31,7 +31,7 @@ pub(crate) fn canonical(milliseconds: u64) -> String {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     for (unit, size) in units {
         let count = milliseconds / size;
-        if count > 0 && milliseconds % size == 0 && (unit != "d" || count > 1) {
+        if count > 0 && milliseconds.is_multiple_of(size) && (unit != "d" || count > 1) {
             return format!("{count}{unit}");
         }
     }

@@ -25,6 +25,9 @@ impl Scratch {
     }
 }
 
+/// Terms that a keyword list found in a text.
+type Terms = Arc<[Arc<str>]>;
+
 /// What one evaluation keeps so as not to compute it twice. A cell counts only if it carries the
 /// number of the present evaluation, so nothing is ever cleared.
 #[derive(Debug, Default)]
@@ -34,7 +37,7 @@ pub(crate) struct Kept {
     scans: Vec<(u64, KeywordHits)>,
     name_scores: Vec<(u64, Result<f64, UnknownCause>)>,
     /// By atom: the terms that its keyword list found.
-    terms: Vec<(u64, Option<Arc<[Arc<str>]>>)>,
+    terms: Vec<(u64, Option<Terms>)>,
     /// Hits and unknown rules of the evaluation before.
     pub(crate) counts: (usize, usize),
     keyword_scratch: KeywordScratch,

@@ -31,7 +31,7 @@ fn outcome(value: &Json, output: &Output) -> String {
 
 /// Shows a decision with its explanation.
 pub fn show(answer: &Json, output: &Output) {
-    let explanation = &answer["explanation"];
+    let (explanation, answer) = (answer, &answer["decision"]);
     output.say(format!(
         "{} {} at revision {} as of {}",
         output.styled(HEAD, &text(&answer["flow"])),
@@ -57,16 +57,29 @@ pub fn show(answer: &Json, output: &Output) {
         }
     }
     show_reasons(answer, output);
-    if !explanation.is_null() {
-        show_explanation(explanation, output);
-    }
-    for outcome in items(&answer["outcomes"]) {
+    show_explanation(explanation, output);
+    show_contributions(explanation, output);
+    for outcome in items(&explanation["observed"]) {
         output.say(format!(
             "later: {} = {} at {}",
             text(&outcome["metric"]),
             text(&outcome["value"]),
             text(&outcome["at"]),
         ));
+    }
+}
+
+/// What spoke for the label of each model.
+fn show_contributions(explanation: &Json, output: &Output) {
+    for model in items(&explanation["models"]) {
+        let title = format!("{} says {}", text(&model["model"]), text(&model["label"]));
+        output.say(output.styled(HEAD, &title));
+        let rows: Vec<Vec<String>> = items(&model["contributions"])
+            .map(|part| vec![text(&part["column"]), text(&part["feature"]), text(&part["value"])])
+            .collect();
+        if !rows.is_empty() {
+            output.table(&["column", "feature", "speaks for it"], rows);
+        }
     }
 }
 
@@ -142,7 +155,7 @@ fn show_explanation(explanation: &Json, output: &Output) {
 /// Shows what a node serves.
 pub fn show_status(url: &str, status: &Json, output: &Output) {
     output.say(format!("{} {}", output.styled(HEAD, "node"), url));
-    for key in ["version", "revision", "uptime_s", "ready", "draining"] {
+    for key in ["version", "revision", "draining", "flags"] {
         if !status[key].is_null() {
             output.say(format!("  {key:<10} {}", text(&status[key])));
         }
@@ -154,6 +167,10 @@ pub fn show_status(url: &str, status: &Json, output: &Output) {
             _ => continue,
         };
         output.say(format!("  {key:<10} {}", names.join(", ")));
+    }
+    let status = &status["runtime"];
+    for reason in items(&status["readiness"]["reasons"]) {
+        output.say(format!("  {} {}", output.styled(WARN, "not ready"), text(reason)));
     }
     for fault in items(&status["publisher"]["faults"]) {
         let message = text(&fault["fault"]["message"]);
@@ -172,7 +189,7 @@ fn tree_rows(entry: &Json, depth: usize, rows: &mut Vec<Vec<String>>) {
             format!("{}{name}", "  ".repeat(depth)),
             text(&entry["state"]),
             text(&entry["restarts"]),
-            text(&entry["queue"]),
+            text(&entry["queue_depth"]),
         ]);
     }
     for child in items(&entry["children"]) {

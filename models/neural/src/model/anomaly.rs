@@ -70,7 +70,7 @@ impl AnomalyModel {
             fitted.push(match column.kind {
                 ColumnKind::Number => {
                     let mut values: Vec<f32> =
-                        cells.filter_map(number).map(|value| narrow(value)).collect();
+                        cells.filter_map(number).map(narrow).collect();
                     values.sort_by(f32::total_cmp);
                     let typical = values.get(values.len() / 2).copied().unwrap_or(0.0);
                     AnomalyColumn::Number { typical }

@@ -27,7 +27,8 @@ pub struct Distance {
     pub unseen_scale: f32,
     /// The median of the energy.
     pub energy_middle: f32,
-    /// The 99th percentile of the energy less its median, at least .001.
+    /// The 99th percentile of the energy less its median, at least .5 nats: few or very easy
+    /// validation rows would make it too narrow.
     pub energy_scale: f32,
 }
 
@@ -44,7 +45,7 @@ impl Distance {
         Self {
             unseen_scale: at(unseen, 99).max(0.02),
             energy_middle: middle,
-            energy_scale: (at(energies, 99) - middle).max(1e-3),
+            energy_scale: (at(energies, 99) - middle).max(0.5),
         }
     }
 

@@ -167,9 +167,7 @@ impl Constraint {
                 continue;
             };
             let known = if lower { &mut all.lower } else { &mut all.upper };
-            if known.is_some() && tighter(known.as_ref(), &constant, false, lower) {
-                *known = Some((constant, false));
-            } else if known.is_none() {
+            if known.is_none() || tighter(known.as_ref(), &constant, false, lower) {
                 *known = Some((constant, false));
             }
         }

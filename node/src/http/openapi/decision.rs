@@ -86,7 +86,6 @@ pub struct BatchBody {
 /// What a key with a verb takes: one request, many (`:batch`), or nothing (`:replay`).
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "a shape that is never built")]
 pub enum PostBody {
     /// `POST /v1/decisions/{flow}`
     One(DecideBody),
@@ -97,7 +96,6 @@ pub enum PostBody {
 /// What a post answers.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "a shape that is never built")]
 pub enum PostAnswer {
     /// `POST /v1/decisions/{flow}`
     One(Box<Decision>),
@@ -118,7 +116,6 @@ pub struct BatchAnswer {
 /// A decision, or why there is none.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "a shape that is never built")]
 pub enum BatchItem {
     /// A decision.
     Decision(Box<Decision>),
@@ -135,7 +132,17 @@ pub struct ReplayAnswer {
     /// Whether it equals the one that was recorded.
     equal: bool,
     /// Where they differ.
+    #[schema(value_type = Vec<Object>)]
     differences: Vec<serde_json::Value>,
+    /// The revision that was rebuilt.
+    revision: u64,
+    /// `recorded` or `recomputed`.
+    score_mode: String,
+    /// How far scores may be off.
+    tolerance: f64,
+    /// Scores that were computed again.
+    #[schema(value_type = Vec<Object>)]
+    scores: Vec<serde_json::Value>,
 }
 
 /// A decision.
@@ -418,16 +425,38 @@ pub struct ShadowReport {
 /// A decision as it was sent, with its explanation and what became of it.
 #[derive(Serialize, ToSchema)]
 pub struct ExplainedDecision {
-    /// The decision.
-    #[serde(flatten)]
+    /// The decision as it was sent.
     decision: Decision,
-    /// Stages, rules and points, with the values that were read; `null` where it cannot be
-    /// computed again.
-    #[schema(required = true, value_type = Option<Object>)]
-    explanation: Option<serde_json::Value>,
-    /// What became of it.
+    /// Its id.
+    decision_id: String,
+    /// The flow.
+    flow: String,
+    /// The catalogue's revision.
+    revision: u64,
+    /// Its input, sensitive fields redacted unless the role may see them.
+    #[schema(value_type = Object)]
+    input: serde_json::Value,
+    /// What became of each stage.
     #[schema(value_type = Vec<Object>)]
-    outcomes: Vec<serde_json::Value>,
+    stages: Vec<serde_json::Value>,
+    /// Rules whose condition is true, with the values that they read.
+    #[schema(value_type = Vec<Object>)]
+    hits: Vec<serde_json::Value>,
+    /// Rules whose condition is false, with the first clause that is.
+    #[schema(value_type = Vec<Object>)]
+    misses: Vec<serde_json::Value>,
+    /// Rules whose condition is unknown, with the causes.
+    #[schema(value_type = Vec<Object>)]
+    unknown: Vec<serde_json::Value>,
+    /// How the score came about.
+    #[schema(value_type = Object)]
+    points: serde_json::Value,
+    /// What spoke for the label of each model.
+    #[schema(value_type = Vec<Object>)]
+    models: Vec<serde_json::Value>,
+    /// Outcomes that were reported for it.
+    #[schema(value_type = Vec<Object>)]
+    observed: Vec<serde_json::Value>,
 }
 
 /// A page of decisions, newest first.
