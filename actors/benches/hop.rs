@@ -2,6 +2,8 @@
 //!
 //! `inline` is the limit (no hop, a catch of panics only). `queue` is what the crate does. The
 //! others are what it was chosen over: ractor's factory, a mailbox an actor, threads of their own.
+
+#![allow(clippy::print_stdout, reason = "a test or a benchmark fails by panicking, and prints")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a benchmark")]
 
 use std::future::Future;

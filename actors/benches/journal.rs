@@ -1,6 +1,13 @@
 //! The journal: append, read, search and open, beside plain writes of the same bytes.
 //!
 //! `cargo bench -p verdict-actors --bench journal`
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;

@@ -4,6 +4,14 @@
 //! gates, the variant and its metadata. Contexts are made once, as for many flags of one request;
 //! what making one costs is measured by itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 

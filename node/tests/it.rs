@@ -1,5 +1,13 @@
 //! Tests of the node over its own code: settings, routes, errors, limits, the catalogue folder.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
+
 #[path = "it/folder.rs"]
 mod folder;
 #[path = "it/gateway.rs"]

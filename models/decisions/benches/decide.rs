@@ -4,6 +4,14 @@
 //! decision table's worth of conditions, three flags. The peer in the same run is what any node must
 //! do at least: parse the body and write an answer of the same length back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;

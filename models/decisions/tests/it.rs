@@ -1,5 +1,13 @@
 //! Integration tests: whole sessions from request to answer, record, replay and explanation.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
+
 mod it {
     pub mod abstain;
     pub mod answer;

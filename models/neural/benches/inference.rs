@@ -1,4 +1,11 @@
 //! One row through a trained model, beside the same row through the burn module on flex.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use burn::tensor::{Device, Tensor, TensorData};

@@ -1,4 +1,6 @@
 //! Models from data to answers, through the public interface.
+
+#![allow(clippy::print_stdout, reason = "a test or a benchmark fails by panicking, and prints")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 #[path = "it/answers.rs"]

@@ -2,6 +2,14 @@
 //!
 //! The workload is generated from a seed and kept here, so that figures of different days compare.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -2,6 +2,13 @@
 //!
 //! `cargo bench -p verdict-rules --bench rules`
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
 #![allow(missing_docs)]
 
 #[path = "rules/workload.rs"]

@@ -1,5 +1,12 @@
 //! The rule language from outside: texts in, hits out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
 #![allow(missing_docs)]
 
 #[path = "it/demo.rs"]

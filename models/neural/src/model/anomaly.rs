@@ -69,8 +69,7 @@ impl AnomalyModel {
             let cells = rows.iter().map(|row| &row[index]);
             fitted.push(match column.kind {
                 ColumnKind::Number => {
-                    let mut values: Vec<f32> =
-                        cells.filter_map(number).map(narrow).collect();
+                    let mut values: Vec<f32> = cells.filter_map(number).map(narrow).collect();
                     values.sort_by(f32::total_cmp);
                     let typical = values.get(values.len() / 2).copied().unwrap_or(0.0);
                     AnomalyColumn::Number { typical }
