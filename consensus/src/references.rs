@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use verdict_config::definition::{
     FlowDefinition, ListDefinition, ModelChoice, ModelSelection, RuleSetDefinition, TableDefinition,
 };
-use verdict_config::model::ModelManifest;
+use verdict_config::model::ModelObject;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName};
 
 use crate::catalogue::{Catalogue, Object};
@@ -336,7 +336,7 @@ fn hash_interface(object: &Object, hasher: &mut PartsHasher) -> Option<()> {
             hasher.part(qualifier.as_bytes());
         }
     } else if object.id.kind == ObjectKind::Model {
-        let model: ModelManifest = parse(&object.body)?;
+        let model = parse::<ModelObject>(&object.body)?.manifest;
         for column in &model.columns {
             let kind = serde_json::to_vec(&column.kind).ok()?;
             hasher.part(column.name.as_bytes()).part(&kind);

@@ -8,7 +8,7 @@ use verdict_config::definition::{
     FlowDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
-use verdict_config::model::ModelManifest;
+use verdict_config::model::ModelObject;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
 
 use crate::catalogue::Catalogue;
@@ -130,32 +130,11 @@ struct Alias {
     model: String,
 }
 
-/// The part of a model's body that stands beside its manifest.
-#[derive(serde::Deserialize)]
-struct ModelFilesBody {
-    files: Vec<ModelFile>,
-    content_hash: String,
-}
-
-#[derive(serde::Deserialize)]
-struct ModelFile {
-    path: String,
-    sha256: String,
-    #[expect(dead_code, reason = "read to be checked")]
-    size: u64,
-}
-
 fn check_model(object: &ObjectId, body: &[u8]) -> Faults {
     let mut faults = Faults::new();
-    if let Err(fault) = parse::<ModelManifest>(body) {
-        faults.push(fault);
-    }
-    let files: ModelFilesBody = match parse(body) {
-        Ok(files) => files,
-        Err(fault) => {
-            faults.push(fault);
-            return faults;
-        }
+    let files: ModelObject = match parse(body) {
+        Ok(model) => model,
+        Err(fault) => return vec![fault],
     };
     let is_hash = |text: &str| {
         text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

@@ -257,7 +257,7 @@ impl Drop for InFlight {
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     if let Some(id) = headers.get(REQUEST_ID_HEADER) {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(|byte| plain(byte)) {
+        if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(plain) {
             return id.clone();
         }
     }

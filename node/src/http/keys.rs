@@ -91,14 +91,26 @@ impl KeyRing {
         self.entries.is_empty()
     }
 
-    /// Finds the caller of a request by `Authorization: Bearer` or `X-API-Key`.
+    /// Finds the caller of a request by `Authorization: Bearer` or `X-API-Key`. Where both are sent,
+    /// both must be right: a wrong credential is never overlooked because of a right one.
     ///
     /// # Errors
     /// [`Code::Unauthenticated`].
     pub fn authenticate(&self, headers: &HeaderMap) -> Answer<Caller> {
-        let Some(key) = presented(headers) else {
-            return Err(Problem::of(Code::Unauthenticated));
-        };
+        let mut found: Option<&KeyEntry> = None;
+        for credential in presented(headers) {
+            let unknown = || Problem::new(Code::Unauthenticated, "The API key is not known here.");
+            let entry = credential.and_then(|key| self.find(key)).ok_or_else(unknown)?;
+            found = Some(
+                found.map_or(entry, |first| if first.role < entry.role { first } else { entry }),
+            );
+        }
+        found
+            .map(|entry| Caller { name: entry.name.clone(), role: entry.role })
+            .ok_or_else(|| Problem::of(Code::Unauthenticated))
+    }
+
+    fn find(&self, key: &str) -> Option<&KeyEntry> {
         let presented = digest(key);
         let mut found = None;
         for entry in &self.entries {
@@ -107,18 +119,17 @@ impl KeyRing {
             }
         }
         found
-            .map(|entry| Caller { name: entry.name.clone(), role: entry.role })
-            .ok_or_else(|| Problem::new(Code::Unauthenticated, "The API key is not known here."))
     }
 }
 
-fn presented(headers: &HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get("x-api-key") {
-        return value.to_str().ok();
-    }
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, key) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+/// The keys of a request, one a header; `None` for a header that holds none.
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
+    let plain = headers.get_all("x-api-key").iter().map(|value| value.to_str().ok());
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    plain.chain(bearer)
 }
 
 /// Compares every byte, whatever differs first.
@@ -160,6 +171,16 @@ mod tests {
         check("x-api-key", "vk_sho", None);
         check("x-api-key", "", None);
         check("accept", "vk_shop", None);
+    }
+
+    #[test]
+    fn a_wrong_key_beside_a_right_one_is_refused() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", "vk_shop".parse().unwrap());
+        headers.insert("authorization", "Bearer wrong".parse().unwrap());
+        assert!(ring().authenticate(&headers).is_err());
+        headers.insert("authorization", "Bearer vk_desk".parse().unwrap());
+        assert_eq!(ring().authenticate(&headers).unwrap().name, "shop");
     }
 
     #[test]

@@ -24,7 +24,7 @@ const FILES_MAX: usize = 256;
 /// Stages a model folder; the answer is the body of the model's object.
 #[utoipa::path(
     post, path = "/v1/models", tag = "Changing", operation_id = "stage_model",
-    request_body(content = Vec<u8>, content_type = "application/x-tar",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream",
         description = "The folder's files as a tar stream."),
     responses((status = 200, description = "It is staged.", body = Object))
 )]

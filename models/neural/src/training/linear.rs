@@ -155,6 +155,7 @@ fn restrict(row: &EncodedRow, ranges: &[std::ops::Range<usize>]) -> EncodedRow {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one block of features is one range")]
 mod tests {
     use super::*;
 

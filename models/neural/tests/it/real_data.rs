@@ -27,7 +27,7 @@ fn learn(
         features,
     };
     let dataset = Dataset::from_csv(&data(file)?, &options).unwrap();
-    let train_part = dataset.part(|_, row| row_hash(row, 9) % 8 == 0);
+    let train_part = dataset.part(|_, row| row_hash(row, 9).is_multiple_of(8));
     let test_part = dataset.part(|_, row| row_hash(row, 9) % 8 == 1);
     let options = TrainOptions { epochs_max: Some(epochs), ..TrainOptions::default() };
     let model = train(&train_part, &options, &mut |_| ()).unwrap().model;

@@ -141,7 +141,7 @@ fn term(list: u64, number: u64) -> String {
     };
     let first: String = letters(&mut random);
     let second: String = letters(&mut random);
-    if number % 2 == 0 { first } else { format!("{first} {second}") }
+    if number.is_multiple_of(2) { first } else { format!("{first} {second}") }
 }
 
 fn list_of(list: u64) -> ListDefinition {
@@ -196,15 +196,15 @@ fn record(random: &mut Random) -> Json {
 /// The clauses of one rule: all true (5 %), one on an absent fact and the rest true (10 %), or one
 /// false at a random place.
 fn rule(random: &mut Random, number: usize) -> Vec<Clause> {
-    let (hits, unknown) = (number % 20 == 0, number % 10 == 5);
+    let (hits, unknown) = (number.is_multiple_of(20), number % 10 == 5);
     let count = 2 + random.below(3) as usize;
     let keywords = number % 10 < 3;
-    let special = (!hits && !unknown || number % 40 == 0) && number % 10 == 4 || number % 40 == 0;
+    let special = number.is_multiple_of(40) || (!hits && !unknown && number % 10 == 4);
     let deciding = random.below(count as u64 + u64::from(keywords)) as usize;
     let mut clauses = Vec::new();
     for position in 0..count + usize::from(keywords) {
         let decides = position == deciding && !hits;
-        let truth = !(decides && !unknown);
+        let truth = !decides || unknown;
         let clause = if decides && unknown {
             absent_clause(random)
         } else if keywords && position == count {
@@ -258,7 +258,7 @@ fn clause(random: &mut Random, truth: bool) -> Clause {
         }
         _ => {
             let number = random.below(4);
-            let positive = (number % 2 == 0) == truth;
+            let positive = number.is_multiple_of(2) == truth;
             let text = format!("{}b{number}", if positive { "" } else { "!" });
             let variable = json!({ "var": format!("b{number}") });
             let logic = if positive { variable } else { json!({ "!": [variable] }) };
