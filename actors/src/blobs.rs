@@ -339,7 +339,7 @@ mod tests {
         assert!(collect(true, 60).is_empty(), "a reference begins the hour anew");
         assert!(collect(false, 61).is_empty());
         assert!(collect(false, 120).is_empty());
-        assert_eq!(collect(false, 121), [hash.clone()]);
+        assert_eq!(collect(false, 121), std::slice::from_ref(&hash));
         assert!(!store.contains(&hash));
     }
 

@@ -149,7 +149,7 @@ mod tests {
             let path = folder.path().join("below").join(name);
             write_records(&path, &records).unwrap();
             let read = read_records(&path).unwrap();
-            assert_eq!(read.rows, [row.clone()], "{name}");
+            assert_eq!(read.rows, std::slice::from_ref(&row), "{name}");
             assert_eq!(read.columns, records.columns);
         }
     }
