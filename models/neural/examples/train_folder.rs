@@ -23,7 +23,6 @@ fn main() {
         } else {
             FeatureSelection::Columns(list(&arguments[5]))
         },
-        ..DatasetOptions::default()
     };
     let dataset = Dataset::from_csv(&bytes, &options).expect("rows");
     let seed = arguments[6].parse().expect("a seed");
