@@ -5,7 +5,7 @@ use verdict_config::{Code, Fault};
 /// The deepest nesting of a body.
 pub const DEPTH_MAX: usize = 64;
 
-/// Checks a text to be JSON of at most [`DEPTH_MAX`] levels, and strips the space between its
+/// Checks a text to be JSON of at most `DEPTH_MAX` levels, and strips the space between its
 /// tokens. Keys keep their order and numbers their digits, so nothing a version of a JSON library
 /// does differently can change the bytes, and with them a hash.
 ///

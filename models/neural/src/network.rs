@@ -18,7 +18,7 @@
 //! linear classifier the worst that training can do: on texts alone it is hard to beat.
 //!
 //! The module is the reference: training differentiates [`Head`], other devices run
-//! [`BagNetwork`]. Serving on a CPU uses [`crate::kernel`], which computes the same function from
+//! [`BagNetwork`]. Serving on a CPU uses the crate's kernel, which computes the same function from
 //! the same [`NetworkWeights`] without touching rows that a text does not name.
 
 use burn::module::{Module, Param};

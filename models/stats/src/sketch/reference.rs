@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const SHARE_MIN: f64 = 1e-4;
 
 /// Population stability index of two lists of counts over the same bins:
-/// `sum (q - p) ln(q / p)`, with shares of at least [`SHARE_MIN`]. Below .1 is commonly read as
+/// `sum (q - p) ln(q / p)`, with shares of at least `SHARE_MIN`. Below .1 is commonly read as
 /// stable, above .25 as a shift. `None` unless both have rows and equally many bins.
 #[must_use]
 pub fn population_stability_index(reference: &[u64], current: &[u64]) -> Option<f64> {
