@@ -17,6 +17,7 @@ pub mod catalogue;
 mod clock;
 mod core;
 mod decide;
+mod descriptions;
 mod error;
 mod gate;
 mod gauges;
@@ -33,6 +34,7 @@ pub mod spawn;
 pub mod supervisor;
 
 pub use decide::{Answer, Timing};
+pub use descriptions::describe_metrics;
 pub use error::{RuntimeError, StartError};
 pub use handle::{
     DecideOptions, Explained, Handle, ModelContributions, NewOutcomeInput, Proposal, Proposed,

@@ -40,6 +40,7 @@ fn build() -> Result<PrometheusHandle, String> {
 pub const UPKEEP: Duration = Duration::from_secs(5);
 
 fn describe() {
+    verdict_actors::describe_metrics();
     metrics::describe_counter!(
         "verdict_http_requests_total",
         Unit::Count,
