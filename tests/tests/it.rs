@@ -8,5 +8,13 @@
     reason = "a test or a benchmark fails by panicking, and prints"
 )]
 
+#[path = "it/bad_input.rs"]
+mod bad_input;
 #[path = "it/dependency_law.rs"]
 mod dependency_law;
+#[path = "it/durability.rs"]
+mod durability;
+#[path = "it/fixture.rs"]
+mod fixture;
+#[path = "it/process.rs"]
+mod process;

@@ -263,8 +263,9 @@ impl Ranges {
 
 /// The first cause for which an arm's clauses on dimensions are unknown.
 pub(crate) fn first_cause(arm: &Arm, evaluator: &Evaluator<'_, '_>) -> Option<UnknownCause> {
-    // Absence is by far the most frequent cause, and the quickest to see.
-    let absent = arm.slots.iter().find(|slot| evaluator.facts.get(**slot).is_none());
-    let absent = absent.map(|slot| UnknownCause::Missing(*slot));
-    absent.or_else(|| arm.slots.iter().find_map(|slot| evaluator.slot_cause(*slot)))
+    let facts = &evaluator.facts;
+    arm.slots.iter().find_map(|slot| match facts.get(*slot) {
+        None => Some(UnknownCause::Missing(*slot)),
+        Some(_) => evaluator.slot_cause(*slot),
+    })
 }

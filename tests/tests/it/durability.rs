@@ -54,11 +54,12 @@ fn kill_9_loses_no_answered_decision_outcome_or_window_count() {
         let started = AtomicBool::new(false);
         let told = std::thread::scope(|scope| {
             let pid = node.pid();
-            let killer = scope.spawn(|| {
+            let (node, started) = (&node, &started);
+            let killer = scope.spawn(move || {
                 // The moment of death is random in requests, not in time.
                 eventually(|| started.load(Ordering::SeqCst), |started| *started);
-                let probe = Node::count_decisions(&node);
-                eventually(|| Node::count_decisions(&node), |count| *count >= probe + enough);
+                let probe = node.count_decisions();
+                eventually(|| node.count_decisions(), |count| *count >= probe + enough);
                 assert!(
                     std::process::Command::new("kill")
                         .args(["-9", &pid.to_string()])
@@ -68,7 +69,7 @@ fn kill_9_loses_no_answered_decision_outcome_or_window_count() {
                 );
             });
             started.store(true, Ordering::SeqCst);
-            let told = write_until_dead(&node, "card-1", round);
+            let told = write_until_dead(node, "card-1", round);
             killer.join().unwrap();
             told
         });

@@ -137,7 +137,7 @@ fn size_and_depth_are_bounded() {
     check(&sum, Code::RuleSyntax, "nested deeper than 48");
     let long = format!("active{}", " || active".repeat(1_500));
     assert!(World::new().one(&long).is_ok(), "a wide condition is not deep");
-    let wide = format!("active{}", " || active".repeat(1_600));
+    let wide = format!("active{}", " || active".repeat(1_700));
     check(&wide, Code::RuleSyntax, "the limit is 16384");
     let items = format!("count in [{}1]", "1,".repeat(2_100));
     check(&items, Code::RuleSyntax, "more than 2048 parts");
