@@ -15,7 +15,7 @@ pub use files::content_hash;
 pub use profile::reference_profile;
 
 pub(crate) use anomaly::AnomalyModel;
-pub(crate) use classifier::{Classifier, Distance, energy};
+pub(crate) use classifier::{Classifier, Distance, Spread, energy};
 pub(crate) use evaluation::{classification, rarer};
 pub(crate) use files::round_to_half;
 

@@ -18,7 +18,7 @@ pub use recipe::Recipe;
 pub(crate) use run::highest;
 
 use crate::features::FeatureSpace;
-use crate::model::{AnomalyModel, Classifier, Distance, reference_profile};
+use crate::model::{AnomalyModel, Classifier, Distance, Spread, reference_profile};
 use crate::network::NetworkWeights;
 use crate::split::{is_in_part, row_hash};
 use crate::{Dataset, EvaluationReport, Model, NeuralError};
@@ -256,12 +256,24 @@ fn recipe(dataset: &Dataset, options: &TrainOptions, network: Network) -> Recipe
     recipe
 }
 
+fn energies(logits: &[f32], labels: usize) -> Vec<f32> {
+    logits.chunks_exact(labels).map(crate::model::energy).collect()
+}
+
+/// How the energies of rows spread under a network.
+fn trained_energies(weights: &NetworkWeights, space: &FeatureSpace, rows: &EncodedRows) -> Spread {
+    let logits = run::logits(weights, space, &rows.rows);
+    Spread::of(&mut energies(&logits, weights.shape.labels))
+}
+
 /// What the validation part says.
 struct Calibrated {
     temperature: f64,
     /// Weights of the members' logits and of the linear path's margins.
     weights: (f64, f64),
     distance: Distance,
+    /// Energies of the rows that the first phase trained on.
+    trained_energies: Spread,
     ood_threshold: f64,
     report: EvaluationReport,
     epoch: u32,
@@ -294,7 +306,11 @@ impl Phases<'_> {
         let calibrated = self.first_phase(&train, &validation)?;
         let all: Vec<usize> = (0..rows).collect();
         let (space, weights) = self.second_phase(&all, &calibrated)?;
-        let classifier = Classifier::new(space, weights, calibrated.distance);
+        let trained = self.encode(&space, &train);
+        let distance = calibrated
+            .distance
+            .carried(calibrated.trained_energies, trained_energies(&weights, &space, &trained));
+        let classifier = Classifier::new(space, weights, distance);
         let weights = classifier.trained_weights().shape;
         let report = TrainReport {
             network: self.network.as_str().to_owned(),
@@ -334,7 +350,7 @@ impl Phases<'_> {
         let weights = rounded(weights);
         let mut logits = run::logits(&weights, &space, &validation_rows.rows);
         let temperature = fit_temperature(&logits, labels, &validation_rows.labels);
-        let energies: Vec<f32> = logits.chunks_exact(labels).map(crate::model::energy).collect();
+        let energies = energies(&logits, labels);
         let unseen: Vec<f32> = validation_rows.rows.iter().map(|row| row.unseen).collect();
         let distance = Distance::fit(&mut unseen.clone(), &mut energies.clone());
         let mut distances: Vec<f32> =
@@ -355,6 +371,7 @@ impl Phases<'_> {
             temperature,
             weights: pool,
             distance,
+            trained_energies: trained_energies(&weights, &space, &train_rows),
             ood_threshold: f64::from(threshold),
             report: crate::model::classification(&manifest, &outputs, &part),
             epoch,

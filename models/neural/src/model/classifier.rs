@@ -32,20 +32,35 @@ pub struct Distance {
     pub energy_scale: f32,
 }
 
+/// The median and the 99th percentile of some numbers; 0 of none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The median.
+    pub middle: f32,
+    /// The 99th percentile.
+    pub high: f32,
+}
+
+impl Spread {
+    /// Sorts the numbers and reads their spread.
+    pub fn of(numbers: &mut [f32]) -> Self {
+        numbers.sort_by(f32::total_cmp);
+        let last = numbers.len().saturating_sub(1);
+        let at = |percent: usize| {
+            numbers.get((last * percent).div_ceil(100)).copied().unwrap_or_default()
+        };
+        Self { middle: at(50), high: at(99) }
+    }
+}
+
 impl Distance {
     /// The scales of validation rows: their unseen shares and energies.
     pub fn fit(unseen: &mut [f32], energies: &mut [f32]) -> Self {
-        unseen.sort_by(f32::total_cmp);
-        energies.sort_by(f32::total_cmp);
-        let at = |sorted: &[f32], percent: usize| {
-            let last = sorted.len().saturating_sub(1);
-            sorted.get((last * percent).div_ceil(100)).copied().unwrap_or(0.0)
-        };
-        let middle = at(energies, 50);
+        let energy = Spread::of(energies);
         Self {
-            unseen_scale: at(unseen, 99).max(0.02),
-            energy_middle: middle,
-            energy_scale: (at(energies, 99) - middle).max(0.5),
+            unseen_scale: Spread::of(unseen).high.max(0.02),
+            energy_middle: energy.middle,
+            energy_scale: (energy.high - energy.middle).max(0.5),
         }
     }
 
@@ -53,6 +68,21 @@ impl Distance {
     pub fn of(&self, unseen: f32, energy: f32) -> f32 {
         let energy = (energy - self.energy_middle) / self.energy_scale;
         (unseen / self.unseen_scale).max(energy).max(0.0)
+    }
+
+    /// The scales for a network that was trained anew on more rows, from the energies of trained rows
+    /// under the network of the fit and under the new one. Logits of another run lie and spread
+    /// elsewhere, so that only this carries over: by how much rows that were not trained on reach
+    /// beyond those that were.
+    #[must_use]
+    pub fn carried(self, trained_before: Spread, trained_now: Spread) -> Self {
+        let reach = self.energy_middle + self.energy_scale;
+        let beyond = (reach - trained_before.high).max(0.0);
+        Self {
+            energy_middle: trained_now.middle,
+            energy_scale: (trained_now.high - trained_now.middle + beyond).max(0.5),
+            ..self
+        }
     }
 
     pub(crate) fn is_sound(&self) -> bool {
