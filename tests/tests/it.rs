@@ -10,6 +10,8 @@
 
 #[path = "it/bad_input.rs"]
 mod bad_input;
+#[path = "it/catalogue_folder.rs"]
+mod catalogue_folder;
 #[path = "it/dependency_law.rs"]
 mod dependency_law;
 #[path = "it/durability.rs"]

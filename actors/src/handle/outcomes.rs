@@ -45,7 +45,6 @@ impl Handle {
     ) -> Result<Vec<OutcomeState>, RuntimeError> {
         let _inside = self.enter()?;
         let journal = self.core.recording.journal.clone();
-        let now = crate::clock::now();
         let checked = self
             .blocking("outcomes", move |core| {
                 let mut faults = Faults::new();
@@ -57,7 +56,7 @@ impl Handle {
                 let mut new = Vec::with_capacity(outcomes.len());
                 for (position, outcome) in outcomes.into_iter().enumerate() {
                     let place = format!("outcomes[{position}]");
-                    match check(outcome, now) {
+                    match check(outcome) {
                         Ok(outcome) => {
                             if let Some(fault) = unknown_decision(core, &outcome)? {
                                 faults.push(fault.under(&place));
@@ -90,7 +89,7 @@ impl Handle {
     }
 }
 
-fn check(mut outcome: NewOutcomeInput, now: TimestampMs) -> Result<NewOutcome, Faults> {
+fn check(outcome: NewOutcomeInput) -> Result<NewOutcome, Faults> {
     let mut faults = Faults::new();
     let mut text = |path: &str, text: &str, most: usize| {
         let chars = text.chars().count();
@@ -128,7 +127,7 @@ fn check(mut outcome: NewOutcomeInput, now: TimestampMs) -> Result<NewOutcome, F
             None
         }
     };
-    outcome.at.get_or_insert(now);
+    // Without the time of receipt, which the journal keeps beside it: a retry must be the same bytes.
     let body = serde_json::to_vec(&outcome).unwrap_or_default();
     if body.is_empty() {
         fault("", "the outcome cannot be written as JSON");

@@ -15,6 +15,7 @@ use verdict_neural::Contribution;
 use verdict_rules::Scratch;
 
 use super::Handle;
+use super::outcomes::NewOutcomeInput;
 use crate::catalogue::{CatalogueObjects, CompileOptions, compile};
 use crate::core::Core;
 use crate::decide::pool_error;
@@ -286,7 +287,11 @@ fn state_at(core: &Core, revision: u64) -> Result<Arc<ServingState>, RuntimeErro
 fn outcomes_of(core: &Core, decision_id: &str) -> Result<Vec<serde_json::Value>, RuntimeError> {
     let Ok(id) = decision_id.parse() else { return Ok(Vec::new()) };
     let stored = core.recording.journal.outcomes_of(OutcomeTarget::Decision(id))?;
-    let read = |outcome: StoredOutcome| serde_json::from_slice(&outcome.body).ok();
+    let read = |stored: StoredOutcome| {
+        let mut outcome: NewOutcomeInput = serde_json::from_slice(&stored.body).ok()?;
+        outcome.at.get_or_insert(stored.received_at);
+        serde_json::to_value(outcome).ok()
+    };
     Ok(stored.into_iter().filter_map(read).collect())
 }
 

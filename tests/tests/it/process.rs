@@ -20,7 +20,6 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub etag: Option<String>,
     pub revision: Option<u64>,
     pub content_type: String,
     pub text: String,
@@ -181,7 +180,6 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     };
     Answer {
         status: response.status().as_u16(),
-        etag: header("etag"),
         revision: header("x-verdict-revision").and_then(|text| text.parse().ok()),
         content_type: header("content-type").unwrap_or_default(),
         text: response.body_mut().read_to_string().unwrap_or_default(),
