@@ -31,7 +31,7 @@ fn a_save_is_one_change_and_a_fault_changes_nothing() {
     let rules = std::fs::read_to_string(catalogue.join("rules/payment.yaml")).unwrap();
     let broken = rules.replace("amount > 5000", "amonut > 5000");
     std::fs::write(catalogue.join("rules/payment.yaml"), broken).unwrap();
-    std::fs::write(catalogue.join("lists/bad_words.csv"), "value\ntickets\n").unwrap();
+    std::fs::write(catalogue.join("lists/bad_words.csv"), "value\ncasino\ntickets\n").unwrap();
     eventually(|| node.log(), |log| log.contains("VD0203") && log.contains("rules/payment.yaml:"));
     assert_eq!(decide(&node, "lottery tickets"), ("review".to_owned(), second));
 
