@@ -62,6 +62,24 @@ pub struct Field {
     pub description: Option<String>,
 }
 
+impl Field {
+    /// An optional field of a type, without bounds.
+    #[must_use]
+    pub const fn plain(field_type: FieldType) -> Self {
+        Self {
+            field_type,
+            need: Need::Optional,
+            sensitive: false,
+            max_chars: None,
+            max_items: None,
+            min: None,
+            max: None,
+            symbols: None,
+            description: None,
+        }
+    }
+}
+
 /// A flow's fields by slot: a field's position is its slot everywhere.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Schema {

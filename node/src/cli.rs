@@ -94,6 +94,9 @@ enum Command {
     /// What a node serves and how it is.
     #[command(after_help = "Example: verdict status --json")]
     Status(connect::Target),
+    /// Write the generated data that the demo's models are trained on, and print how they are.
+    #[command(after_help = "Example: verdict demo-data ./demo-data")]
+    DemoData(Folder),
     /// Print completions for a shell.
     #[command(after_help = "Example: verdict completions bash > /etc/bash_completion.d/verdict")]
     Completions {
@@ -212,6 +215,7 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Export(arguments) => objects::export(&arguments, output),
         Command::Explain(arguments) => objects::explain(&arguments, output),
         Command::Status(target) => objects::status(&target, output),
+        Command::DemoData(folder) => demo_data(&folder, output),
         Command::Completions { shell } => {
             let mut bytes = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut bytes);
@@ -224,6 +228,35 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
             Ok(EXIT_OK)
         }
     }
+}
+
+/// Writes each demo model's training data, and prints the command that makes the model of it.
+fn demo_data(folder: &Folder, output: &Output) -> Outcome {
+    use crate::demo::generate::{MODELS, SEED, training_set};
+
+    let failed = |error: std::io::Error| {
+        Failure::new(format!("{} cannot be written: {error}", folder.dir.display()))
+    };
+    std::fs::create_dir_all(&folder.dir).map_err(failed)?;
+    for set in MODELS.iter().filter_map(|model| training_set(model, SEED)) {
+        let data = folder.dir.join(format!("{}.csv", set.model));
+        std::fs::write(&data, &set.csv).map_err(failed)?;
+        let text: String = set.text.iter().map(|column| format!(" --text {column}")).collect();
+        let features = match set.features {
+            [] => String::new(),
+            columns => format!(" --features {}", columns.join(",")),
+        };
+        output.line(format!(
+            "verdict train --data {data} --label {label}{text}{features} --network {network} \
+             --seed {SEED} --name {model} --out {out}",
+            data = data.display(),
+            label = set.label,
+            network = set.network,
+            model = set.model,
+            out = folder.dir.join(set.model).display(),
+        ));
+    }
+    Ok(EXIT_OK)
 }
 
 fn man(out: Option<PathBuf>, output: &Output) -> Outcome {

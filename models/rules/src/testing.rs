@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use verdict_config::definition::UnknownPolicy;
 use verdict_config::definition::{Expectation, Outcome, RuleSetDefinition, RuleTest};
 use verdict_config::schema::{Field, read_value};
-use verdict_config::{Code, Facts, Fault, Faults, FieldType, Need, TimestampMs, Value};
+use verdict_config::{Code, Facts, Fault, Faults, TimestampMs, Value};
 
 use crate::syntax::{NodeKind, parse_expression_within};
 use crate::{
@@ -156,7 +156,7 @@ impl CompiledRuleSet {
         for (name, json) in &test.facts {
             match self.derived.find(name) {
                 Some((position, field_type)) => {
-                    let field = plain_field(field_type);
+                    let field = Field::plain(field_type);
                     let value = test_value(&field, json, &format!("facts.{name}"), &mut failures);
                     input.derived[position] = value;
                 }
@@ -172,7 +172,7 @@ impl CompiledRuleSet {
             let found = self.windows().iter().position(|window| window.text == canonical);
             match found {
                 Some(position) => {
-                    let field = plain_field(self.windows()[position].result);
+                    let field = Field::plain(self.windows()[position].result);
                     let path = format!("windows.{text}");
                     input.windows[position] = test_value(&field, json, &path, &mut failures);
                 }
@@ -261,21 +261,6 @@ impl CompiledRuleSet {
 
 fn shown_outcome(outcome: Option<Outcome>) -> String {
     outcome.map_or("none".to_owned(), |outcome| outcome.to_string())
-}
-
-/// A field of a type without bounds.
-fn plain_field(field_type: FieldType) -> Field {
-    Field {
-        field_type,
-        need: Need::Optional,
-        sensitive: false,
-        max_chars: None,
-        max_items: None,
-        min: None,
-        max: None,
-        symbols: None,
-        description: None,
-    }
 }
 
 /// A value of a test; `null` is unknown.

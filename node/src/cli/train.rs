@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use verdict_config::definition::{ClassifyDefinition, FlowDefinition, ModelChoice};
 use verdict_config::model::{ColumnKind, ModelManifest, ModelTask};
-use verdict_config::{Field, FieldType, Need};
+use verdict_config::{Field, FieldType};
 use verdict_neural::{
     Dataset, DatasetOptions, FeatureSelection, Model, ModelFiles, Network, NeuralError, Progress,
     TrainOptions, Trained,
@@ -260,7 +260,7 @@ fn flow_for(flow: &str, manifest: &ModelManifest) -> FlowDefinition {
             ColumnKind::Number => FieldType::Float,
             ColumnKind::Category => FieldType::Symbol,
         };
-        definition.fields.insert(column.name.clone(), field(field_type));
+        definition.fields.insert(column.name.clone(), Field::plain(field_type));
     }
     let model = ModelChoice::Name(manifest.name.clone());
     match manifest.task {
@@ -302,20 +302,6 @@ fn empty_flow() -> FlowDefinition {
         switches: Default::default(),
         record: Default::default(),
         cost_units_max: None,
-    }
-}
-
-fn field(field_type: FieldType) -> Field {
-    Field {
-        field_type,
-        need: Need::Optional,
-        sensitive: false,
-        max_chars: None,
-        max_items: None,
-        min: None,
-        max: None,
-        symbols: None,
-        description: None,
     }
 }
 
