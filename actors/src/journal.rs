@@ -58,7 +58,7 @@ pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus}
 pub use query::{Hit, Page, SearchQuery};
 pub use record::{
     Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, RequestGuard,
-    Reservation, Sensitive, StoredOutcome, StoredRecord,
+    Reservation, Sensitive, SeriesId, StoredOutcome, StoredRecord,
 };
 
 use self::core::{Core, Counts, Writer};
@@ -276,9 +276,24 @@ impl Journal {
         key: &Value,
         as_of: TimestampMs,
     ) -> Option<WindowReading> {
-        let core = self.core();
-        let series = events::series_of(&core.keys, flow, read, key);
-        core.windows.read(series, read, as_of)
+        self.read_series(self.series(flow, read, key), read, as_of)
+    }
+
+    /// The series of a window of a flow for a key: hashed once a request, for reading and for adding.
+    #[must_use]
+    pub fn series(&self, flow: &str, read: &WindowRead, key: &Value) -> SeriesId {
+        events::series_of(&self.core().keys, flow, read, key)
+    }
+
+    /// What a window answers from its series at a time; `None` for a window of no valid length.
+    #[must_use]
+    pub fn read_series(
+        &self,
+        SeriesId(series): SeriesId,
+        read: &WindowRead,
+        as_of: TimestampMs,
+    ) -> Option<WindowReading> {
+        self.core().windows.read(series, read, as_of)
     }
 
     /// How the journal stands.
