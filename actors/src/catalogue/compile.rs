@@ -141,7 +141,9 @@ impl<'a> Compiler<'a> {
         self.flags_hash = hasher.finalize().into();
         let before = self.previous.filter(|state| state.flags_hash == self.flags_hash);
         if let Some(before) = before {
-            self.flags = Some(Arc::clone(&before.flags));
+            let flags = Arc::clone(&before.flags);
+            self.report_flags(&flags);
+            self.flags = Some(flags);
             return;
         }
         let mut sources = FlagSources::default();
@@ -156,13 +158,40 @@ impl<'a> Compiler<'a> {
             }
         }
         match FlagSet::compile(&sources) {
-            Ok(flags) => self.flags = Some(Arc::new(flags)),
+            Ok(flags) => {
+                self.report_flags(&flags);
+                self.flags = Some(Arc::new(flags));
+            }
             Err(faults) => {
                 for fault in faults {
                     let (object, fault) = self.owner_of_flag_fault(fault);
                     self.fault(&object, fault);
                 }
             }
+        }
+    }
+
+    /// What is strange about flags but works, and flags that have outlived their `expires`.
+    fn report_flags(&mut self, flags: &FlagSet) {
+        if !self.options.check {
+            return;
+        }
+        for warning in flags.warnings() {
+            let (object, Fault { path, message, .. }) = self.owner_of_flag_fault(warning.clone());
+            let message = if path.is_empty() {
+                format!("{object}: {message}")
+            } else {
+                format!("{object}: {path} {message}")
+            };
+            let kind = "flag".to_owned();
+            self.report.findings.push(ObjectFinding { object, kind, path, message });
+        }
+        for key in flags.expired(TimestampMs(self.objects.at_ms)) {
+            let Some(object) = id_of(ObjectKind::Flag, key) else { continue };
+            let message =
+                format!("{object}: its `expires` has passed; remove it, or give it more time");
+            let (kind, path) = ("expired".to_owned(), "expires".to_owned());
+            self.report.findings.push(ObjectFinding { object, kind, path, message });
         }
     }
 

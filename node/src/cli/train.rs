@@ -145,6 +145,13 @@ fn selection(features: Option<&str>) -> FeatureSelection {
 
 /// Trains a model and writes its folder.
 pub fn train(arguments: &TrainArgs, output: &Output) -> Outcome {
+    // Said before the training and not after it.
+    if let Some(flow) = &arguments.flow
+        && !verdict_config::name::is_plain_name(flow)
+    {
+        let advice = verdict_config::Code::InvalidName.advice();
+        return Err(Failure::new(format!("{flow:?} is no name. {advice}")));
+    }
     let bytes = data::read_bytes(&arguments.data)?;
     let options = DatasetOptions {
         label: arguments.label.clone(),
@@ -223,12 +230,6 @@ fn serve(
     manifest: &ModelManifest,
     files: &ModelFiles,
 ) -> Result<PathBuf, Failure> {
-    if !verdict_config::name::is_plain_name(flow) {
-        return Err(Failure::new(format!(
-            "{flow:?} is no name. {}",
-            verdict_config::Code::InvalidName.advice()
-        )));
-    }
     let definition = flow_for(flow, manifest);
     write_model(&catalogue.join("models").join(&manifest.name), files)?;
     let id = verdict_config::ObjectId {
@@ -239,6 +240,7 @@ fn serve(
     let body = serde_json::to_value(&definition).map_err(anyhow::Error::from)?;
     let written = verdict_config::catalogue::write_files(&BTreeMap::from([(id, body)]))
         .map_err(Failure::Faults)?;
+    super::objects::write_schemas(catalogue)?;
     let mut flow_file = catalogue.join("flows").join(format!("{flow}.yaml"));
     for (path, bytes) in &written {
         flow_file = catalogue.join(path);
