@@ -113,8 +113,7 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
         None if is_recent => String::new(),
         None => tag,
     };
-    let token = token_of(request.uri()).map(str::to_owned);
-    let listener = Listener { services, caller, token, told, revisions, _slot: slot };
+    let listener = Listener { services, caller, told, revisions, _slot: slot };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let mut response = Sse::new(events(listener)).keep_alive(keep_alive).into_response();
     // The address lets in: nobody on the way may keep it or what it gave.
@@ -130,7 +129,6 @@ fn config_tag(services: &Services, caller: &Caller) -> String {
 struct Listener {
     services: Arc<Services>,
     caller: Caller,
-    token: Option<String>,
     /// Entity tag of the flags that the client knows of.
     told: String,
     revisions: watch::Receiver<u64>,
@@ -143,7 +141,7 @@ impl Listener {
     async fn next(&mut self) -> Option<(String, i64)> {
         loop {
             self.revisions.borrow_and_update();
-            if !self.may_stay() {
+            if !self.services.keys.still_accepts(&self.caller) {
                 return None;
             }
             let tag = config_tag(&self.services, &self.caller);
@@ -156,13 +154,6 @@ impl Listener {
                 changed = self.revisions.changed() => changed.ok()?,
             }
         }
-    }
-
-    /// A key that was revoked, or that became another's, ends its streams.
-    fn may_stay(&self) -> bool {
-        let Some(token) = &self.token else { return true };
-        let caller = self.services.keys.by_stream_token(token, now());
-        caller.is_ok_and(|caller| caller.role == self.caller.role)
     }
 }
 

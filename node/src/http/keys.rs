@@ -173,6 +173,14 @@ impl KeyRing {
         found.map(|key| Caller::of(&key)).ok_or_else(|| Problem::of(Code::Unauthenticated))
     }
 
+    /// Whether a caller would still be let in as it was: streams ask, which outlive their requests.
+    #[must_use]
+    pub(crate) fn still_accepts(&self, caller: &Caller) -> bool {
+        let Some(known) = &caller.known else { return true };
+        let found = self.select(|other| equal(&other.entry.digest, &known.entry.digest));
+        found.is_some_and(|key| key.entry.role == caller.role)
+    }
+
     fn find(&self, key: &str) -> Option<Arc<KnownKey>> {
         let presented = digest(key);
         self.select(|known| equal(&known.entry.digest, &presented))

@@ -1,5 +1,8 @@
 //! API keys that the catalogue holds, and what roles may do.
 
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
 use verdict_node::http::keys::digest;
 
@@ -47,8 +50,13 @@ async fn a_key_of_the_catalogue_lets_in_until_it_is_revoked() {
     let address = stream_address(&world, "vk_shop").await;
     let mut events = Events::open(&world, &address, None).await;
     assert!(events.next().await.is_some());
+    let watch = Request::get("/v1/watch").header("x-api-key", "vk_shop");
+    let watched = world.gateway.handle(watch.body(Body::empty()).unwrap()).await;
+    assert_eq!(watched.status(), 200);
     let delete = json!([{"kind": "key", "name": "shop", "op": "delete"}]);
     assert_eq!(change(&world, "operator", "r5", delete).await.status, 200);
+    let told = watched.into_body().collect().await.unwrap().to_bytes();
+    assert!(told.is_empty(), "not even the change that ended it: {told:?}");
     assert_eq!(decide(&world, "vk_shop", "payment").await, 401);
     assert!(events.next().await.is_none());
 }

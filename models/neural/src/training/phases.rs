@@ -25,18 +25,18 @@ fn trained_energies(weights: &NetworkWeights, space: &FeatureSpace, rows: &Encod
 }
 
 /// What the validation part says.
-pub(super) struct Calibrated {
-    pub(super) temperature: f64,
+struct Calibrated {
+    temperature: f64,
     /// Weights of the members' logits and of the linear path's margins.
-    pub(super) weights: (f64, f64),
+    weights: (f64, f64),
     distance: Distance,
     /// Energies of the rows that the first phase trained on.
     trained_energies: Spread,
-    pub(super) ood_threshold: f64,
-    pub(super) report: EvaluationReport,
-    pub(super) epoch: u32,
-    pub(super) train_rows: usize,
-    pub(super) validation_rows: usize,
+    ood_threshold: f64,
+    report: EvaluationReport,
+    epoch: u32,
+    train_rows: usize,
+    validation_rows: usize,
 }
 
 pub(super) struct Phases<'a> {
