@@ -296,7 +296,7 @@ pub(crate) fn caller_of(request: &Request<Body>, role: Role) -> Answer<Caller> {
 
 /// Refuses decisions of flows that the caller's key is not for.
 fn limit_to_flows(caller: &Caller, route: Route, request: &Request<Body>) -> Answer<()> {
-    if route != Route::Decision || request.method() != Method::POST {
+    if !caller.is_limited() || route != Route::Decision || request.method() != Method::POST {
         return Ok(());
     }
     let target = last_segment(request.uri())?;

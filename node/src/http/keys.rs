@@ -115,6 +115,12 @@ impl Caller {
         })
     }
 
+    /// Whether the key is for some flows only.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.known.as_ref().is_some_and(|key| key.flows.is_some())
+    }
+
     /// Refuses a flow that the key is not for.
     ///
     /// # Errors
