@@ -101,7 +101,7 @@ impl Kept {
         if *evaluation != self.evaluation {
             let (_, hits) = self.scans.get(scan as usize)?;
             let matcher = &resources.scans.get(scan as usize)?.matcher;
-            *terms = Some(matcher.terms(hits, list).map(Arc::from).collect());
+            *terms = Some(matcher.terms(hits, list).cloned().collect());
             *evaluation = self.evaluation;
         }
         terms.clone()
