@@ -15,9 +15,9 @@
 pub(crate) mod bits;
 mod build;
 mod keys;
+mod numbers;
 mod ranges;
 
-use rust_decimal::Decimal;
 use smallvec::SmallVec;
 use verdict_config::Value;
 
@@ -63,17 +63,10 @@ struct Dimension {
     need_present: Option<Box<[u64]>>,
     /// Arms with `!has(fact)`.
     need_absent: Option<Box<[u64]>>,
-    ranges: Option<Ranges>,
+    ranges: Option<Bounds>,
     keys: Option<KeyIndex>,
     codes: Option<CodeIndex>,
     keywords: Option<KeywordIndex>,
-}
-
-#[derive(Debug)]
-enum Ranges {
-    Ints { lower: Bounds<i64>, upper: Bounds<i64> },
-    Decimals { lower: Bounds<Decimal>, upper: Bounds<Decimal> },
-    Floats { lower: Bounds<f64>, upper: Bounds<f64> },
 }
 
 /// Code lists that a fact is looked up in.
@@ -234,30 +227,6 @@ impl Iterator for SetBits {
         let bit = self.word.trailing_zeros();
         self.word &= self.word - 1;
         Some(self.base + bit)
-    }
-}
-
-impl Ranges {
-    fn apply(&self, value: &Value, alive: &mut [u64]) {
-        match (self, value) {
-            (Self::Ints { lower, upper }, Value::Int(number)) => {
-                lower.apply(number, i64::lt, alive);
-                upper.apply(number, i64::lt, alive);
-            }
-            (Self::Ints { lower, upper }, Value::Time(at)) => {
-                lower.apply(&at.0, i64::lt, alive);
-                upper.apply(&at.0, i64::lt, alive);
-            }
-            (Self::Decimals { lower, upper }, Value::Decimal(number)) => {
-                lower.apply(number, Decimal::lt, alive);
-                upper.apply(number, Decimal::lt, alive);
-            }
-            (Self::Floats { lower, upper }, Value::Float(number)) => {
-                lower.apply(number, f64::lt, alive);
-                upper.apply(number, f64::lt, alive);
-            }
-            _ => {}
-        }
     }
 }
 
