@@ -17,6 +17,7 @@ mod build;
 mod keys;
 mod numbers;
 mod ranges;
+mod survivors;
 
 use smallvec::SmallVec;
 use verdict_config::Value;
@@ -31,6 +32,7 @@ pub(crate) use build::{IndexBuilder, Indexed, indexed};
 pub(crate) use keys::Key;
 use keys::KeyIndex;
 use ranges::Bounds;
+pub(crate) use survivors::Survivors;
 
 /// One conjunction of a rule.
 #[derive(Debug)]
@@ -43,11 +45,34 @@ pub(crate) struct Arm {
     pub(crate) slots: SmallVec<[Slot; 4]>,
 }
 
+/// What most arms need once the dimensions are through: small and in one row, because what survives in
+/// a large set waits for memory more than for anything else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QuickArm {
+    /// The rule's position.
+    pub(crate) rule: u32,
+    /// The atom that is all of the residual, or [`Self::NONE`] or [`Self::MORE`].
+    pub(crate) residual: u32,
+    /// The atom that is all of the rule's evidence, or one of the same.
+    pub(crate) evidence: u32,
+    /// The rule has no other arm, no table, and no effect when it is unknown.
+    pub(crate) alone: bool,
+}
+
+impl QuickArm {
+    /// Nothing.
+    pub(crate) const NONE: u32 = u32::MAX;
+    /// More than one atom: the arm or the rule's body says what.
+    pub(crate) const MORE: u32 = u32::MAX - 1;
+}
+
 /// The index over the rules of one phase.
 #[derive(Debug, Default)]
 pub(crate) struct PhaseIndex {
     /// Arms in the order of their rules.
     pub(crate) arms: Vec<Arm>,
+    /// The same arms.
+    pub(crate) quick: Vec<QuickArm>,
     dimensions: Vec<Dimension>,
     words: usize,
 }
@@ -85,16 +110,6 @@ struct KeywordIndex {
     arms: Box<[u64]>,
 }
 
-/// Bitsets of one run.
-#[derive(Debug, Default)]
-pub(crate) struct Survivors {
-    /// Arms without a false clause in any dimension.
-    pub(crate) alive: Vec<u64>,
-    /// Arms with an unknown clause in some dimension.
-    pub(crate) unknown: Vec<u64>,
-    lacking: Vec<u64>,
-}
-
 impl PhaseIndex {
     pub(crate) fn is_empty(&self) -> bool {
         self.arms.is_empty()
@@ -124,10 +139,7 @@ impl PhaseIndex {
         found: &mut Survivors,
         cost_units_limit: u64,
     ) -> bool {
-        found.unknown.clear();
-        found.unknown.resize(self.words, 0);
-        found.lacking.clear();
-        found.lacking.resize(self.words, 0);
+        found.begin(self.words);
         evaluator.charge(self.words as u64);
         for dimension in &self.dimensions {
             evaluator.charge(cost::DIMENSION + self.words as u64);
@@ -154,16 +166,16 @@ impl PhaseIndex {
 
 impl Dimension {
     fn apply<'a>(&'a self, evaluator: &mut Evaluator<'a, '_>, found: &mut Survivors) {
-        let Survivors { alive, unknown, lacking } = found;
         let Some(value) = evaluator.facts.get(self.slot) else {
             if let Some(arms) = &self.need_present {
-                bits::remove_all(alive, arms);
+                bits::remove_all(&mut found.alive, arms);
             }
             if let Some(arms) = &self.constrained {
-                bits::add_all(unknown, arms);
+                found.add_absent(self.slot, arms);
             }
             return;
         };
+        let Survivors { alive, lacking, .. } = found;
         if let Some(arms) = &self.need_absent {
             bits::remove_all(alive, arms);
         }
@@ -175,7 +187,7 @@ impl Dimension {
                 converted = other;
                 &converted
             }
-            Err(_) => return bits::add_all(unknown, constrained),
+            Err(_) => return found.add_unknown(constrained),
         };
         if let Some(ranges) = &self.ranges {
             ranges.apply(value, alive);

@@ -8,11 +8,12 @@ use smallvec::SmallVec;
 use super::bits;
 use super::keys::{Key, KeyClauses, KeyIndex, float_key};
 use super::ranges::{Bounds, Threshold};
-use super::{Arm, CodeIndex, Dimension, KeywordIndex, PhaseIndex};
+use super::{Arm, CodeIndex, Dimension, KeywordIndex, PhaseIndex, QuickArm};
 use crate::Slot;
 use crate::cost;
 use crate::expression::{AtomKind, Condition, Constant, Constants, Relation, Term, Type};
 use crate::resources::Resources;
+use crate::set::{EvidenceSource, RuleBody};
 
 /// Collects the arms of one phase.
 #[derive(Debug, Default)]
@@ -127,7 +128,7 @@ impl IndexBuilder {
         clauses.map(|clause| cost::condition_max(clause, resources)).sum()
     }
 
-    pub(crate) fn finish(self, resources: &Resources) -> PhaseIndex {
+    pub(crate) fn finish(self, resources: &Resources, bodies: &[RuleBody]) -> PhaseIndex {
         let words = bits::words_for(self.arms.len());
         let mut dimensions: Vec<Dimension> = self
             .dimensions
@@ -138,8 +139,28 @@ impl IndexBuilder {
         dimensions.sort_by_key(|dimension| {
             (dimension.keywords.is_some(), dimension.codes.is_some(), dimension.slot)
         });
-        PhaseIndex { arms: self.arms, dimensions, words }
+        let quick = self.arms.iter().map(|arm| quick(arm, bodies)).collect();
+        PhaseIndex { arms: self.arms, quick, dimensions, words }
     }
+}
+
+fn quick(arm: &Arm, bodies: &[RuleBody]) -> QuickArm {
+    let (none, more) = (QuickArm::NONE, QuickArm::MORE);
+    let residual = match &*arm.residual {
+        [] => none,
+        [Condition::Atom(id)] => *id,
+        _ => more,
+    };
+    let Some(body) = bodies.get(arm.rule as usize) else {
+        return QuickArm { rule: arm.rule, residual, evidence: more, alone: false };
+    };
+    let evidence = match &*body.evidence {
+        [] => none,
+        [EvidenceSource::Atom(id)] => *id,
+        _ => more,
+    };
+    let alone = body.arms.len() == 1 && body.table.is_none() && body.unknown_effect.is_none();
+    QuickArm { rule: arm.rule, residual, evidence, alone }
 }
 
 fn add_keys(clauses: &mut KeyClauses, arm: u32, keys: Vec<Key>, positive: bool) -> bool {

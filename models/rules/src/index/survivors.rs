@@ -1,0 +1,82 @@
+//! What is left of the arms while one fact after the other is looked at.
+
+use super::bits;
+use crate::Slot;
+
+/// With more absent facts than these, arms tell themselves what they lack.
+const ABSENT_MAX: usize = 16;
+
+/// Bitsets of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Survivors {
+    /// Arms without a false clause in any dimension.
+    pub(crate) alive: Vec<u64>,
+    /// Arms with an unknown clause in some dimension.
+    pub(crate) unknown: Vec<u64>,
+    /// Working memory.
+    pub(super) lacking: Vec<u64>,
+    /// The absent facts that the index met.
+    absent: Vec<Slot>,
+    /// For each of them the arms that it makes unknown, one set behind the other.
+    lacking_absent: Vec<u64>,
+    words: usize,
+    /// Something other than the absent facts above made arms unknown.
+    otherwise: bool,
+}
+
+impl Survivors {
+    pub(super) fn begin(&mut self, words: usize) {
+        for all in [&mut self.unknown, &mut self.lacking] {
+            all.clear();
+            all.resize(words, 0);
+        }
+        self.absent.clear();
+        self.lacking_absent.clear();
+        self.words = words;
+        self.otherwise = false;
+    }
+
+    /// Arms that an absent fact makes unknown.
+    pub(super) fn add_absent(&mut self, slot: Slot, arms: &[u64]) {
+        bits::add_all(&mut self.unknown, arms);
+        if self.absent.len() < ABSENT_MAX {
+            self.absent.push(slot);
+            self.lacking_absent.extend_from_slice(arms);
+        } else {
+            self.otherwise = true;
+        }
+    }
+
+    /// Arms that a fact makes unknown which is there, but is not what it was declared as.
+    pub(super) fn add_unknown(&mut self, arms: &[u64]) {
+        bits::add_all(&mut self.unknown, arms);
+        self.otherwise = true;
+    }
+
+    /// The absent facts that [`Self::only_absent`] speaks of.
+    pub(crate) fn absent_slots(&self) -> impl Iterator<Item = Slot> {
+        self.absent.iter().copied()
+    }
+
+    /// The one absent fact that makes an arm unknown, and its place among the absent. `None`: there
+    /// are several, or it is not known to be the only reason.
+    #[inline]
+    pub(crate) fn only_absent(&self, arm: u32) -> Option<(u32, Slot)> {
+        if self.otherwise {
+            return None;
+        }
+        let word = arm as usize / 64;
+        let mut only = None;
+        for ((place, slot), arms) in
+            (0u32..).zip(&self.absent).zip(self.lacking_absent.chunks_exact(self.words.max(1)))
+        {
+            if arms.get(word).is_some_and(|bits| bits >> (arm % 64) & 1 == 1) {
+                if only.is_some() {
+                    return None;
+                }
+                only = Some((place, *slot));
+            }
+        }
+        only
+    }
+}
