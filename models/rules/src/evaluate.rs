@@ -122,18 +122,18 @@ impl<'a, 's> Evaluator<'a, 's> {
         unknown.map_or(Ok(!ends_at), Err)
     }
 
+    #[inline]
     pub(crate) fn atom(&mut self, id: u32) -> Kleene {
-        let resources = self.resources;
-        let Some(atom) = resources.atoms.get(id as usize) else { return Ok(false) };
         self.charge(cost::STEP);
-        if !atom.kept {
-            return self.atom_kind(&atom.kind);
-        }
         if let Some(known) = self.kept.atom(id) {
             return known;
         }
+        let resources = self.resources;
+        let Some(atom) = resources.atoms.get(id as usize) else { return Ok(false) };
         let value = self.atom_kind(&atom.kind);
-        self.kept.keep_atom(id, value);
+        if atom.kept {
+            self.kept.keep_atom(id, value);
+        }
         value
     }
 

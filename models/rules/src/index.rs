@@ -148,6 +148,7 @@ impl PhaseIndex {
             }
             dimension.apply(evaluator, found);
         }
+        found.finish();
         true
     }
 
@@ -181,13 +182,17 @@ impl Dimension {
         }
         let Some(constrained) = &self.constrained else { return };
         let converted;
-        let value = match evaluator.converted(self.slot_type, value) {
-            Ok(None) => value,
-            Ok(Some(other)) => {
-                converted = other;
-                &converted
+        let value = if is_of(self.slot_type, value) {
+            value
+        } else {
+            match evaluator.converted(self.slot_type, value) {
+                Ok(None) => value,
+                Ok(Some(other)) => {
+                    converted = other;
+                    &converted
+                }
+                Err(_) => return found.add_unknown(constrained),
             }
-            Err(_) => return found.add_unknown(constrained),
         };
         if let Some(ranges) = &self.ranges {
             ranges.apply(value, alive);
@@ -219,6 +224,18 @@ impl Dimension {
             keywords.keys.apply_positions(hits, alive, lacking);
         }
     }
+}
+
+/// Whether a value needs no conversion, as far as one look at it tells.
+#[inline]
+fn is_of(slot_type: Type, value: &Value) -> bool {
+    matches!(
+        (slot_type, value),
+        (Type::Int, Value::Int(_))
+            | (Type::Decimal, Value::Decimal(_))
+            | (Type::Text, Value::Text(_))
+            | (Type::Bool, Value::Bool(_))
+    )
 }
 
 /// The positions of the bits of one word.

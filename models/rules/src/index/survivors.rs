@@ -18,7 +18,9 @@ pub(crate) struct Survivors {
     /// The absent facts that the index met.
     absent: Vec<Slot>,
     /// For each of them the arms that it makes unknown, one set behind the other.
-    lacking_absent: Vec<u64>,
+    unknown_by_absent: Vec<u64>,
+    /// The same turned: the words of all absent facts for the first arms, then for the next.
+    turned: Vec<u64>,
     words: usize,
     /// Something other than the absent facts above made arms unknown.
     otherwise: bool,
@@ -31,7 +33,8 @@ impl Survivors {
             all.resize(words, 0);
         }
         self.absent.clear();
-        self.lacking_absent.clear();
+        self.unknown_by_absent.clear();
+        self.turned.clear();
         self.words = words;
         self.otherwise = false;
     }
@@ -41,7 +44,7 @@ impl Survivors {
         bits::add_all(&mut self.unknown, arms);
         if self.absent.len() < ABSENT_MAX {
             self.absent.push(slot);
-            self.lacking_absent.extend_from_slice(arms);
+            self.unknown_by_absent.extend_from_slice(arms);
         } else {
             self.otherwise = true;
         }
@@ -58,6 +61,19 @@ impl Survivors {
         self.absent.iter().copied()
     }
 
+    /// Ends the run over the dimensions: [`Self::only_absent`] may be asked now.
+    pub(super) fn finish(&mut self) {
+        let count = self.absent.len();
+        self.turned.clear();
+        self.turned.resize(self.unknown_by_absent.len(), 0);
+        // No words: no arms.
+        for (place, arms) in self.unknown_by_absent.chunks_exact(self.words.max(1)).enumerate() {
+            for (word, turned) in arms.iter().zip(self.turned.chunks_exact_mut(count)) {
+                turned[place] = *word;
+            }
+        }
+    }
+
     /// The one absent fact that makes an arm unknown, and its place among the absent. `None`: there
     /// are several, or it is not known to be the only reason.
     #[inline]
@@ -65,18 +81,15 @@ impl Survivors {
         if self.otherwise {
             return None;
         }
-        let word = arm as usize / 64;
-        let mut only = None;
-        for ((place, slot), arms) in
-            (0u32..).zip(&self.absent).zip(self.lacking_absent.chunks_exact(self.words.max(1)))
-        {
-            if arms.get(word).is_some_and(|bits| bits >> (arm % 64) & 1 == 1) {
-                if only.is_some() {
-                    return None;
-                }
-                only = Some((place, *slot));
-            }
+        let count = self.absent.len();
+        let from = arm as usize / 64 * count;
+        let of_arm = self.turned.get(from..from + count)?;
+        let mut lacking = 0u32;
+        for (place, word) in of_arm.iter().enumerate() {
+            lacking |= u32::from(word >> (arm % 64) & 1 == 1) << place;
         }
-        only
+        let place = lacking.trailing_zeros();
+        let slot = self.absent.get(place as usize)?;
+        lacking.is_power_of_two().then_some((place, *slot))
     }
 }
