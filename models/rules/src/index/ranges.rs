@@ -199,7 +199,7 @@ mod tests {
             all in proptest::collection::vec((-5i32..5, any::<bool>(), any::<bool>()), 0..90),
             asked in -11i32..11,
         ) {
-            let all = all.into_iter().map(|(n, a, b)| (f64::from(n) * 0.5 * -1.0, a, b)).collect();
+            let all = all.into_iter().map(|(n, a, b)| (-(f64::from(n) * 0.5), a, b)).collect();
             let asked = f64::from(asked) * 0.25;
             check(all, Bounds::floats, asked, &Value::Float(asked))?;
         }

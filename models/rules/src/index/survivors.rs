@@ -93,3 +93,42 @@ impl Survivors {
         lacking.is_power_of_two().then_some((place, *slot))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_absent(sets: &[&[u32]]) -> Survivors {
+        let mut found = Survivors::default();
+        found.begin(2);
+        for (slot, arms) in (100u32..).zip(sets) {
+            found.add_absent(slot, &bits::dense(arms, 2));
+        }
+        found.finish();
+        found
+    }
+
+    #[test]
+    fn an_arm_that_lacks_one_fact_names_it() {
+        let found = with_absent(&[&[0, 5], &[5, 70], &[127]]);
+        let only: Vec<_> = [0, 5, 70, 127, 1].map(|arm| found.only_absent(arm)).into();
+        assert_eq!(only, [Some((0, 100)), None, Some((1, 101)), Some((2, 102)), None]);
+        assert_eq!(found.absent_slots().collect::<Vec<_>>(), [100, 101, 102]);
+        let unknown = (0..128).filter(|arm| bits::is_set(&found.unknown, *arm));
+        assert_eq!(unknown.collect::<Vec<_>>(), [0, 5, 70, 127]);
+    }
+
+    #[test]
+    fn with_many_absent_facts_or_another_cause_arms_tell_themselves() {
+        let sets: Vec<&[u32]> = vec![&[3]; ABSENT_MAX + 1];
+        let found = with_absent(&sets);
+        assert_eq!(found.only_absent(3), None);
+        assert_eq!(found.absent_slots().count(), ABSENT_MAX);
+        let mut found = with_absent(&[&[1]]);
+        found.add_unknown(&bits::dense(&[2], 2));
+        assert_eq!((found.only_absent(1), found.only_absent(2)), (None, None));
+        found.begin(1);
+        found.finish();
+        assert_eq!((found.only_absent(1), found.only_absent(99)), (None, None));
+    }
+}

@@ -9,7 +9,7 @@ use verdict_config::definition::{ListDefinition, RuleSetDefinition, TableDefinit
 use verdict_config::{Facts, Faults, Field, Schema, TimestampMs, Value};
 use verdict_rules::{
     CompiledRuleSet, DerivedFacts, Environment, Evaluation, EvaluationInput, Evidence, Hit,
-    HitEffect, Phase, RuleLimits, RuleMask, Scratch, compile,
+    HitEffect, Phase, RuleLimits, RuleMask, Scratch, Slot, UnknownRule, compile,
 };
 
 pub struct World {
@@ -163,8 +163,11 @@ pub fn evaluate(set: &CompiledRuleSet, facts: &Facts, given: &Given) -> Evaluati
                     shown_hits(set, &plain),
                     "hits with and without index"
                 );
-                let rules = |e: &Evaluation| e.unknown.iter().map(|u| u.rule).collect::<Vec<_>>();
-                assert_eq!(rules(&indexed), rules(&plain), "unknown with and without index");
+                assert_eq!(
+                    shown_unknown(&indexed),
+                    shown_unknown(&plain),
+                    "unknown with and without index"
+                );
             }
             both.append(indexed);
         }
@@ -183,6 +186,16 @@ fn shown_hits<'a>(
         (hit.rule, hit.as_unknown, hit.snoozed, effect, evidence)
     };
     evaluation.hits.iter().map(shown).collect()
+}
+
+/// Each unknown rule with what it lacks.
+fn shown_unknown(evaluation: &Evaluation) -> Vec<(u32, Vec<Slot>)> {
+    let shown = |unknown: &UnknownRule| {
+        let mut missing = evaluation.missing(unknown).to_vec();
+        missing.sort_unstable();
+        (unknown.rule, missing)
+    };
+    evaluation.unknown.iter().map(shown).collect()
 }
 
 /// `true`, `false`, or the word of the cause.
