@@ -156,18 +156,35 @@ fn the_compact_automaton_finds_the_same() {
     }
 }
 
-/// Word by word, with nothing shared with the matcher but the normal form.
-fn naive(values: &[String], text: &str) -> bool {
+/// Character by character, with nothing shared with the matcher but the normal form: the terms found,
+/// by where they end, longer ones first.
+fn naive(values: &[String], text: &str) -> Vec<String> {
     let text: Vec<char> = normalise(text).chars().collect();
-    values.iter().map(|value| normalise(value).chars().collect::<Vec<_>>()).any(|value| {
-        (0..text.len()).filter(|start| text[*start..].starts_with(&value)).any(|start| {
-            let end = start + value.len();
+    let mut places = Vec::new();
+    for value in values {
+        let normal: Vec<char> = normalise(value).chars().collect();
+        for start in (0..text.len()).filter(|start| text[*start..].starts_with(&normal)) {
+            let end = start + normal.len();
             let joined =
                 |left: usize, right: usize| is_word_char(text[left]) && is_word_char(text[right]);
-            (start == 0 || !joined(start - 1, start))
+            if (start == 0 || !joined(start - 1, start))
                 && (end == text.len() || !joined(end - 1, end))
-        })
-    })
+            {
+                places.push((end, start, value.trim().to_owned()));
+            }
+        }
+    }
+    // Of entries with one normal form the first speaks: the order is kept where places are the same.
+    places.sort_by_key(|(end, start, _)| (*end, *start));
+    places.dedup_by_key(|(end, start, _)| (*end, *start));
+    let mut terms: Vec<String> = Vec::new();
+    for (_, _, term) in places {
+        if !terms.contains(&term) {
+            terms.push(term);
+        }
+    }
+    terms.truncate(TERMS_MAX);
+    terms
 }
 
 proptest! {
@@ -184,10 +201,17 @@ proptest! {
     ) {
         let values: Vec<String> =
             values.into_iter().filter(|value| !normalise(value).is_empty()).collect();
-        let definition = list(&values.iter().map(String::as_str).collect::<Vec<_>>());
-        let matcher = KeywordMatcher::build(&[(0, &definition)]).unwrap();
-        let hits = matcher.scan(&text, TimestampMs(0), &mut KeywordScratch::default());
-        prop_assert_eq!(hits.contains(0), naive(&values, &text));
+        let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
+        prop_assert_eq!(found(&borrowed, &text), naive(&values, &text));
+    }
+
+    #[test]
+    fn long_words_and_phrases_are_found_too(
+        values in proptest::collection::vec("([ab]{1,2}|abcdefgh|abcdefghi|[+赌])( ([ab]|abcdefghi?|[+]a)){0,3}", 1..8),
+        text in "( ?([ab]{1,2}|abcdefghi?|[+赌é])){0,30}",
+    ) {
+        let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
+        prop_assert_eq!(found(&borrowed, &text), naive(&values, &text));
     }
 
     #[test]
