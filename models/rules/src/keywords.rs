@@ -28,10 +28,12 @@ use verdict_config::{Code, Fault, Faults, TimestampMs};
 
 mod build;
 mod normalise;
+mod places;
 mod words;
 
 use build::Gathered;
-use words::{Place, WordTable};
+use places::{Place, Places};
+use words::WordTable;
 
 pub use normalise::{is_word_char, normalise, normalise_into};
 
@@ -86,7 +88,7 @@ struct Owner {
 pub struct KeywordScratch {
     normalised: Vec<u8>,
     word_bits: Vec<u64>,
-    places: Vec<Place>,
+    places: Places,
     /// Terms reported so far, by list.
     reported: Vec<u8>,
 }
@@ -160,7 +162,7 @@ impl KeywordMatcher {
         hits.lists.clear();
         hits.terms.clear();
         let KeywordScratch { normalised, word_bits, places, .. } = scratch;
-        places.clear();
+        places.begin();
         normalise_into(text, normalised);
         self.words.find(normalised, word_bits, places);
         match &self.automaton {
@@ -173,8 +175,8 @@ impl KeywordMatcher {
         }
     }
 
-    /// Adds every place where an entry of the automaton stands, ends not checked.
-    fn find_others<A: Automaton>(&self, automaton: &A, text: &[u8], places: &mut Vec<Place>) {
+    /// Adds the places where entries of the automaton stand.
+    fn find_others<A: Automaton>(&self, automaton: &A, text: &[u8], places: &mut Places) {
         let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
         for (index, byte) in text.iter().enumerate() {
             state = automaton.next_state(Anchored::No, state, *byte);
@@ -186,20 +188,17 @@ impl KeywordMatcher {
                 let nth = automaton.match_pattern(state, nth).as_usize();
                 let Some(number) = self.automaton_patterns.get(nth) else { continue };
                 let bytes = self.patterns.get(*number as usize).map_or(0, |found| found.bytes);
-                places.push(Place { end, start: end - bytes as usize, pattern: *number });
+                let start = end.saturating_sub(bytes as usize);
+                places.add(text, Place { end, start, pattern: *number });
             }
         }
     }
 
-    /// Reports the entries at the places found, in the order of the text.
+    /// Reports the entries found, in the order of the text.
     fn report_all(&self, as_of: TimestampMs, scratch: &mut KeywordScratch, hits: &mut KeywordHits) {
-        let KeywordScratch { normalised, places, reported, .. } = scratch;
-        places.sort_unstable();
-        for place in places {
-            let Some(pattern) = self.patterns.get(place.pattern as usize) else { continue };
-            if normalise::joins_word(normalised, place.end) {
-                continue;
-            }
+        let KeywordScratch { places, reported, .. } = scratch;
+        for pattern in places.patterns() {
+            let Some(pattern) = self.patterns.get(pattern as usize) else { continue };
             for owner in pattern.owners.iter().filter(|owner| as_of.0 < owner.expires_ms) {
                 self.report(*owner, reported, hits);
             }

@@ -7,6 +7,7 @@
 
 use super::is_word_char;
 use super::normalise::set_word_bits;
+use super::places::{Place, Places};
 
 /// Zeros behind a text, so that eight bytes can be read from any place in it.
 const PADDING: usize = 8;
@@ -41,15 +42,6 @@ struct Entry {
     bytes: u32,
     /// The longest entry that begins with the same word and that this one begins with.
     shorter: u32,
-}
-
-/// A place where a pattern stands, from its end so that places sort in the order in which they are
-/// told: by where they end, longer ones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) end: usize,
-    pub(super) start: usize,
-    pub(super) pattern: u32,
 }
 
 impl WordTable {
@@ -116,14 +108,9 @@ impl WordTable {
             + self.bytes.len()
     }
 
-    /// Adds every place where an entry stands, ends not checked. `text` is normalised; it is padded
-    /// here, and `word_bits` is working memory.
-    pub(super) fn find(
-        &self,
-        text: &mut Vec<u8>,
-        word_bits: &mut Vec<u64>,
-        found: &mut Vec<Place>,
-    ) {
+    /// Adds the places where entries stand. `text` is normalised; it is padded here, and `word_bits`
+    /// is working memory.
+    pub(super) fn find(&self, text: &mut Vec<u8>, word_bits: &mut Vec<u64>, found: &mut Places) {
         if self.buckets.is_empty() {
             return;
         }
@@ -150,19 +137,19 @@ impl WordTable {
     }
 
     #[inline]
-    fn word(&self, text: &[u8], word: (usize, usize), length: usize, found: &mut Vec<Place>) {
+    fn word(&self, text: &[u8], word: (usize, usize), length: usize, found: &mut Places) {
         let (start, end) = word;
         let hash = hash(text, start, end);
         let bit = hash >> self.filter_shift;
         let filter = self.filter.get((bit / 64) as usize).copied().unwrap_or(0);
         if filter >> (bit % 64) & 1 == 1 {
-            self.look_up(hash, text.get(start..length).unwrap_or_default(), start, found);
+            self.look_up(hash, text.get(..length).unwrap_or_default(), start, found);
         }
     }
 
     /// Kept out of the loop over words: hits are rare.
     #[cold]
-    fn look_up(&self, hash: u64, text: &[u8], start: usize, found: &mut Vec<Place>) {
+    fn look_up(&self, hash: u64, text: &[u8], start: usize, found: &mut Places) {
         let mask = self.buckets.len() - 1;
         let mut at = low(hash) & mask;
         // Half of the buckets are empty, so this ends.
@@ -174,17 +161,18 @@ impl WordTable {
         }
     }
 
-    /// Adds the entries of a bucket that a text begins with. The last entry that is not behind the
+    /// Adds the entries of a bucket that stand at `start`. The last entry that is not behind the
     /// text in order begins with all of them, if it is not one itself.
-    fn compare(&self, bucket: &Bucket, text: &[u8], start: usize, found: &mut Vec<Place>) {
+    fn compare(&self, bucket: &Bucket, text: &[u8], start: usize, found: &mut Places) {
         let of_word = self.entries.get(bucket.from as usize..bucket.to as usize);
-        let before = of_word.unwrap_or_default().partition_point(|entry| self.text(entry) <= text);
+        let rest = text.get(start..).unwrap_or_default();
+        let before = of_word.unwrap_or_default().partition_point(|entry| self.text(entry) <= rest);
         let Some(last) = before.checked_sub(1) else { return };
         let mut next = self.entries.get(bucket.from as usize + last);
         while let Some(entry) = next {
-            if text.starts_with(self.text(entry)) {
+            if rest.starts_with(self.text(entry)) {
                 let end = start + entry.bytes as usize;
-                found.push(Place { end, start, pattern: entry.pattern });
+                found.add(text, Place { end, start, pattern: entry.pattern });
             }
             next = self.entries.get(entry.shorter as usize);
         }
