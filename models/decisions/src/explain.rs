@@ -217,7 +217,7 @@ impl Explainer<'_> {
         let assessment = self.assessment;
         let mut parts: Vec<(u32, PointsPart)> = Vec::new();
         for hit in self.session.hits(&assessment.late).filter(|hit| hit.hard) {
-            let effect = &hit.hit.effect;
+            let effect = hit.effect;
             if effect.points.is_some() || effect.floor.is_some() || effect.cap.is_some() {
                 let part = PointsPart {
                     source: Arc::clone(&hit.rule.source),
