@@ -18,6 +18,7 @@ pub mod apply;
 pub mod catalogue;
 pub mod command;
 mod digest;
+mod durable;
 mod error;
 mod json;
 mod local;
@@ -36,6 +37,7 @@ pub use command::{
     Author, Change, ChangeSet, Command, EnvelopeError, Op, Propose, Requirement, Restores,
 };
 pub use digest::ContentHash;
+pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
 pub use error::{ChangeRefused, Conflict, LogError, ProposeError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
