@@ -67,6 +67,28 @@ pub fn apply(
     log_index: u64,
     validator: &dyn Validator,
 ) -> Result<Transition, ChangeRefused> {
+    apply_at(catalogue, command, LogPosition { index: log_index, position: 0 }, validator)
+}
+
+/// Where a command stands in the log: several may share an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct LogPosition {
+    /// Index of the entry.
+    pub index: u64,
+    /// Place in the entry, from 0.
+    pub position: u32,
+}
+
+/// As [`apply`], for a command that shares its entry with others.
+///
+/// # Errors
+/// The refusal; the catalogue given stays as it is.
+pub fn apply_at(
+    catalogue: &Catalogue,
+    command: &Command,
+    place: LogPosition,
+    validator: &dyn Validator,
+) -> Result<Transition, ChangeRefused> {
     let Command::Propose(propose) = command;
     let set = &propose.change_set;
     // A leader's clock may run behind the one before it: time never goes back.
@@ -81,7 +103,7 @@ pub fn apply(
     next.at = at;
     put_objects(&mut next, set, &objects);
     check_result(&next, set, &objects, validator)?;
-    remember(catalogue, &mut next, Stamped { propose, log_index, at }, &objects)?;
+    remember(catalogue, &mut next, Stamped { propose, place, at }, &objects)?;
     Ok(Transition { applied: answer(next.revision, set, &objects), catalogue: next })
 }
 
@@ -254,7 +276,7 @@ fn check_result(
 
 struct Stamped<'command> {
     propose: &'command Propose,
-    log_index: u64,
+    place: LogPosition,
     at: TimestampMs,
 }
 
@@ -265,12 +287,13 @@ fn remember(
     stamped: Stamped<'_>,
     objects: &[ObjectId],
 ) -> Result<(), ChangeRefused> {
-    let Stamped { propose, log_index, at } = stamped;
+    let Stamped { propose, place, at } = stamped;
     let set = &propose.change_set;
     forget_requests(next)?;
     let head = Arc::new(ChangeHead {
         revision: next.revision,
-        log_index,
+        log_index: place.index,
+        log_position: place.position,
         request_id: set.request_id.clone(),
         at,
         author: propose.author.clone(),

@@ -60,7 +60,7 @@ impl EngineBatch {
     }
 }
 
-/// An ordered key-value store under the log. Values stay below 64 KiB.
+/// An ordered key-value store under the log. Values stay below 8 KiB.
 ///
 /// Batches become durable in the order in which they were written: after a power loss a prefix of
 /// them is there, and at least everything written before the last successful `sync` began.

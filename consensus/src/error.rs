@@ -129,6 +129,25 @@ pub enum LogError {
     /// Another process has the folder.
     #[error("{0} is in use by another process")]
     Locked(String),
+    /// Entries that were acknowledged are gone, or a vote that was cast.
+    #[error("{folder}: {detail}")]
+    Gap {
+        /// The folder.
+        folder: String,
+        /// What is missing.
+        detail: String,
+    },
+    /// The folder belongs to another node or cluster.
+    #[error("{folder}: {detail}")]
+    Foreign {
+        /// The folder.
+        folder: String,
+        /// What was expected and found.
+        detail: String,
+    },
+    /// The consensus could not be started.
+    #[error("the log cannot be started: {0}")]
+    Start(String),
     /// The operating system refused.
     #[error("{file}: {source}")]
     Io {
@@ -147,6 +166,9 @@ impl LogError {
             Self::Damaged { .. } => Code::StateDamaged,
             Self::Newer { .. } => Code::StateVersion,
             Self::Locked(_) => Code::StateLocked,
+            Self::Gap { .. } => Code::StateGap,
+            Self::Foreign { .. } => Code::StateForeign,
+            Self::Start(_) => Code::Internal,
             Self::Io { .. } => Code::StorageFailed,
         }
     }

@@ -24,11 +24,14 @@ mod json;
 mod local;
 mod log;
 mod ordered;
+mod raft;
 mod references;
 mod rollback;
 mod validate;
 
-pub use apply::{Applied, AppliedChange, Difference, DryRun, Transition, apply, dry_run};
+pub use apply::{
+    Applied, AppliedChange, Difference, DryRun, LogPosition, Transition, apply, apply_at, dry_run,
+};
 pub use catalogue::{
     Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Limits, Object,
     Version,

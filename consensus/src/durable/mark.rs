@@ -13,7 +13,7 @@ const BODY_BYTES: usize = 42;
 const MAGIC: [u8; 8] = *b"VERDICTR";
 
 /// A vote as the mark keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MarkedVote {
     pub term: u64,
     pub committed: bool,
@@ -88,10 +88,15 @@ impl Mark {
 
     /// Moves the mark, durably.
     pub fn advance(&mut self, state: MarkState) -> io::Result<()> {
+        self.write(state)?;
+        self.file.sync_data()
+    }
+
+    /// Moves the mark so that it survives the end of the process, but not a loss of power.
+    pub fn write(&mut self, state: MarkState) -> io::Result<()> {
         self.sequence += 1;
         let offset = (self.sequence % 2) * SLOT_BYTES as u64;
         self.file.write_all_at(&slot(self.sequence, state), offset)?;
-        self.file.sync_data()?;
         self.state = state;
         Ok(())
     }

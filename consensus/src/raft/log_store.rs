@@ -1,0 +1,248 @@
+//! The log, the vote and the purge mark on an engine.
+//!
+//! ```text
+//!   l <index> <chunk>   [crc32][index][chunk][chunks] bytes     an entry, in pieces of 6 KiB
+//!   m vote              [crc32] vote
+//!   m purged            [crc32] place of the last entry that was let go
+//!   file committed      place up to which entries were committed: written for each apply, not
+//!                       synced, so that a process that is killed comes back as far as it was
+//! ```
+//!
+//! An engine may lose its tail in silence, and a disk may flip bits. So every value carries a
+//! checksum, opening reads every entry and refuses a gap, and the mark outside the store says how
+//! far the log must reach.
+
+mod cache;
+mod chunks;
+pub mod opening;
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
+use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError};
+use parking_lot::Mutex;
+
+use self::cache::Cache;
+use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
+use super::wire::{LogIdV1, VoteV1, encode_entry};
+use crate::durable::{Durable, EngineBatch, Mark, MarkState, MarkedVote, Marking};
+
+/// Bytes that one answer to a reader holds, but for a single entry that is longer.
+const READ_BYTES_MAX: usize = 2 << 20;
+/// Entries that one batch removes.
+const REMOVE_BATCH: usize = 1_000;
+
+struct State {
+    last: Option<LogId>,
+    purged: Option<LogId>,
+    vote: Option<Vote>,
+    cache: Cache,
+}
+
+struct Inner {
+    durable: Arc<Durable>,
+    state: Mutex<State>,
+    committed: Mutex<Mark>,
+}
+
+/// The log store; clones share it.
+#[derive(Clone)]
+pub struct LogStore {
+    inner: Arc<Inner>,
+}
+
+fn write_error(error: &(impl std::error::Error + 'static)) -> StorageError {
+    StorageIOError::write_logs(AnyError::new(error)).into()
+}
+
+fn read_error(error: &(impl std::error::Error + 'static)) -> StorageError {
+    StorageIOError::read_logs(AnyError::new(error)).into()
+}
+
+impl LogStore {
+    /// The sync thread under it.
+    pub fn durable(&self) -> &Arc<Durable> {
+        &self.inner.durable
+    }
+
+    /// Place of the last entry, also when it was let go.
+    pub fn last(&self) -> Option<LogId> {
+        let state = self.inner.state.lock();
+        state.last.max(state.purged)
+    }
+
+    fn write(&self, batch: EngineBatch) -> Result<(), StorageError> {
+        self.inner.durable.engine.write(batch).map_err(|error| {
+            self.inner.durable.fail(&format!("a write failed: {error}"));
+            write_error(&error)
+        })
+    }
+
+    async fn wait(&self, marking: Marking) -> Result<(), StorageError> {
+        self.inner.durable.wait(marking).await.map_err(|error| write_error(&error))
+    }
+
+    /// Entries from `start` on, before `end`, as many as fit.
+    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        if let Some(entries) = self.inner.state.lock().cache.range(start, end, bytes_max) {
+            return Ok(entries);
+        }
+        chunks::read(&*self.inner.durable.engine, start, end, bytes_max)
+            .map_err(|error| read_error(&error))
+    }
+
+    /// Removes entries from `from` on, before `to`: from the end when the log is cut, so that no
+    /// gap can come to be.
+    fn remove(&self, from: u64, to: u64, backward: bool) -> Result<(), StorageError> {
+        let keys = chunks::keys(&*self.inner.durable.engine, from, to);
+        let mut keys = keys.map_err(|error| read_error(&error))?;
+        if backward {
+            keys.reverse();
+        }
+        for group in keys.chunks(REMOVE_BATCH) {
+            let mut batch = EngineBatch::default();
+            group.iter().for_each(|key| batch.remove(key.clone()));
+            self.write(batch)?;
+        }
+        Ok(())
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(start, end, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.read(start, end, READ_BYTES_MAX)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let state = self.inner.state.lock();
+        let last_log_id = state.last.max(state.purged);
+        Ok(LogState { last_purged_log_id: state.purged, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        let wire = VoteV1::from(vote);
+        let mut batch = EngineBatch::default();
+        let value = chunks::seal_meta(&wire).map_err(|error| write_error(&error))?;
+        batch.put(chunks::VOTE_KEY.to_vec(), value);
+        self.write(batch)?;
+        self.inner.state.lock().vote = Some(*vote);
+        let VoteV1 { term, node_id, committed } = wire;
+        self.wait(Marking::Vote(MarkedVote { term, committed, node_id })).await
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        Ok(self.inner.state.lock().vote)
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        let Some(committed) = committed else { return Ok(()) };
+        let LogIdV1 { term, leader_id, index } = (&committed).into();
+        let vote = Some(MarkedVote { term, committed: true, node_id: leader_id });
+        let mut mark = self.inner.committed.lock();
+        mark.write(MarkState { index, vote }).map_err(|error| write_error(&error))
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        let state = self.inner.committed.lock().state;
+        let Some(vote) = state.vote else { return Ok(None) };
+        let wire = LogIdV1 { term: vote.term, leader_id: vote.node_id, index: state.index };
+        // It is not synced with the log: what the log does not hold cannot be applied.
+        Ok(Some(LogId::from(wire)).min(self.last()))
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<TypeConfig>,
+    ) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut batch = EngineBatch::default();
+        let mut appended = Vec::new();
+        for entry in entries {
+            let bytes = encode_entry(&entry).map_err(|error| write_error(&error))?;
+            chunks::put(&mut batch, entry.log_id.index, &bytes);
+            appended.push((entry, bytes.len()));
+        }
+        let reached = appended.last().map(|(entry, _)| entry.log_id);
+        self.write(batch)?;
+        {
+            let mut state = self.inner.state.lock();
+            state.last = reached.or(state.last);
+            appended.into_iter().for_each(|(entry, bytes)| state.cache.push(entry, bytes));
+        }
+        let marking = reached.map_or(Marking::Keep, |id| Marking::Reached(id.index));
+        let done = move |result: io::Result<()>| callback.log_io_completed(result);
+        self.inner.durable.barrier(marking, Box::new(done));
+        Ok(())
+    }
+
+    async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
+        // First the mark: a log that is cut short is a gap to it otherwise.
+        self.wait(Marking::Lower(since.index.saturating_sub(1))).await?;
+        self.remove(since.index, u64::MAX, true)?;
+        let before = match since.index.checked_sub(1) {
+            Some(before) => self.read(before, since.index, usize::MAX)?.pop(),
+            None => None,
+        };
+        {
+            let mut state = self.inner.state.lock();
+            state.cache.cut(since.index);
+            state.last = before.map(|entry| entry.log_id);
+        }
+        self.wait(Marking::Keep).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        let mut batch = EngineBatch::default();
+        let value =
+            chunks::seal_meta(&LogIdV1::from(&upto)).map_err(|error| write_error(&error))?;
+        batch.put(chunks::PURGED_KEY.to_vec(), value);
+        self.write(batch)?;
+        // The purge mark is durable before anything goes, or the rest would begin behind a gap.
+        self.wait(Marking::Reached(upto.index)).await?;
+        {
+            let mut state = self.inner.state.lock();
+            state.purged = state.purged.max(Some(upto));
+            state.cache.purge(upto.index);
+            if state.last <= Some(upto) {
+                state.last = None;
+            }
+        }
+        self.remove(0, upto.index.saturating_add(1), false)
+    }
+}
