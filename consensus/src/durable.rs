@@ -89,12 +89,6 @@ pub trait LogEngine: Send + Sync + 'static {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> io::Result<()>;
 
-    /// The last entry with a key from `from` (inclusive) to `to` (exclusive).
-    ///
-    /// # Errors
-    /// A read that failed, or damage.
-    fn last(&self, from: &[u8], to: &[u8]) -> io::Result<Option<(Vec<u8>, Vec<u8>)>>;
-
     /// Makes everything written so far survive a loss of power.
     ///
     /// # Errors
@@ -141,7 +135,8 @@ pub(crate) struct SyncFigures {
 
 /// The engine with its sync thread.
 pub(crate) struct Durable {
-    pub engine: Arc<dyn LogEngine>,
+    /// Gone once the store is closed, so that the files are let go of.
+    engine: Mutex<Option<Arc<dyn LogEngine>>>,
     sender: Mutex<Option<SyncSender<Barrier>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     failed: watch::Sender<Option<String>>,
@@ -166,7 +161,12 @@ impl Durable {
             .name("verdict-sync".to_owned())
             .spawn(move || syncer.run(&receiver))?;
         let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
-        Ok(Self { engine, sender, thread, failed, figures })
+        Ok(Self { engine: Mutex::new(Some(engine)), sender, thread, failed, figures })
+    }
+
+    /// The engine, as long as the store is open.
+    pub fn engine(&self) -> io::Result<Arc<dyn LogEngine>> {
+        self.engine.lock().clone().ok_or_else(|| io::Error::other("the store is closed"))
     }
 
     /// Calls `done` when everything written so far is durable.
@@ -218,6 +218,7 @@ impl Durable {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+        self.engine.lock().take();
     }
 }
 

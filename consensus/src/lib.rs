@@ -41,11 +41,18 @@ pub use command::{
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
-pub use error::{ChangeRefused, Conflict, LogError, ProposeError};
+pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus};
 pub use ordered::OrderedMap;
+pub use raft::{
+    ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
+    MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,
+    PEER_FRAME_BYTES_MAX, Peer, PeerChannel, PeerError, PeerFuture, PeerHandler, PeerStatus,
+    PeerTransport, RaftLog, RaftLogOptions, RaftLogRecovery, Seed, create_raft_folder,
+    migrate_local_folder,
+};
 pub use references::interface_hash;
 pub use rollback::plan_rollback;
 pub use validate::{DefinitionValidator, NoValidation, Validator};

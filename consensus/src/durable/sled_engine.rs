@@ -106,12 +106,6 @@ impl LogEngine for SledEngine {
         Ok(())
     }
 
-    fn last(&self, from: &[u8], to: &[u8]) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let Some(entry) = self.db.range(from..to).next_back() else { return Ok(None) };
-        let (key, value) = entry.map_err(io_error)?;
-        Ok(Some((key.to_vec(), value.to_vec())))
-    }
-
     #[expect(clippy::disallowed_methods, reason = "the one place that flushes, and then syncs")]
     fn sync(&self) -> io::Result<()> {
         self.db.flush().map_err(io_error)?;

@@ -48,11 +48,6 @@ impl LogEngine for Recorder {
         Ok(())
     }
 
-    fn last(&self, from: &[u8], to: &[u8]) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let range = from.to_vec()..to.to_vec();
-        Ok(self.volatile.lock().range(range).next_back().map(|(k, v)| (k.clone(), v.clone())))
-    }
-
     fn sync(&self) -> io::Result<()> {
         let written = self.volatile.lock().clone();
         let mut shut = self.shut.lock().unwrap();
@@ -104,7 +99,7 @@ fn lost_after_power_loss(bench: &Bench) -> usize {
     for number in 1..=200 {
         let mut batch = EngineBatch::default();
         batch.put(key(number), b"value".to_vec());
-        bench.durable.engine.write(batch).unwrap();
+        bench.durable.engine().unwrap().write(batch).unwrap();
         let (recorder, lost) = (Arc::clone(&bench.recorder), Arc::clone(&lost));
         let done = move |result: io::Result<()>| {
             if result.is_ok() && !recorder.durable.lock().contains_key(&key(number)) {

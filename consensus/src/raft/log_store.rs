@@ -74,8 +74,14 @@ impl LogStore {
         state.last.max(state.purged)
     }
 
+    /// Place up to which entries were let go.
+    pub fn purged(&self) -> Option<LogId> {
+        self.inner.state.lock().purged
+    }
+
     fn write(&self, batch: EngineBatch) -> Result<(), StorageError> {
-        self.inner.durable.engine.write(batch).map_err(|error| {
+        let written = self.inner.durable.engine().and_then(|engine| engine.write(batch));
+        written.map_err(|error| {
             self.inner.durable.fail(&format!("a write failed: {error}"));
             write_error(&error)
         })
@@ -90,14 +96,17 @@ impl LogStore {
         if let Some(entries) = self.inner.state.lock().cache.range(start, end, bytes_max) {
             return Ok(entries);
         }
-        chunks::read(&*self.inner.durable.engine, start, end, bytes_max)
+        let engine = self.inner.durable.engine();
+        engine
+            .and_then(|engine| chunks::read(&*engine, start, end, bytes_max))
             .map_err(|error| read_error(&error))
     }
 
     /// Removes entries from `from` on, before `to`: from the end when the log is cut, so that no
     /// gap can come to be.
     fn remove(&self, from: u64, to: u64, backward: bool) -> Result<(), StorageError> {
-        let keys = chunks::keys(&*self.inner.durable.engine, from, to);
+        let engine = self.inner.durable.engine();
+        let keys = engine.and_then(|engine| chunks::keys(&*engine, from, to));
         let mut keys = keys.map_err(|error| read_error(&error))?;
         if backward {
             keys.reverse();
