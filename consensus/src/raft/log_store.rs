@@ -79,35 +79,70 @@ impl LogStore {
         self.inner.state.lock().purged
     }
 
-    fn write(&self, batch: EngineBatch) -> Result<(), StorageError> {
+    fn write(&self, batch: EngineBatch) -> io::Result<()> {
         let written = self.inner.durable.engine().and_then(|engine| engine.write(batch));
-        written.map_err(|error| {
-            self.inner.durable.fail(&format!("a write failed: {error}"));
-            write_error(&error)
-        })
+        written.inspect_err(|error| self.inner.durable.fail(&format!("a write failed: {error}")))
     }
 
-    async fn wait(&self, marking: Marking) -> Result<(), StorageError> {
-        self.inner.durable.wait(marking).await.map_err(|error| write_error(&error))
+    async fn keep_vote(&self, vote: &Vote) -> io::Result<()> {
+        let wire = VoteV1::from(vote);
+        let mut batch = EngineBatch::default();
+        batch.put(chunks::VOTE_KEY.to_vec(), chunks::seal_meta(&wire)?);
+        self.write(batch)?;
+        self.inner.state.lock().vote = Some(*vote);
+        let VoteV1 { term, node_id, committed } = wire;
+        self.inner.durable.wait(Marking::Vote(MarkedVote { term, committed, node_id })).await
+    }
+
+    /// Cuts the log behind an index that is too late.
+    async fn cut(&self, since: u64) -> io::Result<()> {
+        // First the mark: a log that is cut short is a gap to it otherwise.
+        self.inner.durable.wait(Marking::Lower(since.saturating_sub(1))).await?;
+        self.remove(since, u64::MAX, true)?;
+        let before = match since.checked_sub(1) {
+            Some(before) => self.read(before, since, usize::MAX)?.pop(),
+            None => None,
+        };
+        {
+            let mut state = self.inner.state.lock();
+            state.cache.cut(since);
+            state.last = before.map(|entry| entry.log_id);
+        }
+        self.inner.durable.wait(Marking::Keep).await
+    }
+
+    /// Lets go of entries up to a place.
+    async fn let_go(&self, upto: LogId) -> io::Result<()> {
+        let mut batch = EngineBatch::default();
+        batch.put(chunks::PURGED_KEY.to_vec(), chunks::seal_meta(&LogIdV1::from(&upto))?);
+        self.write(batch)?;
+        // The purge mark is durable before anything goes, or the rest would begin behind a gap.
+        self.inner.durable.wait(Marking::Reached(upto.index)).await?;
+        {
+            let mut state = self.inner.state.lock();
+            state.purged = state.purged.max(Some(upto));
+            state.cache.purge(upto.index);
+            if state.last <= Some(upto) {
+                state.last = None;
+            }
+        }
+        self.remove(0, upto.index.saturating_add(1), false)
     }
 
     /// Entries from `start` on, before `end`, as many as fit.
-    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+    fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if let Some(entries) = self.inner.state.lock().cache.range(start, end, bytes_max) {
             return Ok(entries);
         }
-        let engine = self.inner.durable.engine();
-        engine
-            .and_then(|engine| chunks::read(&*engine, start, end, bytes_max))
-            .map_err(|error| read_error(&error))
+        let engine = self.inner.durable.engine()?;
+        chunks::read(&*engine, start, end, bytes_max)
     }
 
     /// Removes entries from `from` on, before `to`: from the end when the log is cut, so that no
     /// gap can come to be.
-    fn remove(&self, from: u64, to: u64, backward: bool) -> Result<(), StorageError> {
-        let engine = self.inner.durable.engine();
-        let keys = engine.and_then(|engine| chunks::keys(&*engine, from, to));
-        let mut keys = keys.map_err(|error| read_error(&error))?;
+    fn remove(&self, from: u64, to: u64, backward: bool) -> io::Result<()> {
+        let engine = self.inner.durable.engine()?;
+        let mut keys = chunks::keys(&*engine, from, to)?;
         if backward {
             keys.reverse();
         }
@@ -135,7 +170,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(start, end, usize::MAX)
+        self.read(start, end, usize::MAX).map_err(|error| read_error(&error))
     }
 
     async fn limited_get_log_entries(
@@ -143,7 +178,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, StorageError> {
-        self.read(start, end, READ_BYTES_MAX)
+        self.read(start, end, READ_BYTES_MAX).map_err(|error| read_error(&error))
     }
 }
 
@@ -161,14 +196,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        let wire = VoteV1::from(vote);
-        let mut batch = EngineBatch::default();
-        let value = chunks::seal_meta(&wire).map_err(|error| write_error(&error))?;
-        batch.put(chunks::VOTE_KEY.to_vec(), value);
-        self.write(batch)?;
-        self.inner.state.lock().vote = Some(*vote);
-        let VoteV1 { term, node_id, committed } = wire;
-        self.wait(Marking::Vote(MarkedVote { term, committed, node_id })).await
+        let saved = self.keep_vote(vote).await;
+        saved.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)).into())
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
@@ -208,7 +237,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             appended.push((entry, bytes.len()));
         }
         let reached = appended.last().map(|(entry, _)| entry.log_id);
-        self.write(batch)?;
+        self.write(batch).map_err(|error| write_error(&error))?;
         {
             let mut state = self.inner.state.lock();
             state.last = reached.or(state.last);
@@ -221,37 +250,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
-        // First the mark: a log that is cut short is a gap to it otherwise.
-        self.wait(Marking::Lower(since.index.saturating_sub(1))).await?;
-        self.remove(since.index, u64::MAX, true)?;
-        let before = match since.index.checked_sub(1) {
-            Some(before) => self.read(before, since.index, usize::MAX)?.pop(),
-            None => None,
-        };
-        {
-            let mut state = self.inner.state.lock();
-            state.cache.cut(since.index);
-            state.last = before.map(|entry| entry.log_id);
-        }
-        self.wait(Marking::Keep).await
+        self.cut(since.index).await.map_err(|error| write_error(&error))
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        let mut batch = EngineBatch::default();
-        let value =
-            chunks::seal_meta(&LogIdV1::from(&upto)).map_err(|error| write_error(&error))?;
-        batch.put(chunks::PURGED_KEY.to_vec(), value);
-        self.write(batch)?;
-        // The purge mark is durable before anything goes, or the rest would begin behind a gap.
-        self.wait(Marking::Reached(upto.index)).await?;
-        {
-            let mut state = self.inner.state.lock();
-            state.purged = state.purged.max(Some(upto));
-            state.cache.purge(upto.index);
-            if state.last <= Some(upto) {
-                state.last = None;
-            }
-        }
-        self.remove(0, upto.index.saturating_add(1), false)
+        self.let_go(upto).await.map_err(|error| write_error(&error))
     }
 }

@@ -199,8 +199,10 @@ impl Proposer {
         let until = held.iter().map(|(proposal, _)| proposal.until).max();
         let until = until.unwrap_or_else(Instant::now);
         let write = tokio::time::timeout_at(until, core.raft.client_write(payload));
-        match self.meanwhile(write).await.map(|result| result.map(|response| response.data)) {
-            Ok(Ok(EntryReply::Applied { .. })) => answer_all(held),
+        match self.meanwhile(write).await {
+            Ok(Ok(response)) if matches!(response.data, EntryReply::Applied { .. }) => {
+                answer_all(held);
+            }
             // Another entry came first: nothing of this one was applied.
             Ok(Ok(_)) => self.put_back(held, false),
             // It may stand in the log of the next leader, or not: that one knows.

@@ -264,11 +264,13 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let (machine, shared) = (self.machine.clone(), Arc::clone(&self.shared));
         // Encoding and syncing would hold up a worker of the consensus.
         let build = move || {
-            let bytes = snapshot_file::encode(&machine).map_err(|error| snapshot_error(&error))?;
-            shared.keep(&machine, &bytes).map_err(|error| snapshot_error(&error))
+            let too_long = |error: crate::EnvelopeError| LogError::Start(error.to_string());
+            let bytes = snapshot_file::encode(&machine).map_err(too_long)?;
+            shared.keep(&machine, &bytes)
         };
         let built = tokio::task::spawn_blocking(build).await;
-        let (meta, file) = built.map_err(|error| snapshot_error(&error))??;
+        let kept = built.map_err(|error| snapshot_error(&error))?;
+        let (meta, file) = kept.map_err(|error| snapshot_error(&error))?;
         Ok(Snapshot { meta, snapshot: Box::new(file) })
     }
 }

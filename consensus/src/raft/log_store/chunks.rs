@@ -147,8 +147,9 @@ pub fn keys(engine: &dyn LogEngine, from: u64, to: u64) -> io::Result<Vec<Vec<u8
 }
 
 /// A mark of the store, with its checksum.
-pub fn seal_meta<T: Serialize>(value: &T) -> Result<Vec<u8>, EnvelopeError> {
-    let envelope = seal(META_MAGIC, 1, value)?;
+pub fn seal_meta<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let invalid = |error: EnvelopeError| io::Error::other(error.to_string());
+    let envelope = seal(META_MAGIC, 1, value).map_err(invalid)?;
     let mut bytes = crc32fast::hash(&envelope).to_le_bytes().to_vec();
     bytes.extend_from_slice(&envelope);
     Ok(bytes)
