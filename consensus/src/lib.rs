@@ -47,11 +47,11 @@ pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus};
 pub use ordered::OrderedMap;
 pub use raft::{
-    ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
+    BackupInfo, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
     MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,
     PEER_FRAME_BYTES_MAX, Peer, PeerChannel, PeerError, PeerFuture, PeerHandler, PeerStatus,
-    PeerTransport, RaftLog, RaftLogOptions, RaftLogRecovery, Seed, create_raft_folder,
-    migrate_local_folder,
+    PeerTransport, RaftLog, RaftLogOptions, RaftLogRecovery, Seed, SurvivorReport, check_backup,
+    create_raft_folder, migrate_local_folder, recover_survivor, restore_backup,
 };
 pub use references::interface_hash;
 pub use rollback::plan_rollback;

@@ -15,6 +15,7 @@
 //! The consensus has threads of its own, so that decisions that keep every core busy do not cost a
 //! leader its office.
 
+mod backup;
 mod core;
 mod entry;
 mod folder;
@@ -39,14 +40,15 @@ mod wire;
 #[cfg(test)]
 mod suite;
 
+pub use backup::{BackupInfo, SurvivorReport, check_backup, recover_survivor, restore_backup};
 pub use folder::{FolderIdentity, FolderStart, Seed, create_raft_folder};
 pub use handler::PeerHandler;
 pub use in_process::InProcessNetwork;
-pub use members::{Member, MemberAnswer, MemberCommand, Members, MembershipError};
+pub use members::{Member, MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError};
 pub use messages::PEER_FRAME_BYTES_MAX;
 pub use migration::migrate_local_folder;
 pub use options::RaftLogOptions;
-pub use raft_log::{MembersWatch, RaftLog, RaftLogRecovery};
+pub use raft_log::{RaftLog, RaftLogRecovery};
 pub use status::{ClusterStatus, PeerStatus};
 pub use transport::{NoPeers, Peer, PeerChannel, PeerError, PeerFuture, PeerTransport};
 pub use types::{NodeAttributes, NodeId};

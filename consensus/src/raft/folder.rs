@@ -51,13 +51,15 @@ pub struct Seed {
     pub catalogue: Catalogue,
     /// The index that the log goes on from.
     pub log_index: u64,
+    /// The id that the next node gets; at least one more than the first node's.
+    pub next_node_id: NodeId,
 }
 
 impl Seed {
     /// An empty catalogue.
     #[must_use]
     pub fn new(attributes: NodeAttributes, catalogue: Catalogue) -> Self {
-        Self { attributes, catalogue, log_index: 0 }
+        Self { attributes, catalogue, log_index: 0, next_node_id: 0 }
     }
 }
 
@@ -124,7 +126,7 @@ fn seeded(identity: &FolderIdentity, seed: Seed) -> Machine {
         cluster: ClusterState {
             cluster_id: identity.cluster_id.clone(),
             version: CLUSTER_VERSION,
-            next_node_id: node_id.saturating_add(1),
+            next_node_id: seed.next_node_id.max(node_id.saturating_add(1)),
             ..ClusterState::default()
         },
     }

@@ -79,6 +79,15 @@ impl LogStore {
         self.inner.state.lock().purged
     }
 
+    /// Place up to which entries were committed, as far as this node was told.
+    pub fn committed(&self) -> Option<LogId> {
+        let state = self.inner.committed.lock().state;
+        let vote = state.vote?;
+        let wire = LogIdV1 { term: vote.term, leader_id: vote.node_id, index: state.index };
+        // It is not synced with the log: what the log does not hold cannot be applied.
+        Some(LogId::from(wire)).min(self.last())
+    }
+
     fn write(&self, batch: EngineBatch) -> io::Result<()> {
         let written = self.inner.durable.engine().and_then(|engine| engine.write(batch));
         written.inspect_err(|error| self.inner.durable.fail(&format!("a write failed: {error}")))
@@ -130,7 +139,7 @@ impl LogStore {
     }
 
     /// Entries from `start` on, before `end`, as many as fit.
-    fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+    pub fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if let Some(entries) = self.inner.state.lock().cache.range(start, end, bytes_max) {
             return Ok(entries);
         }
@@ -213,11 +222,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        let state = self.inner.committed.lock().state;
-        let Some(vote) = state.vote else { return Ok(None) };
-        let wire = LogIdV1 { term: vote.term, leader_id: vote.node_id, index: state.index };
-        // It is not synced with the log: what the log does not hold cannot be applied.
-        Ok(Some(LogId::from(wire)).min(self.last()))
+        Ok(self.committed())
     }
 
     async fn append<I>(

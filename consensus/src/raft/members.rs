@@ -1,10 +1,12 @@
 //! Who the members are, and how that changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Membership};
+use tokio::sync::watch;
 use verdict_config::Code;
 
 use super::core::Core;
@@ -58,6 +60,35 @@ impl Members {
     #[must_use]
     pub fn get(&self, node_id: NodeId) -> Option<&Member> {
         self.members.iter().find(|member| member.node_id == node_id)
+    }
+}
+
+type Metrics = openraft::RaftMetrics<NodeId, NodeAttributes>;
+
+/// The members, as they change.
+pub struct MembersWatch {
+    metrics: watch::Receiver<Metrics>,
+}
+
+impl MembersWatch {
+    pub(super) const fn new(metrics: watch::Receiver<Metrics>) -> Self {
+        Self { metrics }
+    }
+
+    /// The members now.
+    #[must_use]
+    pub fn get(&self) -> Members {
+        let stored = Arc::clone(&self.metrics.borrow().membership_config);
+        Members::of(stored.log_id().map_or(0, |id| id.index), stored.membership())
+    }
+
+    /// Waits until they are others than at `log_index`; `None` when the log has ended.
+    pub async fn changed(&mut self, log_index: u64) -> Option<Members> {
+        let other = |metrics: &Metrics| {
+            metrics.membership_config.log_id().map_or(0, |id| id.index) != log_index
+        };
+        self.metrics.wait_for(other).await.ok()?;
+        Some(self.get())
     }
 }
 

@@ -28,6 +28,7 @@ pub fn migrate_local_folder(
         attributes,
         catalogue: crate::catalogue::Catalogue::clone(&state.catalogue),
         log_index: state.index,
+        next_node_id: 0,
     };
     create_raft_folder(raft, identity, FolderStart::Bootstrap(Box::new(seed)))?;
     state.folder.write_format(MOVED)

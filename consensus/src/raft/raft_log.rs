@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::backup::{BackupInfo, write_backup};
 use super::core::{Core, Counts, Leadership};
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
 use super::log_store::{self, LogStore};
-use super::members::{MemberAnswer, MemberCommand, Members, MembershipError};
+use super::members::{MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError};
 use super::network::{Clients, PeerNetwork};
 use super::options::RaftLogOptions;
 use super::proposer::{Proposal, Proposer, unstamped};
@@ -157,7 +158,7 @@ impl RaftLog {
     /// The members, as they change.
     #[must_use]
     pub fn watch_members(&self) -> MembersWatch {
-        MembersWatch { metrics: self.core.raft.metrics() }
+        MembersWatch::new(self.core.raft.metrics())
     }
 
     /// Makes a snapshot now, and lets go of what it covers; for operators and tests.
@@ -165,6 +166,21 @@ impl RaftLog {
         Box::pin(async move {
             let triggered = self.core.raft.trigger().snapshot().await;
             triggered.map_err(|fatal| LogError::Start(fatal.to_string()))
+        })
+    }
+
+    /// Writes what is applied as a backup, while everything goes on.
+    pub fn backup(&self, path: &Path) -> LogFuture<'_, Result<BackupInfo, LogError>> {
+        let (machine, path) = (self.core.shared.machine(), path.to_owned());
+        let work = async move {
+            // Encoding and syncing would hold up a worker of the consensus.
+            let write = move || write_backup(&machine, &path);
+            tokio::task::spawn_blocking(write).await.ok()
+        };
+        let work = self.on_own_threads(Box::pin(work));
+        Box::pin(async move {
+            let ended = || LogError::Start("the log has ended".to_owned());
+            work.await.flatten().unwrap_or_else(|| Err(ended()))
         })
     }
 
@@ -204,29 +220,6 @@ impl RaftLog {
         self.core.draining.store(true, Ordering::SeqCst);
         self.core.proposals.lock().take();
         self.running.lock().take()
-    }
-}
-
-/// The members, as they change.
-pub struct MembersWatch {
-    metrics: watch::Receiver<openraft::RaftMetrics<NodeId, super::NodeAttributes>>,
-}
-
-impl MembersWatch {
-    /// The members now.
-    #[must_use]
-    pub fn get(&self) -> Members {
-        let stored = Arc::clone(&self.metrics.borrow().membership_config);
-        Members::of(stored.log_id().map_or(0, |id| id.index), stored.membership())
-    }
-
-    /// Waits until they are others than at `log_index`; `None` when the log has ended.
-    pub async fn changed(&mut self, log_index: u64) -> Option<Members> {
-        let other = |metrics: &openraft::RaftMetrics<NodeId, super::NodeAttributes>| {
-            metrics.membership_config.log_id().map_or(0, |id| id.index) != log_index
-        };
-        self.metrics.wait_for(other).await.ok()?;
-        Some(self.get())
     }
 }
 
