@@ -61,7 +61,12 @@ fn append(
     let at = id.at();
     let events: Vec<_> = windows
         .iter()
-        .map(|read| NewWindowEvent { read, key: &key, value: Some(&amount), at })
+        .map(|read| NewWindowEvent {
+            read,
+            series: journal.series("payment", read, &key),
+            value: Some(&amount),
+            at,
+        })
         .collect();
     let reasons: [Arc<str>; 2] = ["VELOCITY".into(), "NEW_DEVICE".into()];
     let record = NewRecord {

@@ -36,7 +36,7 @@ use crate::error::RuntimeError;
 use crate::journal::{DecisionId, RequestGuard};
 use crate::monitoring::Counted;
 use crate::pool::{Done, PoolError};
-use crate::recording::Turn;
+use crate::recording::{Origin, ReadSeries, Turn};
 use crate::serving::{ServedFlow, ServingState};
 use crate::spawn::panic_text;
 
@@ -159,7 +159,7 @@ impl Decision<'_> {
             revision: self.state.revision,
             snoozes: &[],
         })?;
-        self.read_windows(&mut session);
+        let series = self.read_windows(&mut session);
         let decided = match self.first_stage(session).await? {
             FirstStage::Decided(decided) => decided,
             FirstStage::Refused(refused) => return Err(refused_error(refused)),
@@ -168,17 +168,18 @@ impl Decision<'_> {
                 self.conclude(session).await?
             }
         };
-        self.record(id, *decided, guard).await
+        self.record(id, *decided, Origin { request: guard, series }).await
     }
 
-    fn read_windows(&self, session: &mut Session) {
+    fn read_windows(&self, session: &mut Session) -> ReadSeries {
         if session.window_queries().is_empty() {
-            return;
+            return ReadSeries::new();
         }
         let started = Instant::now();
-        let values = self.core.recording.windows(session);
+        let (values, series) = self.core.recording.windows(session);
         session.set_windows(values, 0);
         self.core.metrics.windows.record(started.elapsed().as_secs_f64());
+        series
     }
 
     async fn first_stage(&self, mut session: Session) -> Result<FirstStage, RuntimeError> {
@@ -234,7 +235,7 @@ impl Decision<'_> {
         &self,
         id: DecisionId,
         decided: Decided,
-        guard: Option<RequestGuard>,
+        origin: Origin,
     ) -> Result<Answer, RuntimeError> {
         let flow = self.served.flow.name();
         let took_us = self.timing.took_us();
@@ -247,7 +248,7 @@ impl Decision<'_> {
         let test = decided.decision.test;
         let started = Instant::now();
         let mode = self.served.flow.record_mode();
-        let answer = self.core.recording.append(id, decided, guard, (took_us, mode)).await?;
+        let answer = self.core.recording.append(id, decided, origin, (took_us, mode)).await?;
         self.core.metrics.journal.record(started.elapsed().as_secs_f64());
         if !test {
             self.core.monitoring.decided(flow, self.timing.received_at, counted);

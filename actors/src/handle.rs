@@ -124,6 +124,12 @@ impl Handle {
         Err(RuntimeError::RevisionNotReached { wanted: revision, serving: reached })
     }
 
+    /// The revision that is served, as it changes.
+    #[must_use]
+    pub fn watch_revision(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.core.serving.watch_revision()
+    }
+
     /// The supervision tree as it is now.
     #[must_use]
     pub fn tree(&self) -> TreeNode {

@@ -58,7 +58,7 @@ pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus}
 pub use query::{Hit, Page, SearchQuery};
 pub use record::{
     Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, RequestGuard,
-    Reservation, Sensitive, StoredOutcome, StoredRecord,
+    Reservation, Sensitive, SeriesId, StoredOutcome, StoredRecord,
 };
 
 use self::core::{Core, Counts, Writer};
@@ -169,7 +169,7 @@ impl Journal {
         request_id: &str,
         body_sha256: &[u8; 32],
     ) -> Result<Reservation, JournalError> {
-        self.core().reserve(request_hash(flow, request_id), content_hash(body_sha256))
+        self.core().reserve(request_hash(flow, request_id), body_sha256)
     }
 
     /// Writes a record, counts its window events, and remembers its request. When this returns, the
@@ -276,9 +276,24 @@ impl Journal {
         key: &Value,
         as_of: TimestampMs,
     ) -> Option<WindowReading> {
-        let core = self.core();
-        let series = events::series_of(&core.keys, flow, read, key);
-        core.windows.read(series, read, as_of)
+        self.read_series(self.series(flow, read, key), read, as_of)
+    }
+
+    /// The series of a window of a flow for a key: hashed once a request, for reading and for adding.
+    #[must_use]
+    pub fn series(&self, flow: &str, read: &WindowRead, key: &Value) -> SeriesId {
+        events::series_of(&self.core().keys, flow, read, key)
+    }
+
+    /// What a window answers from its series at a time; `None` for a window of no valid length.
+    #[must_use]
+    pub fn read_series(
+        &self,
+        SeriesId(series): SeriesId,
+        read: &WindowRead,
+        as_of: TimestampMs,
+    ) -> Option<WindowReading> {
+        self.core().windows.read(series, read, as_of)
     }
 
     /// How the journal stands.
@@ -313,5 +328,51 @@ impl Journal {
     pub async fn drain(&self) {
         let core = Arc::clone(self.core());
         let _ = tokio::task::spawn_blocking(move || core.close()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs before kept the plain hash of a body; their records answer retries on.
+    #[tokio::test]
+    async fn a_record_with_a_plain_hash_of_its_body_still_answers_retries() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Clock = Arc::new(|| TimestampMs(1_800_000_000_000));
+        let open = || {
+            let options = JournalOptions { sync_ms_max: 5, ..JournalOptions::default() };
+            Journal::open(folder.path(), options, 7, Arc::clone(&clock)).unwrap().0
+        };
+        let journal = open();
+        let (body, other) = ([1; 32], [2; 32]);
+        let guard = {
+            let (core, request) = (journal.core(), request_hash("payment", "r1"));
+            let mut shard = core.in_flight.shard(request);
+            RequestGuard::take(&core.in_flight, &mut shard, request, content_hash(&body))
+        };
+        let record = NewRecord {
+            id: journal.next_id(),
+            at: clock(),
+            flow: "payment",
+            outcome: verdict_config::definition::Outcome::Approve,
+            reasons: &[],
+            test: false,
+            request: Some(guard),
+            unit: None,
+            open: b"open",
+            sensitive: None,
+            window_events: &[],
+        };
+        journal.append(record).unwrap();
+        journal.drain().await;
+        drop(journal);
+        let journal = open();
+        for (body, expected) in [(body, true), (other, false)] {
+            match journal.reserve("payment", "r1", &body).unwrap() {
+                Reservation::Known { same_body, .. } => assert_eq!(same_body, expected),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -4,19 +4,32 @@ use std::sync::Arc;
 
 use verdict_config::Value;
 use verdict_config::definition::RecordMode;
-use verdict_decisions::{Decided, DecisionRecord, OpenRecord, Session};
+use verdict_decisions::{Decided, DecisionRecord, OpenRecord, Session, WindowEvent, WindowQuery};
+use verdict_rules::WindowRead;
 
 use crate::decide::Answer;
 use crate::error::RuntimeError;
 use crate::journal::{
     DecisionId, Journal, JournalError, NewRecord, NewWindowEvent, RequestGuard, Reservation,
-    Sensitive, StoredRecord,
+    Sensitive, SeriesId, StoredRecord,
 };
 
 /// The journal as the decision path sees it. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recording {
     pub journal: Journal,
+}
+
+/// The series that a request read, each with its window.
+pub(crate) type ReadSeries = Vec<(Arc<WindowRead>, SeriesId)>;
+
+/// Where a record comes from.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// The request's id, if it has one.
+    pub request: Option<RequestGuard>,
+    /// The windows that were read for it.
+    pub series: ReadSeries,
 }
 
 /// Whether a request id is this request's to decide.
@@ -69,17 +82,25 @@ impl Recording {
         })
     }
 
-    /// The values of a session's windows, in the order of its queries.
-    pub(crate) fn windows(&self, session: &Session) -> Vec<Option<Value>> {
+    /// The values of a session's windows, in the order of its queries, and which series gave them.
+    pub(crate) fn windows(&self, session: &Session) -> (Vec<Option<Value>>, ReadSeries) {
         let (flow, as_of) = (session.flow().name(), session.as_of());
-        session
-            .window_queries()
-            .iter()
-            .map(|query| {
-                let reading = self.journal.read_window(flow, &query.read, &query.key, as_of)?;
-                reading.value.ok()
-            })
-            .collect()
+        let read = |query: &WindowQuery| {
+            let series = self.journal.series(flow, &query.read, &query.key);
+            let reading = self.journal.read_series(series, &query.read, as_of);
+            let value = reading.and_then(|reading| reading.value.ok());
+            (value, (Arc::clone(&query.read), series))
+        };
+        session.window_queries().iter().map(read).unzip()
+    }
+
+    /// The series that an event belongs to: most were read for the same request.
+    fn series_of(&self, flow: &str, event: &WindowEvent, read: &ReadSeries) -> SeriesId {
+        let known = read.iter().find(|(read, _)| Arc::ptr_eq(read, &event.read));
+        match known {
+            Some((_, series)) => *series,
+            None => self.journal.series(flow, &event.read, &event.key),
+        }
     }
 
     /// Writes a decision's record and counts its window events, once. Returns when the record is as
@@ -87,19 +108,22 @@ impl Recording {
     pub(crate) async fn append(
         &self,
         id: DecisionId,
-        decided: Decided,
-        request: Option<RequestGuard>,
+        mut decided: Decided,
+        origin: Origin,
         (took_us, mode): (u64, RecordMode),
     ) -> Result<Answer, RuntimeError> {
-        let (unit, window_events) = (decided.unit.clone(), decided.window_events.clone());
+        let Origin { request, series } = origin;
+        let unit = decided.unit.take();
+        let window_events = std::mem::take(&mut decided.window_events);
         let sealed = decided.seal(took_us, false).map_err(record_error)?;
         let open = sealed.record.encode_open().map_err(record_error)?;
         let sensitive = sealed.record.encode_sensitive().map_err(record_error)?;
+        let flow = &sealed.record.open.flow;
         let events: Vec<NewWindowEvent<'_>> = window_events
             .iter()
             .map(|event| NewWindowEvent {
                 read: &event.read,
-                key: &event.key,
+                series: self.series_of(flow, event, &series),
                 value: event.value.as_ref(),
                 at: event.at,
             })

@@ -4,12 +4,14 @@
 //! objects (a flow's rule sets, a rule's lists) are names, resolved when the catalogue is compiled.
 
 mod flow;
+mod key;
 mod list;
 mod outcome;
 mod rule_set;
 mod table;
 
 pub use flow::*;
+pub use key::*;
 pub use list::*;
 pub use outcome::*;
 pub use rule_set::*;

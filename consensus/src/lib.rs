@@ -15,6 +15,7 @@
 //! was not handed in.
 
 pub mod apply;
+pub mod authority;
 pub mod catalogue;
 pub mod command;
 mod digest;

@@ -5,7 +5,7 @@
 
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
-    FlowDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
+    FlowDefinition, KeyDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;
@@ -59,7 +59,10 @@ impl Validator for DefinitionValidator {
             ObjectKind::Model => check_model(object, body),
             ObjectKind::Alias => parse::<Alias>(body).err().into_iter().collect(),
             ObjectKind::Flag => check_flag(object, body),
-            ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Key | ObjectKind::Member => {
+            ObjectKind::Key => {
+                parse(body).map_or_else(|fault| vec![fault], |key: KeyDefinition| key.faults())
+            }
+            ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Member => {
                 let object = parse::<serde_json::Map<String, serde_json::Value>>(body);
                 object.err().into_iter().collect()
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use verdict_config::catalogue::{CatalogueText, read_body};
+use verdict_config::catalogue::{CatalogueText, editor_schemas, read_body};
 use verdict_config::{ObjectId, ObjectKind};
 use verdict_consensus::Change;
 
@@ -68,6 +68,23 @@ pub fn read_dir(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, FolderError>
         }
     }
     Ok(files)
+}
+
+/// Writes the JSON Schemas that the files' `yaml-language-server` lines name; one that is there
+/// already stays untouched.
+///
+/// # Errors
+/// [`FolderError`].
+pub fn write_schemas(folder: &Path) -> Result<(), FolderError> {
+    for (name, schema) in editor_schemas() {
+        let path = folder.join("schemas").join(name);
+        let text = format!("{schema:#}\n");
+        if std::fs::read(&path).is_ok_and(|present| present == text.as_bytes()) {
+            continue;
+        }
+        crate::folder_sync::write(&path, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// The bytes of one model's folder out of the files of a catalogue folder.

@@ -238,6 +238,7 @@ fn demo_data(folder: &Folder, output: &Output) -> Outcome {
         Failure::new(format!("{} cannot be written: {error}", folder.dir.display()))
     };
     std::fs::create_dir_all(&folder.dir).map_err(failed)?;
+    let mut told = Vec::new();
     for set in MODELS.iter().filter_map(|model| training_set(model, SEED)) {
         let data = folder.dir.join(format!("{}.csv", set.model));
         std::fs::write(&data, &set.csv).map_err(failed)?;
@@ -246,7 +247,7 @@ fn demo_data(folder: &Folder, output: &Output) -> Outcome {
             [] => String::new(),
             columns => format!(" --features {}", columns.join(",")),
         };
-        output.line(format!(
+        let command = format!(
             "verdict train --data {data} --label {label}{text}{features} --network {network} \
              --seed {SEED} --name {model} --out {out}",
             data = data.display(),
@@ -254,7 +255,12 @@ fn demo_data(folder: &Folder, output: &Output) -> Outcome {
             network = set.network,
             model = set.model,
             out = folder.dir.join(set.model).display(),
-        ));
+        );
+        output.say(&command);
+        told.push(serde_json::json!({ "model": set.model, "data": data, "train": command }));
+    }
+    if output.is_json() {
+        output.json(&told);
     }
     Ok(EXIT_OK)
 }
@@ -266,6 +272,9 @@ fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
         Some(folder) => {
             std::fs::create_dir_all(&folder).map_err(failed)?;
             clap_mangen::generate_to(Cli::command(), &folder).map_err(failed)?;
+            if output.is_json() {
+                output.json(&serde_json::json!({ "dir": folder }));
+            }
             output.say(format!("Wrote the manual pages to {}.", folder.display()));
         }
         None => {

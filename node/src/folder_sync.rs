@@ -10,27 +10,29 @@
 //! spells it, as the catalogue does) in a file beside the state, so that a restart neither undoes
 //! changes that came by the API nor forgets saves that were made meanwhile.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod disk;
+mod told;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use verdict_actors::{Handle, Proposal, RuntimeError};
+use verdict_actors::{Handle, Proposal};
 use verdict_config::catalogue::{CatalogueText, plan_files, read_files};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
 use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
 
-use crate::catalogue_dir::{self, FolderError, same_meaning};
+use crate::catalogue_dir;
+use crate::catalogue_dir::{FolderError, same_meaning};
+use disk::{fingerprint, quiet, remove, watch};
+use told::{describe, placed};
 
-/// How long the folder must be quiet before it is read: editors save in several steps.
-const QUIET: Duration = Duration::from_millis(80);
-/// How long a restless folder is waited for at most.
-const RESTLESS_MAX: Duration = Duration::from_millis(1_000);
+pub(crate) use disk::write;
+
 /// The author of changes that came by files.
 const AUTHOR: &str = "catalogue-folder";
 
@@ -319,31 +321,6 @@ impl FolderSync {
     }
 }
 
-/// Waits until no event came for a moment.
-async fn quiet(woken: &mut mpsc::Receiver<()>) {
-    let settled =
-        async { while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {} };
-    // A folder that never rests is read anyway.
-    let _ = tokio::time::timeout(RESTLESS_MAX, settled).await;
-}
-
-fn watch(dir: &Path, events: mpsc::Sender<()>) -> Result<RecommendedWatcher, FolderError> {
-    let failed = |error: notify::Error| FolderError::Io {
-        path: dir.to_owned(),
-        source: std::io::Error::other(error.to_string()),
-    };
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the folder raises events of its own; only changes count. A full channel already
-        // holds a wake-up.
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            let _ = events.try_send(());
-        }
-    })
-    .map_err(failed)?;
-    watcher.watch(dir, RecursiveMode::Recursive).map_err(failed)?;
-    Ok(watcher)
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, FolderError> {
@@ -351,77 +328,4 @@ async fn blocking<T: Send + 'static>(
         path: PathBuf::new(),
         source: std::io::Error::other(error.to_string()),
     })
-}
-
-fn fingerprint(files: &BTreeMap<String, Vec<u8>>) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for (path, bytes) in files {
-        let _ = writeln!(text, "{} {path}", sha256_hex(bytes));
-    }
-    sha256_hex(text.as_bytes())
-}
-
-fn describe(change: &Change, catalogue: &Catalogue) -> String {
-    let known = change.object().is_ok_and(|id| catalogue.get(&id).is_some());
-    let sign = match (change.op, known) {
-        (Op::Delete, _) => '-',
-        (Op::Put, true) => '~',
-        (Op::Put, false) => '+',
-    };
-    format!("{sign} {} {}", change.kind, change.name)
-}
-
-/// The faults of a refused proposal, each at its file, line and column.
-fn placed(text: &CatalogueText, changes: &[Change], error: &RuntimeError) -> Faults {
-    let faults = error.faults();
-    if faults.is_empty() {
-        return vec![Fault::new(error.code(), "", error.to_string())];
-    }
-    faults.into_iter().map(|fault| place(text, changes, fault)).collect()
-}
-
-/// `changes[2].body.rules[0].when` is at `rules[0].when` of the third change's object, and
-/// `rule_set/risk.rules[0].when` at the same place of the object that it names.
-fn place(text: &CatalogueText, changes: &[Change], fault: Fault) -> Fault {
-    let indexed = fault.path.strip_prefix("changes[").and_then(|rest| {
-        let (position, path) = rest.split_once(']')?;
-        let change = changes.get(position.parse::<usize>().ok()?)?;
-        let path = path.trim_start_matches('.');
-        let path = path.strip_prefix("body").unwrap_or(path).trim_start_matches('.');
-        Some((change.object().ok()?, path.to_owned()))
-    });
-    let named = || {
-        text.objects.keys().find_map(|id| {
-            let path = fault.path.strip_prefix(&id.to_string())?;
-            let ends = path.is_empty() || path.starts_with(['.', '[']);
-            ends.then(|| (id.clone(), path.trim_start_matches('.').to_owned()))
-        })
-    };
-    match indexed.or_else(named) {
-        Some((id, path)) => text.locate(&id, Fault { path, ..fault }),
-        None => fault,
-    }
-}
-
-/// Writes a file beside its place and moves it there: no reader sees half of it.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    let failed = |source| FolderError::Io { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.partial"));
-    std::fs::write(&partial, bytes).map_err(failed)?;
-    std::fs::rename(&partial, path).map_err(failed)
-}
-
-fn remove(path: &Path, folder: bool) -> Result<(), FolderError> {
-    let removed = if folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-    match removed {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(FolderError::Io { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
 }

@@ -38,6 +38,7 @@ pub mod status;
 
 mod changes;
 mod decisions;
+mod flag_events;
 mod models;
 mod objects;
 mod ofrep;
@@ -52,7 +53,7 @@ pub(crate) use decisions::problem_of;
 pub(crate) use models::pack;
 
 use cors::Cors;
-use keys::{Caller, KeyRing};
+use keys::{Caller, CatalogueKeys, KeyRing};
 use problem::{Answer, Problem};
 
 /// How long a request waits for the revision that it asks for.
@@ -61,6 +62,8 @@ const REVISION_WAIT: Duration = Duration::from_millis(1_000);
 const MODEL_DEADLINE: Duration = Duration::from_secs(600);
 /// Watchers of changes at once.
 const WATCHERS_MAX: usize = 256;
+/// Streams of flag events at once: half of the connections that a node has by default.
+const FLAG_STREAMS_MAX: usize = 1_024;
 const REVISION_HEADER: &str = "x-verdict-revision";
 const MIN_REVISION_HEADER: &str = "x-verdict-min-revision";
 const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -88,7 +91,9 @@ pub(crate) struct Services {
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
     pub(crate) region: String,
+    pub(crate) keys: KeyRing,
     pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) flag_streams: Arc<Semaphore>,
     pub(crate) staging: Semaphore,
     pub(crate) draining: CancellationToken,
     pub(crate) ready: AtomicBool,
@@ -97,7 +102,6 @@ pub(crate) struct Services {
 /// Answers requests; shared by every connection.
 pub struct Gateway {
     services: Arc<Services>,
-    keys: KeyRing,
     open: bool,
     permits: Semaphore,
     cors: Cors,
@@ -114,19 +118,22 @@ impl Gateway {
         let GatewayOptions { runtime, http, keys, open, prometheus, region } = options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
+        let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
         let services = Arc::new(Services {
             runtime,
             http,
             prometheus,
             metrics: HttpMetrics::register(),
             region,
+            keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),
             staging: Semaphore::new(1),
             draining: CancellationToken::new(),
             ready: AtomicBool::new(false),
         });
         let router = router::routes(Arc::clone(&services));
-        Self { services, keys, open, permits, cors, router }
+        Self { services, open, permits, cors, router }
     }
 
     /// From here on the node is ready.
@@ -177,11 +184,13 @@ impl Gateway {
         }
         let guarded = guarded(request.uri().path());
         if guarded {
-            let caller = self.caller(request.headers())?;
+            let caller = self.caller(route, &request)?;
+            limit_to_flows(&caller, route, &request)?;
             request.extensions_mut().insert(caller);
         }
         self.reach_revision(request.headers()).await?;
-        let exempt = !guarded || route == Route::Watch;
+        // A stream outlives its request by hours and has bounds of its own.
+        let exempt = !guarded || matches!(route, Route::Watch | Route::FlagEvents);
         let _permit = if exempt { None } else { Some(self.permit()?) };
         let _running = InFlight::enter(&self.services.metrics.in_flight);
         let deadline = match route {
@@ -217,11 +226,17 @@ impl Gateway {
         }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Answer<Caller> {
+    fn caller(&self, route: Route, request: &Request<Body>) -> Answer<Caller> {
         if self.open {
-            return Ok(Caller { name: "anonymous".into(), role: Role::Operator });
+            return Ok(Caller::anonymous());
         }
-        self.keys.authenticate(headers)
+        let keys = &self.services.keys;
+        if route == Route::FlagEvents
+            && let Some(token) = flag_events::token_of(request.uri())
+        {
+            return keys.by_stream_token(token, now());
+        }
+        keys.authenticate(request.headers())
     }
 
     /// Waits, for a bounded time, until the node serves the revision that the client has seen.
@@ -277,6 +292,20 @@ pub(crate) fn caller_of(request: &Request<Body>, role: Role) -> Answer<Caller> {
     let caller = caller.ok_or_else(|| Problem::of(Code::Unauthenticated))?;
     caller.require(role)?;
     Ok(caller)
+}
+
+/// Refuses decisions of flows that the caller's key is not for.
+fn limit_to_flows(caller: &Caller, route: Route, request: &Request<Body>) -> Answer<()> {
+    if !caller.is_limited() || route != Route::Decision || request.method() != Method::POST {
+        return Ok(());
+    }
+    let target = last_segment(request.uri())?;
+    match target.split_once(':') {
+        // A replay is of a decision that is there already, and asks for a role of its own.
+        Some((_, "replay")) => Ok(()),
+        Some((flow, _)) => caller.may_ask(flow),
+        None => caller.may_ask(&target),
+    }
 }
 
 /// The last segment of a path, decoded.

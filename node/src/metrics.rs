@@ -111,6 +111,7 @@ routes! {
     Status = "/v1/status", "/v1/status";
     OfrepFlag = "/ofrep/v1/evaluate/flags/{key}", "one flag";
     OfrepFlags = "/ofrep/v1/evaluate/flags", "every flag";
+    FlagEvents = "/ofrep/v1/events", "changes of flags";
     Health = "/healthz", "/healthz and /readyz";
     Metrics = "/metrics", "/metrics";
     OpenApi = "/openapi.json", "/openapi.json";
@@ -142,6 +143,7 @@ impl Route {
             return if rest.len() > 1 { Self::OfrepFlag } else { Self::OfrepFlags };
         }
         match path {
+            "/ofrep/v1/events" => Self::FlagEvents,
             "/healthz" | "/readyz" => Self::Health,
             "/metrics" => Self::Metrics,
             "/openapi.json" => Self::OpenApi,

@@ -139,8 +139,12 @@ impl Output {
         }
         let code = paint(self.colour_err, BAD, fault.code.as_str());
         let path = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
-        let advice = paint(self.colour_err, FAINT, fault.code.advice());
-        format!("{place}{code} {path}{} {advice}", fault.message)
+        let message = sentence(&fault.message);
+        let advice = fault.code.advice();
+        if message.contains(advice.trim_end_matches('.')) {
+            return format!("{place}{code} {path}{message}");
+        }
+        format!("{place}{code} {path}{message} {}", paint(self.colour_err, FAINT, advice))
     }
 
     /// A progress bar on standard error; hidden where nobody looks, and for the first moments, so
@@ -166,6 +170,12 @@ fn paint(coloured: bool, style: Style, text: &str) -> String {
     if coloured { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
+/// A message with its full stop, so that advice can stand behind it.
+fn sentence(message: &str) -> String {
+    let text = message.trim_end();
+    if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
+}
+
 /// A reader that goes away (`verdict … | head`) ends the program quietly.
 fn write_out(text: &str) {
     if writeln!(std::io::stdout().lock(), "{text}").is_err() {
@@ -176,4 +186,30 @@ fn write_out(text: &str) {
 fn write_err(text: &str) {
     // There is nowhere left to complain to.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use verdict_config::Code;
+
+    use super::*;
+
+    fn check(fault: &Fault, expected: &str) {
+        assert_eq!(Output::new(false, Colour::Never).fault_line(fault), expected);
+    }
+
+    #[test]
+    fn a_fault_is_told_in_sentences_and_its_advice_once() {
+        let fault = Fault::new(Code::SettingsInvalid, "http.adress", "there is no such setting\n");
+        check(
+            &fault,
+            "VD0812 http.adress: there is no such setting. Correct every fault that is named.",
+        );
+        let advice = Code::InvalidName.advice();
+        let fault = Fault::new(Code::InvalidName, "", format!("\"A\" is no name. {advice}"));
+        check(
+            &fault.at("rules/a.yaml", 3, 1),
+            &format!("rules/a.yaml:3:1: VD0101 \"A\" is no name. {advice}"),
+        );
+    }
 }

@@ -75,8 +75,9 @@ fn merge(sources: &Sources<'_>, paths: &BTreeMap<String, String>, faults: &mut F
         if !file.is_file() {
             let message = format!("{} is no file that can be read", file.display());
             faults.push(Fault::new(Code::SettingsInvalid, "", message));
+        } else {
+            figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Toml::file_exact(file));
     }
     for (name, value) in &sources.environment {
         let Some(suffix) = name.strip_prefix(ENV_PREFIX) else { continue };
@@ -287,6 +288,14 @@ mod tests {
     #[test]
     fn text_that_is_no_toml_is_told_with_its_file() {
         assert_eq!(load_text("[http\n", &[], &[]).unwrap_err(), [""]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_one_fault() {
+        let file = Some(Path::new("nowhere.toml"));
+        let faults = load(Sources { file, ..Sources::default() }).unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].message.contains("nowhere.toml"), "{faults:?}");
     }
 
     #[test]

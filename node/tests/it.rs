@@ -8,10 +8,14 @@
     reason = "a test or a benchmark fails by panicking, and prints"
 )]
 
+#[path = "it/flag_events.rs"]
+mod flag_events;
 #[path = "it/folder.rs"]
 mod folder;
 #[path = "it/gateway.rs"]
 mod gateway;
+#[path = "it/keys.rs"]
+mod keys;
 #[path = "it/routes.rs"]
 mod routes;
 #[path = "it/settings.rs"]

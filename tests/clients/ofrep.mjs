@@ -5,6 +5,7 @@ import { OpenFeature as Server } from '@openfeature/server-sdk';
 import { OFREPProvider } from '@openfeature/ofrep-provider';
 import { OpenFeature as Web } from '@openfeature/web-sdk';
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
+import { EventSource } from 'eventsource';
 
 const [baseUrl, key] = process.argv.slice(2);
 let passed = 0;
@@ -44,22 +45,42 @@ check('web bool', web.getBooleanValue('static-bool', false), true);
 check('web targeting', web.getStringValue('greeting', ''), 'Good day');
 check('web object', web.getObjectValue('layout', {}), { columns: 2, dark: true });
 check('web disabled', web.getBooleanValue('disabled', false), false);
+const current = await (await fetch(`${baseUrl}/v1/objects/flag/retries`, { headers })).json();
+const retries = current.body ?? current;
+const before = retries.defaultVariant;
+const initial = retries.variants[before];
 await until(() => answers.includes(304));
 check('unchanged flags are not sent again', answers.includes(304), true);
 
-const changed = new Promise((resolve) => web.addHandler('PROVIDER_CONFIGURATION_CHANGED', resolve));
-const current = await (await fetch(`${baseUrl}/v1/objects/flag/retries`, { headers })).json();
-const body = { ...(current.body ?? current), defaultVariant: 'many' };
-const put = await fetch(`${baseUrl}/v1/changes`, {
-  method: 'POST',
-  headers: [...headers, ['Content-Type', 'application/json']],
-  body: JSON.stringify({ request_id: `web-${process.pid}-${Math.random()}`, why: 'client test', changes: [{ kind: 'flag', name: 'retries', op: 'put', body }] }),
-});
-check('change accepted', put.status, 200);
-await Promise.race([changed, new Promise((_, reject) => setTimeout(() => reject(new Error('no change seen')), 10000))]);
+await setRetries('many', web);
 check('web sees the change', web.getNumberValue('retries', 0), 30);
 await Web.setContext({ targetingKey: 'user-1', country: 'FR' });
 check('web context', web.getStringValue('greeting', ''), 'Hi');
+
+// The web provider over the event stream, without polling; browsers have EventSource, Node has a package.
+globalThis.EventSource = EventSource;
+const asked = answers.length;
+await Web.setProviderAndWait('events', new OFREPWebProvider({ baseUrl, headers, cacheMode: 'disabled', fetchImplementation }));
+const listening = Web.getClient('events');
+check('events first', listening.getNumberValue('retries', 0), 30);
+await setRetries(before, listening);
+// The first event may be about the change before, which the client knows already.
+await until(() => listening.getNumberValue('retries', 0) === initial);
+check('events tell the change', listening.getNumberValue('retries', 0), initial);
+check('events need no polling', answers.length - asked <= 6, true);
+
+// Puts the flag's default, and waits until a client has seen it.
+async function setRetries(variant, client) {
+  const changed = new Promise((resolve) => client.addHandler('PROVIDER_CONFIGURATION_CHANGED', resolve));
+  const body = { ...retries, defaultVariant: variant };
+  const put = await fetch(`${baseUrl}/v1/changes`, {
+    method: 'POST',
+    headers: [...headers, ['Content-Type', 'application/json']],
+    body: JSON.stringify({ request_id: `web-${process.pid}-${Math.random()}`, why: 'client test', changes: [{ kind: 'flag', name: 'retries', op: 'put', body }] }),
+  });
+  check('change accepted', put.status, 200);
+  await Promise.race([changed, new Promise((_, reject) => setTimeout(() => reject(new Error('no change seen')), 10000))]);
+}
 
 async function until(holds) {
   for (let turn = 0; turn < 200 && !holds(); turn += 1) await new Promise((resolve) => setTimeout(resolve, 50));

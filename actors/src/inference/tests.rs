@@ -1,4 +1,5 @@
 use indexmap::IndexMap;
+use std::time::Duration;
 use verdict_config::Code;
 use verdict_config::model::{ColumnKind, ModelColumn, ModelManifest, ModelTask, ModelValue};
 

@@ -134,8 +134,7 @@ impl Core {
         }
         let ahead = i64::try_from(self.options.window_ahead_ms_max).unwrap_or(i64::MAX);
         let latest = TimestampMs(self.now().0.saturating_add(ahead));
-        let (events, refused) =
-            events::events_of(&self.keys, record.flow, record.window_events, latest);
+        let (events, refused) = events::events_of(&self.keys, record.window_events, latest);
         self.counts.events_refused.fetch_add(refused, Ordering::Relaxed);
         events
     }

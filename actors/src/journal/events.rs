@@ -16,6 +16,10 @@ use verdict_rules::window::{WindowMeasure, WindowSpan};
 use super::keys::Keys;
 use super::record::NewWindowEvent;
 
+/// One series: a window of a flow for one value of its key, as a keyed hash that names neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesId(pub(super) u128);
+
 /// An event of one series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesEvent {
@@ -66,7 +70,7 @@ impl EventValue {
 
 /// The series that a window of a flow keeps for a key. Functions that are answered from the same
 /// measure of the same window, key and value field share it.
-pub fn series_of(keys: &Keys, flow: &str, read: &WindowRead, key: &Value) -> u128 {
+pub fn series_of(keys: &Keys, flow: &str, read: &WindowRead, key: &Value) -> SeriesId {
     let measure = match WindowMeasure::of(read.function) {
         WindowMeasure::Events => b"e",
         WindowMeasure::Amounts => b"a",
@@ -74,14 +78,13 @@ pub fn series_of(keys: &Keys, flow: &str, read: &WindowRead, key: &Value) -> u12
     };
     let fields = read.text.split_once('(').map_or(read.text.as_str(), |(_, fields)| fields);
     let parts = [flow.as_bytes(), measure.as_slice(), fields.as_bytes(), &canonical(key)];
-    keys.hash(b"window series", &parts)
+    SeriesId(keys.hash(b"window series", &parts))
 }
 
 /// The events of a decision, each series once. Those too far ahead of `now` are left out and
 /// counted: one event of the year 2099 would make all others of its series old.
 pub fn events_of(
     keys: &Keys,
-    flow: &str,
     given: &[NewWindowEvent<'_>],
     latest: TimestampMs,
 ) -> (Vec<SeriesEvent>, u64) {
@@ -93,7 +96,7 @@ pub fn events_of(
             refused += 1;
             continue;
         }
-        let series = series_of(keys, flow, event.read, event.key);
+        let SeriesId(series) = event.series;
         if events.iter().any(|known| known.series == series) {
             continue;
         }

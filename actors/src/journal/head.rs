@@ -17,7 +17,7 @@ pub struct RecordHead {
     pub outcome: Outcome,
     pub reasons: Vec<String>,
     pub test: bool,
-    /// Hash of flow and request id, and of the body.
+    /// Hash of flow and request id, and of the body: keyed, plain in records of older programs.
     pub request: Option<(u128, u128)>,
     /// The key of the sensitive part.
     pub key: Option<KeyRef>,

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::JournalError;
 use super::files;
@@ -95,13 +96,14 @@ impl Keys {
 
     /// A keyed hash of parts. Each part has its length before it.
     pub fn hash(&self, domain: &[u8], parts: &[&[u8]]) -> u128 {
-        let mut hasher = Sha256::new();
-        hasher.update(self.hash_secret);
+        // One digest over bytes that lie together costs less than many updates of a few bytes.
+        let mut bytes: SmallVec<[u8; 256]> = SmallVec::new();
+        bytes.extend_from_slice(&self.hash_secret);
         for part in std::iter::once(&domain).chain(parts) {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
+            bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(part);
         }
-        first_half(hasher.finalize().into())
+        first_half(Sha256::digest(&bytes).into())
     }
 
     /// The hash of a unit.

@@ -81,8 +81,14 @@ impl Core {
         Ok(false)
     }
 
-    /// Takes a request, or says who has it.
-    pub fn reserve(&self, request: u128, body: u128) -> Result<Reservation, JournalError> {
+    /// Takes a request, or says who has it. Bodies are told apart by a hash under a key of the
+    /// node; records of older programs have a plain one, and answer their retries as well.
+    pub fn reserve(
+        &self,
+        request: u128,
+        body_sha256: &[u8; 32],
+    ) -> Result<Reservation, JournalError> {
+        let body = self.keys.hash(b"request body", &[body_sha256]);
         // The shard stays locked over the lookup: whoever ends a request has entered it in an index
         // before.
         let mut shard = self.in_flight.shard(request);
@@ -91,7 +97,8 @@ impl Core {
             return Ok(Reservation::InFlight { same_body, ended: pending.ended() });
         }
         if let Some((id, known)) = self.find_request(request)? {
-            return Ok(Reservation::Known { id, same_body: known == body });
+            let same_body = known == body || known == content_hash(body_sha256);
+            return Ok(Reservation::Known { id, same_body });
         }
         Ok(Reservation::New(RequestGuard::take(&self.in_flight, &mut shard, request, body)))
     }

@@ -5,6 +5,7 @@ use verdict_config::{TimestampMs, Value};
 use verdict_rules::WindowRead;
 
 use super::DecisionId;
+pub use super::events::SeriesId;
 pub use super::requests::RequestGuard;
 
 /// A record to be written.
@@ -40,8 +41,9 @@ pub struct NewRecord<'a> {
 pub struct NewWindowEvent<'a> {
     /// The window.
     pub read: &'a WindowRead,
-    /// The value of its key field.
-    pub key: &'a Value,
+    /// Its series for the value of its key field, from
+    /// [`Journal::series`](super::Journal::series).
+    pub series: SeriesId,
     /// The value of its value field.
     pub value: Option<&'a Value>,
     /// The decision's `as_of`.

@@ -4,208 +4,32 @@
 //! false, unknown ones with their causes. Values of sensitive fields are redacted unless the reader
 //! may see them.
 
+mod shapes;
+mod stages;
+
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Map, Value as Json};
-use verdict_config::TimestampMs;
-use verdict_config::definition::{Category, Level, LevelThresholds, Outcome, Severity};
+use verdict_config::definition::Outcome;
 use verdict_rules::{Phase, RuleTrace, Scratch, Verdict};
 
-use crate::decision::{Evidence, REDACTED, ShownValue};
+use crate::decision::{REDACTED, ShownValue};
 use crate::flow::{CompiledFlow, FlowSet};
 use crate::record::DecisionRecord;
 use crate::replay::{ReplayError, restore};
 use crate::session::evidence::{is_sensitive, shown_evidence};
-use crate::session::{Answers, Assessment, Given, ModelRole, Session, level_outcome, rules};
+use crate::session::{Answers, Assessment, Given, Session, level_outcome, rules};
+
+pub use shapes::{
+    CauseExplained, ClauseTrace, Explanation, FlagTrace, NamedValue, OutcomeTrace, PointsPart,
+    PointsTrace, RuleExplained, StageStatus, StageTrace,
+};
 
 /// Who reads an explanation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExplainOptions {
     /// The reader's role may see sensitive fields.
     pub may_see_sensitive: bool,
-}
-
-/// A decision explained.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Explanation {
-    /// The decision.
-    pub decision_id: Arc<str>,
-    /// The flow.
-    pub flow: Arc<str>,
-    /// The catalogue's revision.
-    pub revision: u64,
-    /// The time that it was made as of.
-    pub as_of: TimestampMs,
-    /// When the request came in.
-    pub received_at: TimestampMs,
-    /// The unit; redacted where a sensitive field names it.
-    pub unit: Option<Arc<str>>,
-    /// The input.
-    pub input: Map<String, Json>,
-    /// Windows with the values that were read.
-    pub windows: Vec<NamedValue>,
-    /// Flags as they resolved.
-    pub flags: Vec<FlagTrace>,
-    /// What the stages made for rules to read.
-    pub derived: Vec<NamedValue>,
-    /// The stages in their order.
-    pub stages: Vec<StageTrace>,
-    /// Rules whose condition is true, snoozed ones included.
-    pub hits: Vec<RuleExplained>,
-    /// Rules whose condition is false.
-    pub misses: Vec<RuleExplained>,
-    /// Rules whose condition is unknown.
-    pub unknown: Vec<RuleExplained>,
-    /// Rules that were switched off.
-    pub disabled: Vec<RuleExplained>,
-    /// How the score came about.
-    pub points: PointsTrace,
-    /// What asked for which outcome; the decision's is the gravest.
-    pub outcomes: Vec<OutcomeTrace>,
-    /// The outcome that they come to.
-    pub outcome: Outcome,
-}
-
-/// A value by its name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct NamedValue {
-    /// Field, derived fact, or the window's call.
-    pub name: Arc<str>,
-    /// Its value; `null` is unknown.
-    pub value: ShownValue,
-}
-
-/// A flag as it resolved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FlagTrace {
-    /// Its key.
-    pub key: Arc<str>,
-    /// Whether there was such a flag.
-    pub found: bool,
-    /// The variant.
-    pub variant: Option<Arc<str>>,
-    /// The value.
-    pub value: Json,
-}
-
-/// What became of a stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StageTrace {
-    /// `validate`, `rules`, `classify_rules`, `classify`, `scores.KEY`, `score`, `abstain`.
-    pub stage: Arc<str>,
-    /// What became of it.
-    pub status: StageStatus,
-    /// In a sentence.
-    pub detail: String,
-}
-
-/// What became of a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StageStatus {
-    /// It ran.
-    Ran,
-    /// It was not needed.
-    NotNeeded,
-    /// A flag switched it off.
-    Off,
-    /// It settled the decision.
-    Settled,
-    /// It failed, and the flow's policy held.
-    Failed,
-}
-
-/// One rule explained.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RuleExplained {
-    /// Its id.
-    pub id: Arc<str>,
-    /// Its set, as `NAME@REVISION`.
-    pub set: Arc<str>,
-    /// `early` (before models) or `late`.
-    pub phase: &'static str,
-    /// Its category.
-    pub category: Option<Category>,
-    /// Its severity.
-    pub severity: Option<Severity>,
-    /// Whether it is snoozed.
-    pub snoozed: bool,
-    /// The facts that it reads.
-    pub reads: Vec<NamedValue>,
-    /// Of a miss, the first clause that is false.
-    pub failing: Option<ClauseTrace>,
-    /// Of an unknown, the causes.
-    pub causes: Vec<CauseExplained>,
-    /// Of a hit, what lists, names and tables matched.
-    pub evidence: Vec<Evidence>,
-}
-
-/// A clause of a condition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClauseTrace {
-    /// As the rule writes it.
-    pub text: Arc<str>,
-    /// Where it begins, in characters from 1.
-    pub column: u32,
-}
-
-/// Why a rule is unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CauseExplained {
-    /// The cause as a stable word.
-    pub cause: &'static str,
-    /// The cause in a sentence.
-    pub text: String,
-    /// The clause that is unknown.
-    pub clause: Option<ClauseTrace>,
-}
-
-/// How a score came about: base and points are summed, then caps, then floors.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PointsTrace {
-    /// Where it starts.
-    pub base: i32,
-    /// Points of rules and models.
-    pub parts: Vec<PointsPart>,
-    /// Base and points.
-    pub sum: i64,
-    /// The lowest cap.
-    pub cap: Option<i32>,
-    /// The highest floor; it wins over the cap.
-    pub floor: Option<i32>,
-    /// The score; `null` where it was switched off.
-    pub score: Option<i32>,
-    /// The segment whose thresholds hold; `null` is the flow's own.
-    pub segment: Option<String>,
-    /// The thresholds.
-    pub thresholds: LevelThresholds,
-    /// The level.
-    pub level: Option<Level>,
-}
-
-/// What moved the score.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PointsPart {
-    /// `rule:ID`, `model:NAME@VERSION` or `ensemble:...`.
-    pub source: Arc<str>,
-    /// Points.
-    pub points: Option<i32>,
-    /// A floor.
-    pub floor: Option<i32>,
-    /// A cap.
-    pub cap: Option<i32>,
-}
-
-/// Who asked for an outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OutcomeTrace {
-    /// `rule:ID`, `level:LEVEL`, `abstain:WHY`, `failure:STAGE`, `flow_off`.
-    pub source: String,
-    /// What it asked for.
-    pub outcome: Outcome,
-    /// Whether an allow took it away.
-    pub suppressed: bool,
 }
 
 /// Explains a recorded decision. `flow` is the flow of the record's revision.
@@ -313,107 +137,6 @@ impl Explainer<'_> {
             .collect()
     }
 
-    fn stages(&self) -> Vec<StageTrace> {
-        let mut stages = vec![trace("validate", StageStatus::Ran, "the input fits the schema")];
-        let given = &self.session.given;
-        if !given.stages.flow {
-            stages.push(trace("flow", StageStatus::Off, "a flag switched the flow off"));
-            return stages;
-        }
-        let settled = self.session.is_settled();
-        let failed = matches!(self.session.rules, Some(Err(_)) | None);
-        let flow = self.flow();
-        if !flow.definition.rules.is_empty() {
-            stages.push(match (given.stages.rules, failed, settled) {
-                (false, ..) => trace("rules", StageStatus::Off, "a flag switched the rules off"),
-                (true, true, _) => trace("rules", StageStatus::Failed, "the rules did not run"),
-                (true, false, true) => {
-                    trace("rules", StageStatus::Settled, "a rule settled the decision at block")
-                }
-                (true, false, false) => trace("rules", StageStatus::Ran, "the rules ran"),
-            });
-        }
-        if flow.classify.is_some() {
-            stages.push(self.classify_rules_stage(failed));
-            stages.push(self.model_stage(0, given.stages.classify_model, settled));
-        }
-        for stage in 1..=flow.risks.len() {
-            stages.push(self.model_stage(stage, given.stages.models, settled));
-        }
-        stages.push(match given.stages.score {
-            true => trace("score", StageStatus::Ran, "points were summed to a score"),
-            false => trace("score", StageStatus::Off, "a flag switched the score off"),
-        });
-        stages.push(match (given.stages.abstain, settled) {
-            (false, _) => trace("abstain", StageStatus::Off, "a flag switched abstention off"),
-            (true, true) => trace("abstain", StageStatus::NotNeeded, "the decision was settled"),
-            (true, false) if self.assessment.abstained.is_empty() => {
-                trace("abstain", StageStatus::Ran, "there was no reason to abstain")
-            }
-            (true, false) => trace("abstain", StageStatus::Ran, "the flow abstained"),
-        });
-        stages
-    }
-
-    fn classify_rules_stage(&self, failed: bool) -> StageTrace {
-        let name = "classify_rules";
-        if !self.session.given.stages.classify_rules {
-            return trace(name, StageStatus::Off, "a flag switched classification by rules off");
-        }
-        if failed {
-            return trace(name, StageStatus::Failed, "the rules did not run");
-        }
-        let candidates = self.session.rule_candidates();
-        match candidates.first() {
-            None => trace(name, StageStatus::Ran, "no rule named a label"),
-            Some(best) if self.session.is_accepted(&candidates) => trace(
-                name,
-                StageStatus::Settled,
-                &format!(
-                    "{} named {} with confidence {}: accepted",
-                    best.source, best.label, best.confidence
-                ),
-            ),
-            Some(best) => trace(
-                name,
-                StageStatus::Ran,
-                &format!(
-                    "{} named {} with confidence {}: not enough",
-                    best.source, best.label, best.confidence
-                ),
-            ),
-        }
-    }
-
-    fn model_stage(&self, stage: usize, on: bool, settled: bool) -> StageTrace {
-        let name = self.flow().stage_name(stage);
-        if !on {
-            return trace(&name, StageStatus::Off, "a flag switched it off");
-        }
-        let counting: Vec<String> = self
-            .session
-            .uses
-            .iter()
-            .filter(|used| used.stage == stage && used.role != ModelRole::Shadow)
-            .map(|used| match self.session.output(used) {
-                Ok((model, _)) => format!("{} {} answered", used.role.as_str(), model.label),
-                Err(failure) => {
-                    format!("{} {}: {}", used.role.as_str(), used.name, failure.as_str())
-                }
-            })
-            .collect();
-        match (counting.is_empty(), self.session.stage_failed(stage)) {
-            (true, _) if settled => trace(
-                &name,
-                StageStatus::NotNeeded,
-                "the decision was settled; models ran in shadow",
-            ),
-            (true, _) => trace(&name, StageStatus::NotNeeded, "no model was needed"),
-            (false, true) => trace(&name, StageStatus::Failed, &counting.join("; ")),
-            (false, false) => trace(&name, StageStatus::Ran, &counting.join("; ")),
-        }
-    }
-
     fn rules(&self, explanation: &mut Explanation) {
         let given = &self.session.given;
         let mut ranked: Vec<(u32, Verdict, RuleExplained)> = Vec::new();
@@ -494,7 +217,7 @@ impl Explainer<'_> {
         let assessment = self.assessment;
         let mut parts: Vec<(u32, PointsPart)> = Vec::new();
         for hit in self.session.hits(&assessment.late).filter(|hit| hit.hard) {
-            let effect = &hit.hit.effect;
+            let effect = hit.effect;
             if effect.points.is_some() || effect.floor.is_some() || effect.cap.is_some() {
                 let part = PointsPart {
                     source: Arc::clone(&hit.rule.source),
@@ -565,10 +288,6 @@ impl Explainer<'_> {
         }
         outcomes
     }
-}
-
-fn trace(stage: &str, status: StageStatus, detail: &str) -> StageTrace {
-    StageTrace { stage: stage.into(), status, detail: detail.to_owned() }
 }
 
 fn flags(record: &DecisionRecord) -> Vec<FlagTrace> {

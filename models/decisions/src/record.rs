@@ -61,7 +61,7 @@ pub struct OpenRecord {
     pub received_at: TimestampMs,
     /// Whether it was a test.
     pub test: bool,
-    /// The client's id of the request with the hash of its body.
+    /// The client's id of the request.
     pub request: Option<RequestMark>,
     /// The unit, where no sensitive field names it.
     pub unit: Option<Arc<str>>,
@@ -98,12 +98,14 @@ pub struct OpenRecord {
     pub answer: Vec<u8>,
 }
 
-/// A client's id of a request with the hash of its canonical body.
+/// A client's id of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestMark {
     /// The id, 1 to 128 characters.
     pub request_id: Arc<str>,
-    /// SHA-256 of the canonical body.
+    /// SHA-256 of the canonical body in records of older programs. Newer ones have zeros here:
+    /// whoever reads the record could guess what was sensitive in the body until the hash fits. The
+    /// journal recognises bodies by a hash under a key of its own.
     pub body_sha256: [u8; 32],
 }
 

@@ -152,8 +152,9 @@ fn datalogic(criterion: &mut Criterion, workload: &Workload) {
             black_box(hits)
         });
     });
-    // A missing fact is null to it and compares like a number, so some unknown rules hit as well.
-    assert!(hits >= programs.len() / 20);
+    // A missing fact is null to it and compares like a number, so some unknown rules hit as well. A
+    // filter on the command line may have left it out.
+    assert!(at == 0 || hits >= programs.len() / 20);
 }
 
 fn benches(criterion: &mut Criterion) {

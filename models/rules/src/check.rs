@@ -5,16 +5,19 @@
 //! is a decimal. Nothing else converts by itself.
 
 mod call;
+mod compare;
+mod literal;
 mod number;
 
 use verdict_config::{Code, Fault, Faults};
 
 use crate::cost;
-use crate::expression::{Arithmetic, Atom, AtomKind, Condition, Constant, Constants, Relation};
+use crate::expression::{Arithmetic, Atom, AtomKind, Condition, Constant, Relation};
 use crate::expression::{Term, Type};
 use crate::resources::{ResourcesBuilder, unknown_name};
 use crate::syntax::{Node, NodeKind, Operator, describe_place};
 use crate::{FactNames, Slot};
+use literal::{has_fraction, is_adaptable};
 
 /// Checks the expressions of one text.
 pub(crate) struct Checker<'c, 'e> {
@@ -201,183 +204,6 @@ impl Checker<'_, '_> {
         self.compare(node, relation, (left, right)).map(Typed::Condition)
     }
 
-    fn compare(
-        &mut self,
-        node: &Node,
-        relation: Relation,
-        (left, right): (&Node, &Node),
-    ) -> Option<Condition> {
-        let mark = self.reads.len();
-        // The literal goes to the right, and is read when the type of the other side is known.
-        let (left, right, relation) = if is_adaptable(left) && !is_adaptable(right) {
-            (right, left, relation.flipped())
-        } else {
-            (left, right, relation)
-        };
-        let (left_typed, right_typed) = if is_adaptable(right) && !is_adaptable(left) {
-            let left_typed = self.check(left, None);
-            let fraction = is_literal(right) && has_fraction(right);
-            if fraction && matches!(left_typed, Some(Typed::Term(_, Type::Int))) {
-                let Some(Typed::Term(term, _)) = left_typed else { return None };
-                return self.int_with_fraction(node, relation, term, (right, mark));
-            }
-            let hint = left_typed.as_ref().map(Typed::type_of);
-            let right_typed = self.check(right, hint);
-            (left_typed?, right_typed?)
-        } else {
-            self.pair((left, right), None)?
-        };
-        match (left_typed, right_typed) {
-            (Typed::Condition(a), Typed::Condition(b)) => self.same(node, relation, a, b),
-            (Typed::Term(a, a_type), Typed::Term(b, b_type)) if a_type == b_type => {
-                Some(self.comparison(node, relation, (a, b), mark))
-            }
-            (a, b) => {
-                let message = mixed(left, a.type_of(), right, b.type_of());
-                self.type_fault(node, &message)
-            }
-        }
-    }
-
-    /// A comparison of two terms of one type, with the constant on the right.
-    fn comparison(
-        &mut self,
-        node: &Node,
-        relation: Relation,
-        (left, right): (Term, Term),
-        mark: usize,
-    ) -> Condition {
-        match (left, right) {
-            (Term::Constant(a), Term::Constant(b)) => {
-                let order = a.order(&b);
-                Condition::Constant(order.is_some_and(|order| relation.holds(order)))
-            }
-            (left @ Term::Constant(_), right) => {
-                self.leaf(node, AtomKind::Compare(relation.flipped(), right, left), mark)
-            }
-            (left, right) => self.leaf(node, AtomKind::Compare(relation, left, right), mark),
-        }
-    }
-
-    fn same(
-        &mut self,
-        node: &Node,
-        relation: Relation,
-        a: Condition,
-        b: Condition,
-    ) -> Option<Condition> {
-        let equal = match (a, b) {
-            (Condition::Constant(true), other) | (other, Condition::Constant(true)) => other,
-            (Condition::Constant(false), other) | (other, Condition::Constant(false)) => {
-                negated(other)
-            }
-            (a, b) => Condition::Same(Box::new([a, b])),
-        };
-        match relation {
-            Relation::Equal => Some(equal),
-            Relation::NotEqual => Some(negated(equal)),
-            _ => self.type_fault(node, "true and false have no order: use == or !="),
-        }
-    }
-
-    fn membership(&mut self, node: &Node, item: &Node, all: &Node) -> Option<Typed> {
-        let mark = self.reads.len();
-        if let NodeKind::List(items) = &all.kind {
-            return self.among(node, item, items).map(Typed::Condition);
-        }
-        let item_typed = self.check(item, None);
-        match (item_typed?, self.check(all, None)?) {
-            (Typed::Term(term, Type::Text), Typed::Set(slot)) => {
-                Some(Typed::Condition(self.leaf(node, AtomKind::Member(term, slot), mark)))
-            }
-            (other, Typed::Set(_)) => {
-                let of = other.type_of().as_str();
-                self.type_fault(item, &format!("sets hold texts, {} is {of}", shown(item)))
-            }
-            (_, other) => {
-                let of = other.type_of().as_str();
-                let message = format!(
-                    "in asks a list in brackets or a set, {} is {of}; for a catalogue list write \
-                     listed(\"name\", field)",
-                    shown(all)
-                );
-                self.type_fault(all, &message)
-            }
-        }
-    }
-
-    /// `x in [..]`: literals become one look-up, everything else an equality of its own.
-    fn among(&mut self, node: &Node, item: &Node, items: &[Node]) -> Option<Condition> {
-        let mark = self.reads.len();
-        let hint = items.iter().any(has_fraction).then_some(Type::Float);
-        let Typed::Term(term, of) = self.check(item, hint.filter(|_| is_adaptable(item)))? else {
-            return self.type_fault(item, "in compares numbers, texts and times");
-        };
-        let mut constants = Vec::new();
-        let mut parts = Vec::new();
-        let mut all_right = true;
-        for member in items {
-            if of == Type::Int && is_literal(member) && has_fraction(member) {
-                // No int is equal to a fraction; whole numbers written as one are.
-                match self.whole(member) {
-                    Some(Some(whole)) => constants.push(Constant::Int(whole)),
-                    Some(None) => {}
-                    None => all_right = false,
-                }
-                continue;
-            }
-            let here = self.reads.len();
-            match self.check(member, Some(of)) {
-                Some(Typed::Term(Term::Constant(constant), member_type)) if member_type == of => {
-                    constants.push(constant);
-                }
-                Some(Typed::Term(other, member_type)) if member_type == of => {
-                    let mut reads = self.reads.get(mark..here).unwrap_or_default().to_vec();
-                    reads.extend_from_slice(self.reads.get(here..).unwrap_or_default());
-                    let kind = AtomKind::Compare(Relation::Equal, term.clone(), other);
-                    parts.push(self.derived_leaf(format!("{item} == {member}"), kind, &reads));
-                }
-                Some(other) => {
-                    let message = mixed(item, of, member, other.type_of());
-                    self.fault(Code::RuleType, member, &message);
-                    all_right = false;
-                }
-                None => all_right = false,
-            }
-        }
-        if !all_right {
-            return None;
-        }
-        if let Term::Constant(constant) = &term
-            && parts.is_empty()
-        {
-            return Some(Condition::Constant(constants.contains(constant)));
-        }
-        if parts.is_empty() {
-            let kind = AtomKind::Among(term, Constants::new(of, constants));
-            return Some(self.leaf(node, kind, mark));
-        }
-        if !constants.is_empty() {
-            let texts: Vec<String> = items.iter().map(Node::to_string).collect();
-            let text = format!("{item} in constants of [{}]", texts.join(", "));
-            let reads = self.reads.get(mark..).unwrap_or_default().to_vec();
-            let kind = AtomKind::Among(term, Constants::new(of, constants));
-            parts.insert(0, self.derived_leaf(text, kind, &reads));
-        }
-        Some(Condition::Any(parts.into()))
-    }
-
-    /// An atom that has no node of its own.
-    fn derived_leaf(&mut self, text: String, kind: AtomKind, reads: &[Slot]) -> Condition {
-        let mut reads = reads.to_vec();
-        reads.sort_unstable();
-        reads.dedup();
-        let cost_units_max = cost::atom_max(&kind, &self.builder.built);
-        let reads = reads.into_boxed_slice();
-        let make = || Atom { kind, reads, cost_units_max, kept: false };
-        Condition::Atom(self.builder.atom(text, make))
-    }
-
     fn choice(
         &mut self,
         node: &Node,
@@ -401,55 +227,6 @@ impl Checker<'_, '_> {
                 self.type_fault(node, &message)
             }
         }
-    }
-}
-
-/// Whether a node is a number literal, or arithmetic of nothing else: a constant.
-fn is_literal(node: &Node) -> bool {
-    match &node.kind {
-        NodeKind::Number(_) => true,
-        NodeKind::Negate(inner) => is_literal(inner),
-        NodeKind::Binary(operator, left, right) => {
-            is_arithmetic(*operator) && is_literal(left) && is_literal(right)
-        }
-        _ => false,
-    }
-}
-
-/// Whether a node's numbers are all literals, so that it takes the type of what stands beside it.
-fn is_adaptable(node: &Node) -> bool {
-    match &node.kind {
-        NodeKind::Number(_) => true,
-        NodeKind::Negate(inner) => is_adaptable(inner),
-        NodeKind::Binary(operator, left, right) => {
-            is_arithmetic(*operator) && is_adaptable(left) && is_adaptable(right)
-        }
-        NodeKind::If(_, then, otherwise) => is_adaptable(then) && is_adaptable(otherwise),
-        _ => false,
-    }
-}
-
-const fn is_arithmetic(operator: Operator) -> bool {
-    matches!(
-        operator,
-        Operator::Add
-            | Operator::Subtract
-            | Operator::Multiply
-            | Operator::Divide
-            | Operator::Modulo
-    )
-}
-
-/// Whether an adaptable node has a literal with a fraction or an exponent.
-fn has_fraction(node: &Node) -> bool {
-    match &node.kind {
-        NodeKind::Number(text) => !number::is_whole_text(text),
-        NodeKind::Negate(inner) => has_fraction(inner),
-        NodeKind::Binary(operator, left, right) => {
-            is_arithmetic(*operator) && (has_fraction(left) || has_fraction(right))
-        }
-        NodeKind::If(_, then, otherwise) => has_fraction(then) || has_fraction(otherwise),
-        _ => false,
     }
 }
 

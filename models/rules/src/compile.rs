@@ -115,8 +115,8 @@ fn assemble(
         rules.push(info);
         bodies.push(body);
     }
-    let early = early.finish(&resources);
-    let late = late.finish(&resources);
+    let early = early.finish(&resources, &bodies);
+    let late = late.finish(&resources, &bodies);
     let shared = early.cost_units_max(&resources).saturating_add(late.cost_units_max(&resources));
     let cost_units_max =
         rules.iter().fold(shared, |sum, rule| sum.saturating_add(rule.cost_units_max));

@@ -1,5 +1,7 @@
 //! Evaluation of typed trees in three values: a condition is true, false, or unknown with a cause.
 
+mod evidence;
+mod missing;
 mod run;
 mod term;
 
@@ -15,9 +17,8 @@ use crate::resources::Resources;
 use crate::scratch::Kept;
 use crate::{Evaluation, FactValues, Slot, UnknownCause};
 
-pub(crate) use run::{
-    Missing, PhaseRun, collect_missing, rule_cost_max, table_cause, unknown_effect,
-};
+pub(crate) use missing::{Missing, collect_missing, table_cause};
+pub(crate) use run::{PhaseRun, rule_cost_max, unknown_effect};
 
 /// True, false, or why neither.
 pub(crate) type Kleene = Result<bool, UnknownCause>;
@@ -121,18 +122,18 @@ impl<'a, 's> Evaluator<'a, 's> {
         unknown.map_or(Ok(!ends_at), Err)
     }
 
+    #[inline]
     pub(crate) fn atom(&mut self, id: u32) -> Kleene {
-        let resources = self.resources;
-        let Some(atom) = resources.atoms.get(id as usize) else { return Ok(false) };
         self.charge(cost::STEP);
-        if !atom.kept {
-            return self.atom_kind(&atom.kind);
-        }
         if let Some(known) = self.kept.atom(id) {
             return known;
         }
+        let resources = self.resources;
+        let Some(atom) = resources.atoms.get(id as usize) else { return Ok(false) };
         let value = self.atom_kind(&atom.kind);
-        self.kept.keep_atom(id, value);
+        if atom.kept {
+            self.kept.keep_atom(id, value);
+        }
         value
     }
 
@@ -198,9 +199,18 @@ impl<'a, 's> Evaluator<'a, 's> {
         self.kept.scan(scan, text, self.as_of, self.resources)
     }
 
-    /// The terms of a keyword list that a scan found, shared by all rules that ask for the list.
-    pub(crate) fn terms(&mut self, atom: u32, scan: u32, list: u32) -> Option<Arc<[Arc<str>]>> {
-        self.kept.terms(atom, scan, list, self.resources)
+    /// The terms of a keyword list that a scan found.
+    pub(crate) fn terms(&self, scan: u32, list: u32) -> Option<Arc<[Arc<str>]>> {
+        self.kept.terms(scan, list, self.resources)
+    }
+
+    /// What the evaluation keeps of an atom's evidence, as [`Kept::evidence`].
+    pub(crate) fn kept_evidence(&self, atom: u32) -> Option<Option<u32>> {
+        self.kept.evidence(atom)
+    }
+
+    pub(crate) fn keep_evidence(&mut self, atom: u32, place: Option<u32>) {
+        self.kept.keep_evidence(atom, place);
     }
 
     /// Remembers how much was found, so that the next evaluation asks for memory once.
@@ -211,11 +221,7 @@ impl<'a, 's> Evaluator<'a, 's> {
     /// Room for as much as the evaluation before found.
     pub(crate) fn room(&self) -> Evaluation {
         let (hits, unknown) = self.kept.counts;
-        Evaluation {
-            hits: Vec::with_capacity(hits),
-            unknown: Vec::with_capacity(unknown),
-            ..Evaluation::default()
-        }
+        Evaluation::with_room(hits, unknown)
     }
 
     /// A value in the type that its slot is declared with: `None` if it is of that type already.

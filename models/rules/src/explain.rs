@@ -158,7 +158,8 @@ fn explain_rule<'a>(run: &mut PhaseRun<'a, '_>, rule: u32, body: &'a RuleBody) -
     trace.verdict = if trace.causes.is_empty() { Verdict::Hit } else { Verdict::Unknown };
     explain_table(run, body, &mut trace);
     if trace.verdict == Verdict::Hit {
-        trace.evidence.extend(run.evidence(body));
+        let evidence = run.evidence(body);
+        trace.evidence.extend_from_slice(run.evaluation.evidence_in(evidence));
     }
     trace
 }

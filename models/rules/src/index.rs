@@ -15,9 +15,10 @@
 pub(crate) mod bits;
 mod build;
 mod keys;
+mod numbers;
 mod ranges;
+mod survivors;
 
-use rust_decimal::Decimal;
 use smallvec::SmallVec;
 use verdict_config::Value;
 
@@ -31,6 +32,7 @@ pub(crate) use build::{IndexBuilder, Indexed, indexed};
 pub(crate) use keys::Key;
 use keys::KeyIndex;
 use ranges::Bounds;
+pub(crate) use survivors::Survivors;
 
 /// One conjunction of a rule.
 #[derive(Debug)]
@@ -43,11 +45,34 @@ pub(crate) struct Arm {
     pub(crate) slots: SmallVec<[Slot; 4]>,
 }
 
+/// What most arms need once the dimensions are through: small and in one row, because what survives in
+/// a large set waits for memory more than for anything else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QuickArm {
+    /// The rule's position.
+    pub(crate) rule: u32,
+    /// The atom that is all of the residual, or [`Self::NONE`] or [`Self::MORE`].
+    pub(crate) residual: u32,
+    /// The atom that is all of the rule's evidence, or one of the same.
+    pub(crate) evidence: u32,
+    /// The rule has no other arm, no table, and no effect when it is unknown.
+    pub(crate) alone: bool,
+}
+
+impl QuickArm {
+    /// Nothing.
+    pub(crate) const NONE: u32 = u32::MAX;
+    /// More than one atom: the arm or the rule's body says what.
+    pub(crate) const MORE: u32 = u32::MAX - 1;
+}
+
 /// The index over the rules of one phase.
 #[derive(Debug, Default)]
 pub(crate) struct PhaseIndex {
     /// Arms in the order of their rules.
     pub(crate) arms: Vec<Arm>,
+    /// The same arms.
+    pub(crate) quick: Vec<QuickArm>,
     dimensions: Vec<Dimension>,
     words: usize,
 }
@@ -63,17 +88,10 @@ struct Dimension {
     need_present: Option<Box<[u64]>>,
     /// Arms with `!has(fact)`.
     need_absent: Option<Box<[u64]>>,
-    ranges: Option<Ranges>,
+    ranges: Option<Bounds>,
     keys: Option<KeyIndex>,
     codes: Option<CodeIndex>,
     keywords: Option<KeywordIndex>,
-}
-
-#[derive(Debug)]
-enum Ranges {
-    Ints { lower: Bounds<i64>, upper: Bounds<i64> },
-    Decimals { lower: Bounds<Decimal>, upper: Bounds<Decimal> },
-    Floats { lower: Bounds<f64>, upper: Bounds<f64> },
 }
 
 /// Code lists that a fact is looked up in.
@@ -90,16 +108,6 @@ struct KeywordIndex {
     keys: KeyIndex,
     /// Arms with any clause here: without one that is alive there is nothing to scan for.
     arms: Box<[u64]>,
-}
-
-/// Bitsets of one run.
-#[derive(Debug, Default)]
-pub(crate) struct Survivors {
-    /// Arms without a false clause in any dimension.
-    pub(crate) alive: Vec<u64>,
-    /// Arms with an unknown clause in some dimension.
-    pub(crate) unknown: Vec<u64>,
-    lacking: Vec<u64>,
 }
 
 impl PhaseIndex {
@@ -131,10 +139,7 @@ impl PhaseIndex {
         found: &mut Survivors,
         cost_units_limit: u64,
     ) -> bool {
-        found.unknown.clear();
-        found.unknown.resize(self.words, 0);
-        found.lacking.clear();
-        found.lacking.resize(self.words, 0);
+        found.begin(self.words);
         evaluator.charge(self.words as u64);
         for dimension in &self.dimensions {
             evaluator.charge(cost::DIMENSION + self.words as u64);
@@ -143,6 +148,7 @@ impl PhaseIndex {
             }
             dimension.apply(evaluator, found);
         }
+        found.finish();
         true
     }
 
@@ -161,28 +167,32 @@ impl PhaseIndex {
 
 impl Dimension {
     fn apply<'a>(&'a self, evaluator: &mut Evaluator<'a, '_>, found: &mut Survivors) {
-        let Survivors { alive, unknown, lacking } = found;
         let Some(value) = evaluator.facts.get(self.slot) else {
             if let Some(arms) = &self.need_present {
-                bits::remove_all(alive, arms);
+                bits::remove_all(&mut found.alive, arms);
             }
             if let Some(arms) = &self.constrained {
-                bits::add_all(unknown, arms);
+                found.add_absent(self.slot, arms);
             }
             return;
         };
+        let Survivors { alive, lacking, .. } = found;
         if let Some(arms) = &self.need_absent {
             bits::remove_all(alive, arms);
         }
         let Some(constrained) = &self.constrained else { return };
         let converted;
-        let value = match evaluator.converted(self.slot_type, value) {
-            Ok(None) => value,
-            Ok(Some(other)) => {
-                converted = other;
-                &converted
+        let value = if is_of(self.slot_type, value) {
+            value
+        } else {
+            match evaluator.converted(self.slot_type, value) {
+                Ok(None) => value,
+                Ok(Some(other)) => {
+                    converted = other;
+                    &converted
+                }
+                Err(_) => return found.add_unknown(constrained),
             }
-            Err(_) => return bits::add_all(unknown, constrained),
         };
         if let Some(ranges) = &self.ranges {
             ranges.apply(value, alive);
@@ -216,6 +226,18 @@ impl Dimension {
     }
 }
 
+/// Whether a value needs no conversion, as far as one look at it tells.
+#[inline]
+fn is_of(slot_type: Type, value: &Value) -> bool {
+    matches!(
+        (slot_type, value),
+        (Type::Int, Value::Int(_))
+            | (Type::Decimal, Value::Decimal(_))
+            | (Type::Text, Value::Text(_))
+            | (Type::Bool, Value::Bool(_))
+    )
+}
+
 /// The positions of the bits of one word.
 #[derive(Clone)]
 pub(crate) struct SetBits {
@@ -234,30 +256,6 @@ impl Iterator for SetBits {
         let bit = self.word.trailing_zeros();
         self.word &= self.word - 1;
         Some(self.base + bit)
-    }
-}
-
-impl Ranges {
-    fn apply(&self, value: &Value, alive: &mut [u64]) {
-        match (self, value) {
-            (Self::Ints { lower, upper }, Value::Int(number)) => {
-                lower.apply(number, i64::lt, alive);
-                upper.apply(number, i64::lt, alive);
-            }
-            (Self::Ints { lower, upper }, Value::Time(at)) => {
-                lower.apply(&at.0, i64::lt, alive);
-                upper.apply(&at.0, i64::lt, alive);
-            }
-            (Self::Decimals { lower, upper }, Value::Decimal(number)) => {
-                lower.apply(number, Decimal::lt, alive);
-                upper.apply(number, Decimal::lt, alive);
-            }
-            (Self::Floats { lower, upper }, Value::Float(number)) => {
-                lower.apply(number, f64::lt, alive);
-                upper.apply(number, f64::lt, alive);
-            }
-            _ => {}
-        }
     }
 }
 

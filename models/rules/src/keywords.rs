@@ -3,13 +3,13 @@
 //! Lists and texts are normalised by the same function (compatibility forms, lower case, no marks,
 //! one space for any run of white space, hyphens, underscores and slashes), so that
 //! `Sports-Betting`, `sports  betting` and `ｓｐｏｒｔｓ betting` are one phrase. All lists of a text
-//! field share one Aho-Corasick automaton, so the time of a scan depends on the length of the text
-//! and hardly on the number of entries. The automaton reports every place where an entry stands;
-//! word boundaries are a filter afterwards:
+//! field are looked for at once, so the time of a scan depends on the length of the text and hardly
+//! on the number of entries. Entries that begin with a word are found by it; the others (`.onion`,
+//! scripts without spaces) by an Aho-Corasick automaton, which is not asked if there are none:
 //!
 //! ```text
 //! text ─ normalise ─▶ "best online casinos, sports betting"
-//!                            automaton: "casino" (no: "s" follows), "sports betting" (yes)
+//!                      words: "casinos" begins no entry, "sports" begins "sports betting"
 //! ```
 //!
 //! An entry whose first or last character is a letter or digit matches only where its neighbour in
@@ -17,14 +17,23 @@
 //! are no bar: an entry in those scripts matches anywhere. Entries expire; the time of the decision
 //! is an argument. A scan allocates only to grow its scratch and to report hits.
 
+use std::sync::Arc;
+
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous;
-use aho_corasick::{Anchored, MatchKind, StartKind, dfa};
+use aho_corasick::{Anchored, dfa};
 use smallvec::SmallVec;
 use verdict_config::definition::ListDefinition;
 use verdict_config::{Code, Fault, Faults, TimestampMs};
 
+mod build;
 mod normalise;
+mod places;
+mod words;
+
+use build::Gathered;
+use places::{Place, Places};
+use words::WordTable;
 
 pub use normalise::{is_word_char, normalise, normalise_into};
 
@@ -37,18 +46,18 @@ pub const KEYWORDS_MAX: usize = 1_000_000;
 /// Ids of lists are below this.
 pub const LIST_IDS_MAX: u32 = 65_536;
 
-/// Up to this many bytes of entries a table of all transitions is affordable (about 256 bytes a
-/// state); beyond, a compact automaton takes a third of the memory and about twice the time.
-const DENSE_BYTES_MAX: usize = 96 * 1_024;
-
-/// All keyword lists that are looked for in one text field, compiled into one automaton.
+/// All keyword lists that are looked for in one text field, compiled together.
 #[derive(Debug, Clone, Default)]
 pub struct KeywordMatcher {
+    /// Patterns that begin with a character of a word.
+    words: WordTable,
+    /// All others.
     automaton: Engine,
-    /// By pattern: its length, whether it needs a boundary before it, and who owns it.
+    /// By pattern of the automaton: its position.
+    automaton_patterns: Vec<u32>,
     patterns: Vec<Pattern>,
     /// Entries as their lists write them.
-    terms: Vec<Box<str>>,
+    terms: Vec<Arc<str>>,
     list_ids_end: u32,
 }
 
@@ -63,7 +72,6 @@ enum Engine {
 #[derive(Debug, Clone)]
 struct Pattern {
     bytes: u32,
-    word_first: bool,
     owners: SmallVec<[Owner; 1]>,
 }
 
@@ -79,6 +87,8 @@ struct Owner {
 #[derive(Debug, Clone, Default)]
 pub struct KeywordScratch {
     normalised: Vec<u8>,
+    word_bits: Vec<u64>,
+    places: Places,
     /// Terms reported so far, by list.
     reported: Vec<u8>,
 }
@@ -151,54 +161,53 @@ impl KeywordMatcher {
     ) {
         hits.lists.clear();
         hits.terms.clear();
+        let KeywordScratch { normalised, word_bits, places, .. } = scratch;
+        places.begin();
+        normalise_into(text, normalised);
+        self.words.find(normalised, word_bits, places);
         match &self.automaton {
             Engine::Empty => {}
-            Engine::Dense(automaton) => self.scan_with(automaton, text, as_of, scratch, hits),
-            Engine::Compact(automaton) => self.scan_with(automaton, text, as_of, scratch, hits),
+            Engine::Dense(automaton) => self.find_others(automaton, normalised, places),
+            Engine::Compact(automaton) => self.find_others(automaton, normalised, places),
+        }
+        if !places.is_empty() {
+            self.report_all(as_of, scratch, hits);
         }
     }
 
-    fn scan_with<A: Automaton>(
-        &self,
-        automaton: &A,
-        text: &str,
-        as_of: TimestampMs,
-        scratch: &mut KeywordScratch,
-        hits: &mut KeywordHits,
-    ) {
-        normalise_into(text, &mut scratch.normalised);
+    /// Adds the places where entries of the automaton stand.
+    fn find_others<A: Automaton>(&self, automaton: &A, text: &[u8], places: &mut Places) {
         let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
-        let haystack = scratch.normalised.as_slice();
-        for (index, byte) in haystack.iter().enumerate() {
+        for (index, byte) in text.iter().enumerate() {
             state = automaton.next_state(Anchored::No, state, *byte);
             if !automaton.is_special(state) || !automaton.is_match(state) {
                 continue;
             }
-            // Whatever ends here ends with the same character: one look decides for all of them.
             let end = index + 1;
-            if normalise::joins_word(haystack, end) {
-                continue;
-            }
             for nth in 0..automaton.match_len(state) {
-                let pattern = &self.patterns[automaton.match_pattern(state, nth).as_usize()];
-                let start = end - pattern.bytes as usize;
-                if pattern.word_first && normalise::word_before(haystack, start) {
-                    continue;
-                }
-                for owner in &pattern.owners {
-                    if as_of.0 < owner.expires_ms {
-                        self.report(*owner, &mut scratch.reported, hits);
-                    }
-                }
+                let nth = automaton.match_pattern(state, nth).as_usize();
+                let Some(number) = self.automaton_patterns.get(nth) else { continue };
+                let bytes = self.patterns.get(*number as usize).map_or(0, |found| found.bytes);
+                let start = end.saturating_sub(bytes as usize);
+                places.add(text, Place { end, start, pattern: *number });
             }
-        }
-        for (list, _) in &hits.terms {
-            scratch.reported[*list as usize] = 0;
         }
     }
 
-    /// Kept out of the loop over the text: hits are rare.
-    #[cold]
+    /// Reports the entries found, in the order of the text.
+    fn report_all(&self, as_of: TimestampMs, scratch: &mut KeywordScratch, hits: &mut KeywordHits) {
+        let KeywordScratch { places, reported, .. } = scratch;
+        for pattern in places.patterns() {
+            let Some(pattern) = self.patterns.get(pattern as usize) else { continue };
+            for owner in pattern.owners.iter().filter(|owner| as_of.0 < owner.expires_ms) {
+                self.report(*owner, reported, hits);
+            }
+        }
+        for (list, _) in &hits.terms {
+            reported[*list as usize] = 0;
+        }
+    }
+
     fn report(&self, owner: Owner, reported: &mut Vec<u8>, hits: &mut KeywordHits) {
         if hits.lists.is_empty() {
             hits.lists.resize((self.list_ids_end as usize).div_ceil(64), 0);
@@ -215,9 +224,13 @@ impl KeywordMatcher {
 
     /// The terms of one list that a scan of this matcher found, as the list writes them; at most
     /// [`TERMS_MAX`], in the order of the text.
-    pub fn terms<'m>(&'m self, hits: &'m KeywordHits, list: u32) -> impl Iterator<Item = &'m str> {
+    pub fn terms<'m>(
+        &'m self,
+        hits: &'m KeywordHits,
+        list: u32,
+    ) -> impl Iterator<Item = &'m Arc<str>> {
         let of_list = hits.terms.iter().filter(move |(of, _)| *of == list);
-        of_list.filter_map(|(_, term)| self.terms.get(*term as usize).map(AsRef::as_ref))
+        of_list.filter_map(|(_, term)| self.terms.get(*term as usize))
     }
 
     /// How many different normalised entries are looked for.
@@ -232,7 +245,7 @@ impl KeywordMatcher {
         self.patterns.is_empty()
     }
 
-    /// Memory of the automaton and its entries, in bytes.
+    /// Memory of the tables and the entries, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let automaton = match &self.automaton {
@@ -241,8 +254,8 @@ impl KeywordMatcher {
             Engine::Compact(automaton) => automaton.memory_usage(),
         };
         let patterns = self.patterns.len() * size_of::<Pattern>();
-        let terms = self.terms.iter().map(|term| term.len() + size_of::<Box<str>>());
-        automaton + patterns + terms.sum::<usize>()
+        let terms = self.terms.iter().map(|term| term.len() + size_of::<Arc<str>>());
+        automaton + self.words.memory_bytes() + patterns + terms.sum::<usize>()
     }
 }
 
@@ -284,70 +297,6 @@ fn check_keyword(value: &str, index: usize) -> Result<String, Fault> {
         return Err(Fault::new(Code::LimitExceeded, path(), message));
     }
     Ok(normal)
-}
-
-/// Entries by normalised text, in the order they came.
-#[derive(Debug, Default)]
-struct Gathered {
-    positions: std::collections::HashMap<String, usize>,
-    texts: Vec<String>,
-    patterns: Vec<Pattern>,
-    terms: Vec<Box<str>>,
-    list_ids_end: u32,
-}
-
-impl Gathered {
-    fn add(&mut self, list: u32, entry: &verdict_config::definition::ListEntry, normal: String) {
-        let expires_ms = entry.expires.map_or(i64::MAX, |expires| expires.0);
-        // Terms are bounded by KEYWORDS_MAX, which is checked before use.
-        let owner =
-            Owner { list, term: u32::try_from(self.terms.len()).unwrap_or(u32::MAX), expires_ms };
-        self.terms.push(entry.value.trim().into());
-        self.list_ids_end = self.list_ids_end.max(list + 1);
-        let position = *self.positions.entry(normal).or_insert_with_key(|normal| {
-            self.patterns.push(Pattern {
-                bytes: u32::try_from(normal.len()).unwrap_or(u32::MAX),
-                word_first: normal.chars().next().is_some_and(is_word_char),
-                owners: SmallVec::new(),
-            });
-            self.texts.push(normal.clone());
-            self.patterns.len() - 1
-        });
-        let owners = &mut self.patterns[position].owners;
-        match owners.iter_mut().find(|known| known.list == list) {
-            // One list that writes a word twice: the entry that lasts longest speaks for both.
-            Some(known) if known.expires_ms >= expires_ms => {}
-            Some(known) => *known = owner,
-            None => owners.push(owner),
-        }
-    }
-
-    fn compile(self) -> Result<KeywordMatcher, Fault> {
-        let bytes: usize = self.texts.iter().map(String::len).sum();
-        let too_large = |error: &dyn std::fmt::Display| {
-            let message = format!("the keyword lists of one field are too large: {error}");
-            Fault::new(Code::LimitExceeded, "lists", message)
-        };
-        let automaton = if self.texts.is_empty() {
-            Engine::Empty
-        } else if bytes <= DENSE_BYTES_MAX {
-            let mut builder = dfa::Builder::new();
-            builder.match_kind(MatchKind::Standard).start_kind(StartKind::Unanchored);
-            let built = builder.prefilter(false).build(&self.texts);
-            Engine::Dense(built.map_err(|error| too_large(&error))?)
-        } else {
-            let mut builder = contiguous::Builder::new();
-            builder.match_kind(MatchKind::Standard).prefilter(false);
-            let built = builder.build(&self.texts);
-            Engine::Compact(built.map_err(|error| too_large(&error))?)
-        };
-        Ok(KeywordMatcher {
-            automaton,
-            patterns: self.patterns,
-            terms: self.terms,
-            list_ids_end: self.list_ids_end,
-        })
-    }
 }
 
 #[cfg(test)]

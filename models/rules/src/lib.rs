@@ -41,7 +41,8 @@
 //!     disabled: &none, snoozed: &none, cost_units_limit: u64::MAX,
 //! };
 //! let evaluation = set.evaluate(Phase::Early, &input, &mut Scratch::new());
-//! assert_eq!(evaluation.hits[0].effect.points, Some(100));
+//! let effect = set.effect(&evaluation, &evaluation.hits[0]);
+//! assert_eq!(effect.points, Some(100));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -57,6 +58,7 @@ mod compile;
 mod cost;
 mod duration;
 mod evaluate;
+mod evaluation;
 mod explain;
 mod expression;
 mod facts;
@@ -72,14 +74,14 @@ pub mod syntax;
 mod testing;
 
 pub use compile::{Environment, compile};
+pub use evaluation::{Evaluation, Hit, UnknownRule};
 pub use explain::{CauseTrace, Clause, FactRead, RuleTrace, Verdict};
 pub use facts::{DerivedFacts, FactNames, FactValues, Slot};
 pub use findings::{Finding, FindingKind};
 pub use limits::RuleLimits;
 pub use mask::RuleMask;
 pub use rule::{
-    Evaluation, EvaluationInput, Evidence, Hit, HitEffect, Phase, RuleInfo, UnknownCause,
-    UnknownRule, WindowFunction, WindowRead,
+    EvaluationInput, Evidence, HitEffect, Phase, RuleInfo, UnknownCause, WindowFunction, WindowRead,
 };
 pub use scratch::Scratch;
 pub use set::CompiledRuleSet;

@@ -1,9 +1,8 @@
-//! What goes into an evaluation and what comes out of it.
+//! Rules as others see them: what they are, read and do, and why they may be unknown.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use verdict_config::definition::{Category, Effect, Outcome, Severity, UnknownPolicy};
 use verdict_config::{Facts, FieldType, TimestampMs, Value};
 
@@ -60,34 +59,6 @@ pub struct EvaluationInput<'a> {
     pub cost_units_limit: u64,
 }
 
-/// What an evaluation found.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Evaluation {
-    /// Hits in rule order; several of one rule where a table gives several rows.
-    pub hits: Vec<Hit>,
-    /// Rules whose condition is unknown, whatever their policy, in rule order.
-    pub unknown: Vec<UnknownRule>,
-    /// What it cost.
-    pub cost_units: u64,
-    /// Whether the limit was reached.
-    pub exceeded: bool,
-}
-
-/// A rule that hit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// The rule's position in the set.
-    pub rule: u32,
-    /// What it does; shared with the set.
-    pub effect: Arc<HitEffect>,
-    /// What lists, names and tables matched. Values that the rule read are at `RuleInfo::reads`.
-    pub evidence: Vec<Evidence>,
-    /// It hits because its condition is unknown and its policy is not `no_match`.
-    pub as_unknown: bool,
-    /// The rule is snoozed: the hit has no effect.
-    pub snoozed: bool,
-}
-
 /// What a hit does.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HitEffect {
@@ -110,6 +81,18 @@ pub struct HitEffect {
 }
 
 impl HitEffect {
+    /// What has no effect.
+    pub(crate) const NONE: Self = Self {
+        points: None,
+        floor: None,
+        cap: None,
+        outcome: None,
+        label: None,
+        confidence: None,
+        allow: false,
+        reason: None,
+    };
+
     /// An effect as it is written.
     #[must_use]
     pub fn of(effect: &Effect) -> Self {
@@ -165,17 +148,6 @@ pub enum Evidence {
         /// The row, from 1.
         row: u32,
     },
-}
-
-/// A rule whose condition is unknown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownRule {
-    /// The rule's position in the set.
-    pub rule: u32,
-    /// The first cause.
-    pub cause: UnknownCause,
-    /// The absent facts that keep it from being true or false, in the order they were met.
-    pub missing: SmallVec<[Slot; 4]>,
 }
 
 /// Why a value is unknown.

@@ -25,9 +25,6 @@ impl Scratch {
     }
 }
 
-/// Terms that a keyword list found in a text.
-type Terms = Arc<[Arc<str>]>;
-
 /// What one evaluation keeps so as not to compute it twice. A cell counts only if it carries the
 /// number of the present evaluation, so nothing is ever cleared.
 #[derive(Debug, Default)]
@@ -36,8 +33,8 @@ pub(crate) struct Kept {
     atoms: Vec<(u64, Result<bool, UnknownCause>)>,
     scans: Vec<(u64, KeywordHits)>,
     name_scores: Vec<(u64, Result<f64, UnknownCause>)>,
-    /// By atom: the terms that its keyword list found.
-    terms: Vec<(u64, Option<Terms>)>,
+    /// By atom: where its evidence is among that of the evaluation, if it has any.
+    evidence: Vec<(u64, Option<u32>)>,
     /// Hits and unknown rules of the evaluation before.
     pub(crate) counts: (usize, usize),
     keyword_scratch: KeywordScratch,
@@ -86,25 +83,29 @@ impl Kept {
         &mut self.name_scratch
     }
 
+    /// Where the evidence of an atom is, once it was kept; the inner `None`: it has none.
+    pub(crate) fn evidence(&self, atom: u32) -> Option<Option<u32>> {
+        let (evaluation, place) = self.evidence.get(atom as usize)?;
+        (*evaluation == self.evaluation).then_some(*place)
+    }
+
+    pub(crate) fn keep_evidence(&mut self, atom: u32, place: Option<u32>) {
+        if self.evidence.len() <= atom as usize {
+            self.evidence.resize(self.atoms.len().max(atom as usize + 1), (0, None));
+        }
+        self.evidence[atom as usize] = (self.evaluation, place);
+    }
+
     /// The terms of a keyword list in a field that was scanned.
     pub(crate) fn terms(
-        &mut self,
-        atom: u32,
+        &self,
         scan: u32,
         list: u32,
         resources: &Resources,
     ) -> Option<Arc<[Arc<str>]>> {
-        if self.terms.len() <= atom as usize {
-            self.terms.resize(resources.atoms.len().max(atom as usize + 1), (0, None));
-        }
-        let (evaluation, terms) = &mut self.terms[atom as usize];
-        if *evaluation != self.evaluation {
-            let (_, hits) = self.scans.get(scan as usize)?;
-            let matcher = &resources.scans.get(scan as usize)?.matcher;
-            *terms = Some(matcher.terms(hits, list).map(Arc::from).collect());
-            *evaluation = self.evaluation;
-        }
-        terms.clone()
+        let (_, hits) = self.scans.get(scan as usize)?;
+        let matcher = &resources.scans.get(scan as usize)?.matcher;
+        Some(matcher.terms(hits, list).cloned().collect())
     }
 
     pub(crate) fn has_scan(&self, scan: u32) -> bool {

@@ -33,13 +33,13 @@ pub struct CompiledRuleSet {
     pub(crate) limits: RuleLimits,
 }
 
-/// What one rule needs to be evaluated and explained: small, because hits of large sets wait for
-/// memory more than for anything else.
+/// What one rule needs to be explained, and to be evaluated where its arm in the index does not say
+/// it all.
 #[derive(Debug)]
 pub(crate) struct RuleBody {
-    pub(crate) effect: Arc<HitEffect>,
+    pub(crate) effect: HitEffect,
     /// What it does when its condition is unknown, if anything.
-    pub(crate) unknown_effect: Option<Arc<HitEffect>>,
+    pub(crate) unknown_effect: Option<Box<HitEffect>>,
     pub(crate) evidence: Box<[EvidenceSource]>,
     pub(crate) table: Option<Box<RuleTable>>,
     /// The parts of its condition that `&&` joins, as written.
@@ -60,7 +60,7 @@ pub(crate) struct RuleTable {
     pub(crate) name: Arc<str>,
     pub(crate) table: DecisionTable,
     /// What each row does.
-    pub(crate) effects: Vec<Arc<HitEffect>>,
+    pub(crate) effects: Vec<HitEffect>,
 }
 
 /// An atom that shows more than its truth when its rule hits.

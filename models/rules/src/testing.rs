@@ -9,7 +9,8 @@ use verdict_config::{Code, Facts, Fault, Faults, TimestampMs, Value};
 
 use crate::syntax::{NodeKind, parse_expression_within};
 use crate::{
-    CompiledRuleSet, Evaluation, EvaluationInput, Phase, RuleMask, Scratch, WindowFunction,
+    CompiledRuleSet, Evaluation, EvaluationInput, HitEffect, Phase, RuleMask, Scratch,
+    WindowFunction,
 };
 
 /// The time of a test that names none: 2026-01-01T00:00:00Z.
@@ -127,8 +128,7 @@ impl CompiledRuleSet {
         };
         let mut evaluation = self.evaluate(Phase::Early, &input, scratch);
         let late = self.evaluate(Phase::Late, &input, scratch);
-        evaluation.hits.extend(late.hits);
-        evaluation.unknown.extend(late.unknown);
+        evaluation.append(late);
         evaluation
     }
 
@@ -210,6 +210,7 @@ impl CompiledRuleSet {
     ) -> Vec<String> {
         let mut failures = Vec::new();
         let hits: Vec<_> = evaluation.hits.iter().filter(|hit| hit.rule == rule).collect();
+        let effects = || hits.iter().map(|hit| self.effect(evaluation, hit));
         let unknown = evaluation.unknown.iter().find(|unknown| unknown.rule == rule);
         let because = unknown.map_or(String::new(), |unknown| {
             format!(" (its condition is unknown: {})", self.describe_cause(unknown.cause))
@@ -229,25 +230,25 @@ impl CompiledRuleSet {
             compare("unknown", expected.to_string(), unknown.is_some().to_string());
         }
         if let Some(points) = expected.points {
-            let got: i64 = hits.iter().filter_map(|hit| hit.effect.points).map(i64::from).sum();
+            let got: i64 = effects().filter_map(|effect| effect.points).map(i64::from).sum();
             compare("points", points.to_string(), got.to_string());
         }
         if let Some(outcome) = expected.outcome {
-            let got = hits.iter().filter_map(|hit| hit.effect.outcome).max();
+            let got = effects().filter_map(|effect| effect.outcome).max();
             compare("outcome", outcome.to_string(), shown_outcome(got));
         }
         if let Some(label) = &expected.label {
             let best = |a: f64, b: f64| a.total_cmp(&b);
-            let labelled = hits.iter().filter_map(|hit| {
-                Some((hit.effect.confidence.unwrap_or(1.0), hit.effect.label.as_deref()?))
+            let labelled = effects().filter_map(|effect| {
+                Some((effect.confidence.unwrap_or(1.0), effect.label.as_deref()?))
             });
             let got = labelled.max_by(|a, b| best(a.0, b.0)).map_or("none", |(_, label)| label);
             compare("label", label.clone(), got.to_owned());
         }
         if let Some(reasons) = &expected.reasons {
             let own = &self.rules()[rule as usize].reason;
-            let reason = |hit: &&crate::Hit| hit.effect.reason.as_ref().unwrap_or(own).to_string();
-            let mut got: Vec<String> = hits.iter().map(reason).collect();
+            let reason = |effect: &HitEffect| effect.reason.as_ref().unwrap_or(own).to_string();
+            let mut got: Vec<String> = effects().map(reason).collect();
             let mut wanted = reasons.clone();
             for all in [&mut got, &mut wanted] {
                 all.sort_unstable();

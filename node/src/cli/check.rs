@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
-use verdict_actors::catalogue::{CatalogueObjects, CheckReport, ObjectFault, check_catalogue};
-use verdict_config::Faults;
+use serde_json::{Value as Json, json};
+use verdict_actors::catalogue::{
+    CatalogueObjects, CheckReport, ObjectFault, ObjectFinding, check_catalogue,
+};
 use verdict_config::catalogue::{CatalogueText, read_files};
+use verdict_config::{Code, Fault, Faults};
 use verdict_rules::RuleLimits;
 
 use super::{EXIT_FAULTS, EXIT_OK, Failure, Outcome};
@@ -31,13 +33,32 @@ fn inspect(
     let text = read_files(&files).map_err(Failure::Faults)?;
     drop(files);
     let bar = output.progress(0, "compiling");
-    let report = check_catalogue(&CatalogueObjects::from(&text), None, RuleLimits::default());
+    let mut objects = CatalogueObjects::from(&text);
+    // The check itself knows no clock; flags expire by this time.
+    objects.at_ms = crate::http::now().0;
+    let report = check_catalogue(&objects, None, RuleLimits::default());
     bar.finish_and_clear();
     Ok((text, report))
 }
 
 fn located(text: &CatalogueText, faults: &[ObjectFault]) -> Faults {
     faults.iter().map(|fault| text.locate(&fault.object, fault.fault.clone())).collect()
+}
+
+/// A finding as a fault, which is what texts can place.
+fn place_of(text: &CatalogueText, finding: &ObjectFinding) -> Fault {
+    let fault = Fault::new(Code::InvalidValue, finding.path.as_str(), finding.message.as_str());
+    text.locate(&finding.object, fault)
+}
+
+/// A finding as JSON, with file, line and column where they are known.
+fn placed(text: &CatalogueText, finding: &ObjectFinding) -> Json {
+    let place = place_of(text, finding);
+    json!({
+        "object": finding.object, "kind": finding.kind, "path": finding.path,
+        "message": finding.message, "file": place.file, "line": place.line,
+        "column": place.column,
+    })
 }
 
 /// Checks a folder: every fault with file, line and column.
@@ -47,18 +68,13 @@ pub fn check(arguments: &CheckArgs, output: &Output) -> Outcome {
     if output.is_json() {
         output.json(&json!({
             "objects": report.objects, "rules": report.rules, "faults": faults,
-            "findings": report.findings,
+            "findings": report.findings.iter().map(|finding| placed(&text, finding)).collect::<Vec<_>>(),
             "tests": { "run": report.tests_run(), "failed": report.tests_failed() },
         }));
         return Ok(if faults.is_empty() { EXIT_OK } else { EXIT_FAULTS });
     }
     for finding in &report.findings {
-        let fault = verdict_config::Fault::new(
-            verdict_config::Code::InvalidValue,
-            finding.path.as_str(),
-            finding.message.as_str(),
-        );
-        let place = text.locate(&finding.object, fault);
+        let place = place_of(&text, finding);
         let file = place.file.unwrap_or_else(|| finding.object.to_string());
         let (line, column) = (place.line.unwrap_or(1), place.column.unwrap_or(1));
         let kind = output.styled(WARN, &finding.kind);

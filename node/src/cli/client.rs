@@ -12,6 +12,9 @@ use super::Failure;
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
+/// Bodies above it are sent once the node has agreed to read them.
+const EXPECT_ABOVE: usize = 64 << 10;
+
 /// A node's API.
 pub struct Client {
     agent: ureq::Agent,
@@ -118,6 +121,11 @@ impl Client {
         if let Some(key) = &self.key {
             request = request.header("X-API-Key", key);
         }
+        if bytes.len() > EXPECT_ABOVE {
+            // A node that refuses the request says so at once; without this it would close the
+            // connection on a client that still writes and never reads why.
+            request = request.header("Expect", "100-continue");
+        }
         self.read(request.send(bytes))
     }
 
@@ -133,13 +141,30 @@ impl Client {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<(u16, Vec<u8>), Failure> {
-        let failed =
-            |error: ureq::Error| Failure::new(format!("no answer from {}: {error}", self.url));
+        let failed = |error: ureq::Error| {
+            let text = error.to_string();
+            let advice = advice(&text).map(|advice| format!("; {advice}")).unwrap_or_default();
+            Failure::new(format!("no answer from {}: {text}{advice}", self.url))
+        };
         let mut answer = answer.map_err(failed)?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         Ok((status, body.read_to_vec().map_err(failed)?))
     }
+}
+
+/// What can be done about a connection that fails for a usual reason.
+fn advice(error: &str) -> Option<&'static str> {
+    let known = [
+        ("Connection refused", "is the node running there? `verdict dev` starts one"),
+        (
+            "CaUsedAsEndEntity",
+            "the node's certificate is marked as an authority's: make it with \
+             basicConstraints=CA:FALSE, or sign one for the node with it",
+        ),
+        ("UnknownIssuer", "name the authority that signed the node's certificate with --ca"),
+    ];
+    known.into_iter().find(|(part, _)| error.contains(part)).map(|(_, advice)| advice)
 }
 
 fn accepted(answer: Answer) -> Result<Json, Failure> {
@@ -189,6 +214,13 @@ mod tests {
     fn segments_are_encoded() {
         assert_eq!(segment("01K-a_b.c:replay"), "01K-a_b.c:replay");
         assert_eq!(segment("a/b é?"), "a%2Fb%20%C3%A9%3F");
+    }
+
+    #[test]
+    fn usual_failures_come_with_advice() {
+        assert!(advice("io: Connection refused (os error 111)").is_some());
+        assert!(advice("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))").is_some());
+        assert!(advice("timeout: global").is_none());
     }
 
     #[test]

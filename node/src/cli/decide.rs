@@ -83,7 +83,9 @@ pub fn decide(arguments: &DecideArgs, output: &Output) -> Outcome {
         tell(&summary, measures.as_ref(), arguments, output);
         let first = decided.iter().find_map(|decided| decided.as_ref().err());
         if let Some(problem) = first {
-            output.note(format!("{failed} records were not decided; the first: {problem}"));
+            let noun = if failed == 1 { "record was" } else { "records were" };
+            output
+                .note(format!("{failed} {noun} not decided; the first: {}", problem_text(problem)));
         }
     }
     Ok(if failed == 0 { EXIT_OK } else { EXIT_FAULTS })
@@ -239,23 +241,23 @@ fn cells(decided: &Decided) -> Map<String, Json> {
             put("reasons", reasons.join(" ").into());
             put("decision_id", decision["decision_id"].clone());
         }
-        Err(problem) => {
-            let text = |key: &str| problem[key].as_str().unwrap_or_default();
-            let faults: Vec<String> = problem["faults"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|fault| {
-                    let text = |key: &str| fault[key].as_str().unwrap_or_default();
-                    format!("{}: {}", text("path"), text("message"))
-                })
-                .collect();
-            let told =
-                if faults.is_empty() { text("detail").to_owned() } else { faults.join("; ") };
-            put("problem", format!("{} {told}", text("code")).into());
-        }
+        Err(problem) => put("problem", problem_text(problem).into()),
     }
     cells
+}
+
+/// A problem on one line: its code and what is wrong.
+fn problem_text(problem: &Json) -> String {
+    fn text<'json>(json: &'json Json, key: &str) -> &'json str {
+        json[key].as_str().unwrap_or_default()
+    }
+    let faults = problem["faults"].as_array().into_iter().flatten();
+    let faults: Vec<String> = faults
+        .map(|fault| format!("{}: {}", text(fault, "path"), text(fault, "message")))
+        .collect();
+    let told =
+        if faults.is_empty() { text(problem, "detail").to_owned() } else { faults.join("; ") };
+    format!("{} {told}", text(problem, "code"))
 }
 
 /// Counts of outcomes, levels and reasons.
@@ -356,6 +358,15 @@ mod tests {
     fn check(field_type: FieldType, text: &str, expected: Json) {
         let field: Field = serde_json::from_value(json!({ "type": field_type.as_str() })).unwrap();
         assert_eq!(typed(&field, &Json::from(text)), expected, "{text}");
+    }
+
+    #[test]
+    fn a_problem_is_told_on_one_line() {
+        let fault = json!({ "path": "input.text", "code": "VD0104", "message": "expected a text" });
+        let problem = json!({ "code": "VD0402", "detail": "input.text: …", "faults": [fault] });
+        assert_eq!(problem_text(&problem), "VD0402 input.text: expected a text");
+        let problem = json!({ "code": "VD0804", "detail": "Busy.", "faults": [] });
+        assert_eq!(problem_text(&problem), "VD0804 Busy.");
     }
 
     #[test]

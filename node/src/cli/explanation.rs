@@ -133,8 +133,13 @@ fn show_explanation(explanation: &Json, output: &Output) {
             let reads: Vec<String> = items(&rule["reads"])
                 .map(|read| format!("{}={}", text(&read["name"]), text(&read["value"])))
                 .collect();
-            let causes: Vec<String> =
-                items(&rule["causes"]).map(|cause| text(&cause["text"])).collect();
+            // Clauses may share a cause.
+            let mut causes: Vec<String> = Vec::new();
+            for cause in items(&rule["causes"]).map(|cause| text(&cause["text"])) {
+                if !causes.contains(&cause) {
+                    causes.push(cause);
+                }
+            }
             let style = if key == "hits" { BAD } else { WARN };
             let title = output.styled(style, title);
             let id = text(&rule["id"]);

@@ -145,6 +145,7 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
     if arguments.catalogue.is_none() && !catalogue.exists() {
         write_demo(&catalogue)?;
     }
+    super::objects::write_schemas(&catalogue)?;
     let mut base = Settings::default();
     base.node.data_dir = dir.join("data").display().to_string();
     base.node.catalogue_dir = catalogue.display().to_string();

@@ -165,7 +165,9 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
         output.say(shown(change, output));
     }
     let verb = if arguments.dry_run { "Would make" } else { "Made" };
-    output.say(format!("{verb} revision {} of {} changes.", answer["revision"], changes.len()));
+    let count = changes.len();
+    let noun = if count == 1 { "change" } else { "changes" };
+    output.say(format!("{verb} revision {} of {count} {noun}.", answer["revision"]));
     Ok(EXIT_OK)
 }
 
@@ -203,6 +205,11 @@ fn read_catalogue(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     catalogue_dir::read_dir(dir).map_err(|error| Failure::new(error.to_string()))
 }
 
+/// Schemas for editors, beside the files that name them.
+pub(super) fn write_schemas(dir: &Path) -> Result<(), Failure> {
+    catalogue_dir::write_schemas(dir).map_err(|error| Failure::new(error.to_string()))
+}
+
 /// Writes a node's catalogue as a folder. Files that mean the same already stay as they are.
 pub fn export(arguments: &ExportArgs, output: &Output) -> Outcome {
     let client = arguments.target.connect()?;
@@ -220,6 +227,7 @@ pub fn export(arguments: &ExportArgs, output: &Output) -> Outcome {
     for path in &plan.model_deletes {
         std::fs::remove_dir_all(arguments.dir.join(path)).map_err(anyhow::Error::from)?;
     }
+    write_schemas(&arguments.dir)?;
     let bar = output.progress(plan.models.len() as u64, "fetching models");
     for name in plan.models.keys() {
         fetch_model(&client, &arguments.dir, name.as_str())?;

@@ -1,26 +1,22 @@
 //! `train`, `eval`, `predict`: models from data files, without a node.
 
-use std::collections::BTreeMap;
+mod score;
+mod serve;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use verdict_config::definition::{ClassifyDefinition, FlowDefinition, ModelChoice};
-use verdict_config::model::{ColumnKind, ModelManifest, ModelTask};
-use verdict_config::{Field, FieldType};
 use verdict_neural::{
-    Dataset, DatasetOptions, FeatureSelection, Model, ModelFiles, Network, NeuralError, Progress,
+    Dataset, DatasetOptions, FeatureSelection, ModelFiles, Network, NeuralError, Progress,
     TrainOptions, Trained,
 };
 
-use super::data::{self, Records};
-use super::{EXIT_OK, Failure, Outcome};
+use super::{EXIT_OK, Failure, Outcome, data};
 use crate::output::{GOOD, Output};
+use serve::serve;
 
-/// Rows that are scored in one call: bounds memory and paces the progress bar.
-const PREDICT_ROWS: usize = 256;
-/// The largest model folder that is read.
-const MODEL_BYTES_MAX: u64 = 4 << 30;
+pub use score::{EvalArgs, PredictArgs, eval, predict, read_folder};
 
 pub const TRAIN_HELP: &str = "Examples:
   verdict train --data messages.csv --label label --text text --out ./model
@@ -87,34 +83,6 @@ pub struct TrainArgs {
     flow: Option<String>,
 }
 
-/// Arguments of `eval`.
-#[derive(Debug, Args)]
-pub struct EvalArgs {
-    /// Model folder.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// CSV file with a header line.
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-    /// Column of the label.
-    #[arg(long, value_name = "COLUMN")]
-    label: String,
-}
-
-/// Arguments of `predict`.
-#[derive(Debug, Args)]
-pub struct PredictArgs {
-    /// Model folder.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// CSV file with a header line.
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-    /// File that the rows are written to, with the columns `predicted` and `score`.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
 fn network(text: &str) -> Result<Network, String> {
     Network::from_name(text).ok_or_else(|| {
         let names = Network::ALL.map(Network::as_str).join(", ");
@@ -145,6 +113,13 @@ fn selection(features: Option<&str>) -> FeatureSelection {
 
 /// Trains a model and writes its folder.
 pub fn train(arguments: &TrainArgs, output: &Output) -> Outcome {
+    // Said before the training and not after it.
+    if let Some(flow) = &arguments.flow
+        && !verdict_config::name::is_plain_name(flow)
+    {
+        let advice = verdict_config::Code::InvalidName.advice();
+        return Err(Failure::new(format!("{flow:?} is no name. {advice}")));
+    }
     let bytes = data::read_bytes(&arguments.data)?;
     let options = DatasetOptions {
         label: arguments.label.clone(),
@@ -216,95 +191,6 @@ fn write_model(folder: &Path, files: &ModelFiles) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts the model and a flow that serves it into a catalogue folder; answers the flow's file.
-fn serve(
-    catalogue: &Path,
-    flow: &str,
-    manifest: &ModelManifest,
-    files: &ModelFiles,
-) -> Result<PathBuf, Failure> {
-    if !verdict_config::name::is_plain_name(flow) {
-        return Err(Failure::new(format!(
-            "{flow:?} is no name. {}",
-            verdict_config::Code::InvalidName.advice()
-        )));
-    }
-    let definition = flow_for(flow, manifest);
-    write_model(&catalogue.join("models").join(&manifest.name), files)?;
-    let id = verdict_config::ObjectId {
-        kind: verdict_config::ObjectKind::Flow,
-        name: verdict_config::ObjectName::new(verdict_config::ObjectKind::Flow, flow)
-            .map_err(|fault| Failure::Faults(vec![fault]))?,
-    };
-    let body = serde_json::to_value(&definition).map_err(anyhow::Error::from)?;
-    let written = verdict_config::catalogue::write_files(&BTreeMap::from([(id, body)]))
-        .map_err(Failure::Faults)?;
-    let mut flow_file = catalogue.join("flows").join(format!("{flow}.yaml"));
-    for (path, bytes) in &written {
-        flow_file = catalogue.join(path);
-        data::write_bytes(&flow_file, bytes)?;
-    }
-    Ok(flow_file)
-}
-
-/// A flow whose fields are the model's columns.
-fn flow_for(flow: &str, manifest: &ModelManifest) -> FlowDefinition {
-    let mut definition: FlowDefinition = FlowDefinition {
-        flow: flow.to_owned(),
-        description: Some(format!("Served by the model {}.", manifest.name)),
-        ..empty_flow()
-    };
-    for column in &manifest.columns {
-        let field_type = match column.kind {
-            ColumnKind::Text => FieldType::String,
-            ColumnKind::Number => FieldType::Float,
-            ColumnKind::Category => FieldType::Symbol,
-        };
-        definition.fields.insert(column.name.clone(), Field::plain(field_type));
-    }
-    let model = ModelChoice::Name(manifest.name.clone());
-    match manifest.task {
-        ModelTask::Classification => {
-            definition.classify = Some(ClassifyDefinition {
-                scheme: flow.to_owned(),
-                rules: Vec::new(),
-                model: Some(model),
-                accept_from: 0.9,
-                delta: 0.05,
-                min_confidence: 0.0,
-                alternatives: 3,
-                codes: None,
-            });
-        }
-        ModelTask::Anomaly => {
-            let risk =
-                json!({ "model": manifest.name, "points_per_logit": 100.0, "reason": "UNUSUAL" });
-            if let Ok(risk) = serde_json::from_value(risk) {
-                definition.models.insert("anomaly".to_owned(), risk);
-            }
-        }
-    }
-    definition
-}
-
-fn empty_flow() -> FlowDefinition {
-    FlowDefinition {
-        flow: String::new(),
-        description: None,
-        unit: None,
-        fields: indexmap::IndexMap::new(),
-        rules: Vec::new(),
-        classify: None,
-        models: indexmap::IndexMap::new(),
-        score: Default::default(),
-        abstain: Default::default(),
-        on_failure: Default::default(),
-        switches: Default::default(),
-        record: Default::default(),
-        cost_units_max: None,
-    }
-}
-
 fn tell_trained(arguments: &TrainArgs, trained: &Trained, flow: Option<&Path>, output: &Output) {
     let manifest = trained.model.manifest();
     let hash = verdict_neural::content_hash(&trained.model.to_files());
@@ -347,117 +233,6 @@ fn tell_measures(title: &str, measures: &Json, output: &Output) {
     let cells = members.iter().flat_map(|map| map.values()).map(shown).collect();
     output.say(format!("{title}:"));
     output.table(&names, vec![cells]);
-}
-
-/// Reads a model folder, files below it included.
-///
-/// # Errors
-/// A sentence that names what cannot be read or is too large.
-pub fn read_folder(folder: &Path) -> Result<ModelFiles, Failure> {
-    let mut files = ModelFiles::new();
-    let mut bytes_left = MODEL_BYTES_MAX;
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(current) = waiting.pop() {
-        let failed = |error: std::io::Error| {
-            Failure::new(format!("{} cannot be read: {error}", current.display()))
-        };
-        for entry in std::fs::read_dir(&current).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.is_dir() {
-                waiting.push(path);
-                continue;
-            }
-            let size = path.metadata().map_err(failed)?.len();
-            bytes_left = bytes_left.checked_sub(size).ok_or_else(|| {
-                Failure::new(format!(
-                    "{} holds more than {MODEL_BYTES_MAX} bytes",
-                    folder.display()
-                ))
-            })?;
-            let relative = path.strip_prefix(folder).unwrap_or(&path);
-            let name = relative.to_string_lossy().replace('\\', "/");
-            files.insert(name, data::read_bytes(&path)?);
-        }
-    }
-    Ok(files)
-}
-
-fn open(folder: &Path) -> Result<Model, Failure> {
-    Model::from_files(&read_folder(folder)?).map_err(refused)
-}
-
-/// Measures a model on labelled rows.
-pub fn eval(arguments: &EvalArgs, output: &Output) -> Outcome {
-    let model = open(&arguments.model)?;
-    let bytes = data::read_bytes(&arguments.data)?;
-    let dataset = Dataset::for_model(&bytes, model.manifest(), Some(&arguments.label))
-        .map_err(Failure::Faults)?;
-    drop(bytes);
-    let bar = output.progress(dataset.rows.len() as u64, "evaluating");
-    let report = model.evaluate(&dataset).map_err(refused)?;
-    bar.finish_and_clear();
-    if output.is_json() {
-        output.json(&report);
-    } else {
-        let json = serde_json::to_value(&report).map_err(anyhow::Error::from)?;
-        tell_measures(
-            &format!("{} on {}", model.manifest().name, arguments.data.display()),
-            &json,
-            output,
-        );
-    }
-    Ok(EXIT_OK)
-}
-
-/// Scores rows.
-pub fn predict(arguments: &PredictArgs, output: &Output) -> Outcome {
-    let model = open(&arguments.model)?;
-    let bytes = data::read_bytes(&arguments.data)?;
-    let dataset = Dataset::for_model(&bytes, model.manifest(), None).map_err(Failure::Faults)?;
-    drop(bytes);
-    let Records { mut columns, mut rows } = data::read_records(&arguments.data)?;
-    let bar = output.progress(rows.len() as u64, "scoring");
-    let mut scored = Vec::with_capacity(rows.len());
-    for chunk in dataset.rows.chunks(PREDICT_ROWS) {
-        let outputs = model.predict(chunk).map_err(refused)?;
-        scored.extend(outputs.into_iter().map(|answer| best(model.manifest(), &answer.scores)));
-        bar.inc(chunk.len() as u64);
-    }
-    bar.finish_and_clear();
-    if scored.len() != rows.len() {
-        return Err(Failure::new("the data file has rows that the model's reader skips"));
-    }
-    for (row, (label, score)) in rows.iter_mut().zip(scored) {
-        row.insert("predicted".to_owned(), label.map_or(Json::Null, Json::from));
-        row.insert("score".to_owned(), json!(score));
-    }
-    columns.extend(["predicted".to_owned(), "score".to_owned()]);
-    let count = rows.len();
-    data::write_records(&arguments.out, &Records { columns, rows })?;
-    if output.is_json() {
-        output.json(&json!({ "n": count, "out": arguments.out }));
-    } else {
-        output.say(format!("Scored {count} rows into {}.", arguments.out.display()));
-    }
-    Ok(EXIT_OK)
-}
-
-/// The best label with its probability; for two classes with a risk label, that label's
-/// probability, so that one column serves thresholds and ranking.
-fn best(manifest: &ModelManifest, scores: &[f32]) -> (Option<String>, f32) {
-    let Some((index, top)) =
-        scores.iter().copied().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))
-    else {
-        return (None, 0.0);
-    };
-    let label = manifest.labels.get(index).cloned();
-    let positive = manifest
-        .positive_label
-        .as_ref()
-        .filter(|_| manifest.labels.len() == 2)
-        .and_then(|positive| manifest.labels.iter().position(|label| label == positive))
-        .and_then(|position| scores.get(position).copied());
-    (label, positive.unwrap_or(top))
 }
 
 #[cfg(test)]

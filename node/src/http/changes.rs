@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use verdict_actors::{Proposal, Proposed};
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
+use verdict_consensus::authority::{self, Action};
 use verdict_consensus::{
     Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, HistoryEntry, HistoryQuery, Op,
     ProposeError, Version, plan_rollback,
@@ -98,23 +99,6 @@ struct ObjectBody {
     name: String,
 }
 
-/// The role that a change of a kind needs.
-const fn role_of(kind: ObjectKind) -> Role {
-    match kind {
-        ObjectKind::Alias | ObjectKind::Rollout => Role::Releaser,
-        ObjectKind::Key | ObjectKind::Member => Role::Operator,
-        ObjectKind::Flag
-        | ObjectKind::Segment
-        | ObjectKind::List
-        | ObjectKind::Table
-        | ObjectKind::RuleSet
-        | ObjectKind::Flow
-        | ObjectKind::Model
-        | ObjectKind::Experiment
-        | ObjectKind::Setting => Role::Editor,
-    }
-}
-
 /// Applies a change set, or says what it would do.
 #[utoipa::path(
     post, path = "/v1/changes", tag = "Changing", operation_id = "change",
@@ -128,13 +112,11 @@ pub(super) async fn post_changes(
     State(services): Shared,
     request: Request,
 ) -> Answer<Response<Body>> {
-    let caller = caller_of(&request, Role::Editor)?;
+    let caller = caller_of(&request, authority::CHANGES_FROM)?;
     let body: ChangesBody = read(&services, request).await?;
-    for change in &body.changes {
-        caller.require(role_of(change.kind))?;
-    }
     let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
+    caller.may(Action::Change(&set))?;
     settle(&services, &caller, set, body.dry_run).await
 }
 
@@ -151,7 +133,7 @@ pub(super) async fn post_rollback(
     State(services): Shared,
     request: Request,
 ) -> Answer<Response<Body>> {
-    let caller = caller_of(&request, Role::Releaser)?;
+    let caller = caller_of(&request, authority::ROLLS_BACK_FROM)?;
     let body: RollbackBody = read(&services, request).await?;
     let mut objects = Vec::with_capacity(body.objects.len());
     let mut faults = Vec::new();
@@ -167,9 +149,7 @@ pub(super) async fn post_rollback(
     let catalogue = services.runtime.log().catalogue();
     let planned = plan_rollback(&catalogue, body.request_id, body.why, body.to_revision, &objects);
     let set = planned.map_err(|refused| refusal(&refused))?;
-    for change in &set.changes {
-        caller.require(role_of(change.kind))?;
-    }
+    caller.may(Action::Rollback(&set))?;
     settle(&services, &caller, set, body.dry_run).await
 }
 

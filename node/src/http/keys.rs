@@ -1,14 +1,24 @@
 //! API keys: who sends a request, and what their role may do.
 //!
-//! Only digests of keys are kept. A presented key is hashed and compared with every digest without
-//! an early exit, so that the time taken says nothing about the keys.
+//! Keys come from the settings and from the catalogue (objects of the kind `key`), where a change
+//! adds, moves or revokes them on every node. Only digests of keys are kept. A presented key is
+//! hashed and compared with every digest without an early exit, so that the time taken says nothing
+//! about the keys.
+
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
-use verdict_config::Code;
 use verdict_config::settings::Role;
+use verdict_config::{Code, TimestampMs};
+use verdict_consensus::authority::{Action, allowed};
 
 use super::problem::{Answer, Problem};
+
+mod catalogue;
+mod stream_token;
+
+pub(crate) use catalogue::CatalogueKeys;
 
 /// SHA-256 of a key.
 pub type KeyDigest = [u8; 32];
@@ -40,16 +50,45 @@ impl std::fmt::Debug for KeyEntry {
     }
 }
 
+/// A key with its bounds.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownKey {
+    entry: KeyEntry,
+    /// The flows that it may ask; all, if absent.
+    flows: Option<Vec<String>>,
+    /// From when on it is unknown.
+    expires: Option<TimestampMs>,
+}
+
+impl KnownKey {
+    fn holds_at(&self, at: TimestampMs) -> bool {
+        self.expires.is_none_or(|expires| at < expires)
+    }
+}
+
 /// Who sent a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The key's name; `anonymous` where the node asks for no keys.
     pub name: String,
     /// The role.
     pub role: Role,
+    /// The key; none where the node asks for none.
+    known: Option<Arc<KnownKey>>,
 }
 
 impl Caller {
+    /// Whoever reaches a node that asks for no keys.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self { name: "anonymous".to_owned(), role: Role::Operator, known: None }
+    }
+
+    fn of(key: &Arc<KnownKey>) -> Self {
+        let KeyEntry { name, role, .. } = &key.entry;
+        Self { name: name.clone(), role: *role, known: Some(Arc::clone(key)) }
+    }
+
     /// Refuses callers below a role.
     ///
     /// # Errors
@@ -64,31 +103,63 @@ impl Caller {
         );
         Err(Problem::new(Code::Forbidden, detail))
     }
+
+    /// Refuses what the caller's role is not enough for.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] that names the role and what needs it.
+    pub fn may(&self, action: Action<'_>) -> Answer<()> {
+        allowed(self.role, action).map_err(|denied| {
+            let detail = format!("{denied}; the key {} has the role {}.", self.name, self.role);
+            Problem::new(Code::Forbidden, detail)
+        })
+    }
+
+    /// Whether the key is for some flows only.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.known.as_ref().is_some_and(|key| key.flows.is_some())
+    }
+
+    /// Refuses a flow that the key is not for.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] that names the flow.
+    pub fn may_ask(&self, flow: &str) -> Answer<()> {
+        let flows = self.known.as_ref().and_then(|key| key.flows.as_ref());
+        if flows.is_none_or(|flows| flows.iter().any(|other| other == flow)) {
+            return Ok(());
+        }
+        let detail = format!("The key {} is not for the flow {flow}.", self.name);
+        Err(Problem::new(Code::Forbidden, detail))
+    }
 }
 
 /// Every key that is accepted.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
-    entries: Vec<KeyEntry>,
+    settings: Vec<Arc<KnownKey>>,
+    catalogue: Option<Arc<CatalogueKeys>>,
 }
 
 impl KeyRing {
     /// A ring of keys. An empty ring lets nobody in.
     #[must_use]
-    pub const fn new(entries: Vec<KeyEntry>) -> Self {
-        Self { entries }
+    pub fn new(entries: Vec<KeyEntry>) -> Self {
+        let known = |entry| Arc::new(KnownKey { entry, flows: None, expires: None });
+        Self { settings: entries.into_iter().map(known).collect(), catalogue: None }
     }
 
-    /// How many keys there are.
+    /// The same ring, with the keys that the catalogue holds at any time.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.entries.len()
+    pub(crate) fn with_catalogue(self, keys: CatalogueKeys) -> Self {
+        Self { catalogue: Some(Arc::new(keys)), ..self }
     }
 
-    /// Whether there is no key.
+    /// Whether there is no key in the settings.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.settings.is_empty()
     }
 
     /// Finds the caller of a request by `Authorization: Bearer` or `X-API-Key`. Where both are sent,
@@ -97,29 +168,46 @@ impl KeyRing {
     /// # Errors
     /// [`Code::Unauthenticated`].
     pub fn authenticate(&self, headers: &HeaderMap) -> Answer<Caller> {
-        let mut found: Option<&KeyEntry> = None;
+        let mut found: Option<Arc<KnownKey>> = None;
         for credential in presented(headers) {
-            let unknown = || Problem::new(Code::Unauthenticated, "The API key is not known here.");
-            let entry = credential.and_then(|key| self.find(key)).ok_or_else(unknown)?;
-            found = Some(
-                found.map_or(entry, |first| if first.role < entry.role { first } else { entry }),
-            );
+            let key = credential.and_then(|key| self.find(key)).ok_or_else(unknown)?;
+            found = Some(match found {
+                Some(first) if first.entry.role < key.entry.role => first,
+                _ => key,
+            });
         }
-        found
-            .map(|entry| Caller { name: entry.name.clone(), role: entry.role })
-            .ok_or_else(|| Problem::of(Code::Unauthenticated))
+        found.map(|key| Caller::of(&key)).ok_or_else(|| Problem::of(Code::Unauthenticated))
     }
 
-    fn find(&self, key: &str) -> Option<&KeyEntry> {
+    /// Whether a caller would still be let in as it was: streams ask, which outlive their requests.
+    #[must_use]
+    pub(crate) fn still_accepts(&self, caller: &Caller) -> bool {
+        let Some(known) = &caller.known else { return true };
+        let found = self.select(|other| equal(&other.entry.digest, &known.entry.digest));
+        found.is_some_and(|key| key.entry.role == caller.role)
+    }
+
+    fn find(&self, key: &str) -> Option<Arc<KnownKey>> {
         let presented = digest(key);
+        self.select(|known| equal(&known.entry.digest, &presented))
+    }
+
+    /// The first key that is accepted; every one is looked at, whichever it is.
+    fn select(&self, accepted: impl Fn(&KnownKey) -> bool) -> Option<Arc<KnownKey>> {
+        let catalogue = self.catalogue.as_ref().map(|keys| keys.current());
+        let catalogue = catalogue.iter().flat_map(|keys| keys.iter());
         let mut found = None;
-        for entry in &self.entries {
-            if equal(&entry.digest, &presented) {
-                found = Some(entry);
+        for key in self.settings.iter().chain(catalogue) {
+            if accepted(key) && found.is_none() {
+                found = Some(Arc::clone(key));
             }
         }
-        found
+        found.filter(|key| key.expires.is_none() || key.holds_at(super::now()))
     }
+}
+
+fn unknown() -> Problem {
+    Problem::new(Code::Unauthenticated, "The API key is not known here.")
 }
 
 /// The keys of a request, one a header; `None` for a header that holds none.
@@ -133,8 +221,8 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
 }
 
 /// Compares every byte, whatever differs first.
-fn equal(left: &KeyDigest, right: &KeyDigest) -> bool {
-    let mut difference = 0u8;
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    let mut difference = u8::from(left.len() != right.len());
     for (a, b) in left.iter().zip(right) {
         difference |= a ^ b;
     }
@@ -185,7 +273,9 @@ mod tests {
 
     #[test]
     fn roles_are_ordered() {
-        let caller = Caller { name: "desk".into(), role: Role::Editor };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", "vk_desk".parse().unwrap());
+        let caller = ring().authenticate(&headers).unwrap();
         assert!(caller.require(Role::Decider).is_ok());
         assert!(caller.require(Role::Editor).is_ok());
         let problem = caller.require(Role::Releaser).unwrap_err();

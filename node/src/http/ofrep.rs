@@ -15,7 +15,7 @@ use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::{Query, decode_segment};
 use super::status::status;
-use super::{Services, Shared, body, caller_of, now};
+use super::{Services, Shared, body, caller_of, flag_events, now};
 
 /// The path of all flags.
 const FLAGS: &str = "/ofrep/v1/evaluate/flags";
@@ -54,6 +54,9 @@ pub(super) struct BulkEvaluation {
     /// What the flag files say about themselves.
     #[schema(required = false, value_type = Object)]
     metadata: serde_json::Value,
+    /// Where changes are told.
+    #[serde(rename = "eventStreams")]
+    event_streams: Vec<flag_events::EventStream>,
 }
 
 /// Evaluates one flag.
@@ -113,11 +116,12 @@ async fn evaluate_all(services: &Services, request: Request) -> Answer<Response<
         Err(error) => return Ok(answer(ofrep::failure("", &error))),
     };
     let state = services.runtime.serving();
+    let streams = flag_events::streams(&caller);
     let options = ofrep::BulkOptions {
         auth_scope: caller.role.as_str(),
         if_none_match: if_none_match.as_ref().and_then(|tag| tag.to_str().ok()),
         flag_config_etag: flag_config_etag.as_deref(),
-        event_streams: None,
+        event_streams: Some(&streams),
     };
     Ok(answer(ofrep::evaluate_all(&state.flags, &context, now(), &options)))
 }

@@ -14,7 +14,9 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{changes, decisions, models, objects, ofrep, operations, outcomes, records, watch};
+use super::{
+    changes, decisions, flag_events, models, objects, ofrep, operations, outcomes, records, watch,
+};
 
 pub mod answers;
 pub mod decision;
@@ -46,6 +48,7 @@ pub mod decision;
         operations::status,
         ofrep::post_flag,
         ofrep::post_flags,
+        flag_events::get,
         operations::healthz,
         operations::readyz,
         operations::metrics,
@@ -84,6 +87,7 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
     ("stage_model", &[400, 413, 415, 422]),
     ("get_model", &[400, 404]),
     ("watch", &[400, 410]),
+    ("flag_events", &[400]),
     ("status", &[]),
 ];
 
@@ -115,7 +119,8 @@ fn complete(path: &str, operation: &mut Operation) {
             SecurityRequirement::new("apiKey", none),
         ]);
     }
-    if path.starts_with("/v1/") {
+    let is_evaluation = path.starts_with("/ofrep/v1/evaluate/");
+    if path.starts_with("/v1/") || (path.starts_with("/ofrep/") && !is_evaluation) {
         let id = operation.operation_id.clone().unwrap_or_default();
         let own = OWN_REFUSALS.iter().find(|(name, _)| *name == id).map_or(&[][..], |(_, own)| own);
         for status in SHARED_REFUSALS.iter().chain(own) {
@@ -123,7 +128,7 @@ fn complete(path: &str, operation: &mut Operation) {
             refuse(operation, *status, "application/problem+json", content);
         }
     }
-    if path.starts_with("/ofrep/") {
+    if is_evaluation {
         for status in [400, 401, 403, 412, 413, 415, 429, 500, 503] {
             refuse(operation, status, "application/json", reference("OfrepFailure"));
         }

@@ -13,7 +13,8 @@ use verdict_config::Code;
 
 use super::problem::{Answer, Problem};
 use super::{
-    Services, changes, decisions, models, objects, ofrep, operations, outcomes, records, watch,
+    Services, changes, decisions, flag_events, models, objects, ofrep, operations, outcomes,
+    records, watch,
 };
 
 pub(super) fn routes(services: Arc<Services>) -> Router {
@@ -34,6 +35,7 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
+        .route("/ofrep/v1/events", get(flag_events::get))
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
@@ -61,7 +63,7 @@ fn methods(path: &str) -> String {
     let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
     let allowed: &[Method] = match path {
         "/v1/outcomes" | "/v1/changes" | "/v1/rollback" | "/v1/models" => &[Method::POST],
-        _ if path.starts_with("/ofrep/") => &[Method::POST],
+        _ if path.starts_with("/ofrep/v1/evaluate/") => &[Method::POST],
         _ if below("/v1/units/") => &[Method::DELETE],
         _ if below("/v1/decisions/") => &[Method::GET, Method::HEAD, Method::POST],
         _ => &[Method::GET, Method::HEAD],

@@ -12,14 +12,14 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_util::sync::CancellationToken;
 use verdict_config::Code;
 use verdict_config::settings::Role;
 use verdict_consensus::{Catalogue, ChangeSummary};
 
+use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Shared, WATCHERS_MAX, caller_of};
+use super::{Services, Shared, WATCHERS_MAX, caller_of};
 
 /// Change sets read from the history at once.
 const PAGE: usize = 64;
@@ -39,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     )
 )]
 pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Response<Body>> {
-    caller_of(&request, Role::Viewer)?;
+    let caller = caller_of(&request, Role::Viewer)?;
     let mut query = Query::read(request.uri(), &["from"]);
     let from = query.number("from", 0, u64::MAX >> 11);
     query.finish()?;
@@ -57,13 +57,8 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     let slot = Arc::clone(&services.watchers).try_acquire_owned().map_err(|_| {
         Problem::new(Code::Overloaded, format!("{WATCHERS_MAX} watchers are connected."))
     })?;
-    let watcher = Watcher {
-        seen: from,
-        waiting: VecDeque::new(),
-        catalogues,
-        draining: services.draining.clone(),
-        _slot: slot,
-    };
+    let watcher =
+        Watcher { seen: from, waiting: VecDeque::new(), catalogues, services, caller, _slot: slot };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events(watcher)).keep_alive(keep_alive).into_response())
 }
@@ -73,13 +68,15 @@ struct Watcher {
     seen: u64,
     waiting: VecDeque<ChangeSummary>,
     catalogues: watch::Receiver<Arc<Catalogue>>,
-    draining: CancellationToken,
+    services: Arc<Services>,
+    caller: Caller,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Watcher {
-    /// The next change set; `None` ends the stream: the node drains, or the watcher is so slow that
-    /// the history no longer reaches back to it (it comes again and is told so).
+    /// The next change set; `None` ends the stream: the node drains, the key is no longer accepted, or
+    /// the watcher is so slow that the history no longer reaches back to it (it comes again and is
+    /// told so).
     async fn next(&mut self) -> Option<ChangeSummary> {
         loop {
             if let Some(change) = self.waiting.pop_front() {
@@ -87,6 +84,9 @@ impl Watcher {
                 return Some(change);
             }
             let catalogue = Arc::clone(&self.catalogues.borrow_and_update());
+            if !self.services.keys.still_accepts(&self.caller) {
+                return None;
+            }
             if catalogue.revision() > self.seen {
                 self.waiting = catalogue.changes_since(self.seen, PAGE).ok()?.into();
                 if !self.waiting.is_empty() {
@@ -94,7 +94,7 @@ impl Watcher {
                 }
             }
             tokio::select! {
-                () = self.draining.cancelled() => return None,
+                () = self.services.draining.cancelled() => return None,
                 changed = self.catalogues.changed() => changed.ok()?,
             }
         }

@@ -78,6 +78,7 @@ impl World {
                 key("decider", Role::Decider),
                 key("viewer", Role::Viewer),
                 key("editor", Role::Editor),
+                key("releaser", Role::Releaser),
                 key("operator", Role::Operator),
             ]),
             open: false,

@@ -212,3 +212,31 @@ async fn a_revision_that_is_not_reached_is_told() {
     let reply = world.send_request(request).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), (412, "VD0809"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_recognised_and_no_hash_of_its_body_can_be_tried() {
+    let world = World::start(|_| {}).await;
+    let body = json!({"request_id": "r-1", "input": {"card": "c1", "amount": 12}});
+    let first = world.post("/v1/decisions/payment", body.clone()).await.json();
+    let again = world.post("/v1/decisions/payment", body.clone()).await.json();
+    assert_eq!(first["decision_id"], again["decision_id"]);
+    let mut other = body.clone();
+    other["input"]["amount"] = json!(13);
+    assert_eq!(world.post("/v1/decisions/payment", other).await.status, 409);
+
+    let request = verdict_decisions::request::parse_body(body.to_string().as_bytes()).unwrap();
+    let hash = request.body_sha256();
+    let segment = std::fs::read_dir(world.folder.path().join("data/journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "vj"))
+        .unwrap();
+    let bytes = std::fs::read(segment).unwrap();
+    let stands = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    assert!(stands(b"r-1") && !stands(&hash) && !stands(&digest_of(&hash)[..16]));
+}
+
+fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).into()
+}

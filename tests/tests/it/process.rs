@@ -12,6 +12,8 @@ use tempfile::TempDir;
 pub const VERDICT: &str = env!("CARGO_BIN_EXE_verdict-under-test");
 /// The key that test nodes accept, with every role.
 pub const KEY: &str = "test-key-with-every-role";
+/// The key that test nodes accept with the role viewer.
+pub const VIEWER_KEY: &str = "test-key-that-only-looks";
 /// Between two looks at a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -63,11 +65,14 @@ impl Node {
     /// Starts a node in a folder that has a `catalogue`.
     pub fn start_in(folder: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let hash = verdict_config::model::sha256_hex(KEY.as_bytes());
+        let hash = |key: &str| verdict_config::model::sha256_hex(key.as_bytes());
         let config = format!(
             "[node]\nid = 7\ndata_dir = {data:?}\ncatalogue_dir = {catalogue:?}\n\
              [http]\naddress = \"{port}\"\n\
-             [[keys]]\nname = \"tests\"\nsha256 = \"{hash}\"\nrole = \"operator\"\n",
+             [[keys]]\nname = \"tests\"\nsha256 = \"{operator}\"\nrole = \"operator\"\n\
+             [[keys]]\nname = \"viewer\"\nsha256 = \"{viewer}\"\nrole = \"viewer\"\n",
+            operator = hash(KEY),
+            viewer = hash(VIEWER_KEY),
             data = folder.join("data"),
             catalogue = folder.join("catalogue"),
         );

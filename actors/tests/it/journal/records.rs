@@ -4,6 +4,8 @@ use verdict_actors::journal::{DecisionId, JournalError, Reservation, Sensitive};
 use verdict_config::definition::Outcome;
 use verdict_config::{Code, TimestampMs};
 
+use sha2::{Digest, Sha256};
+
 use super::support::{Bench, FLOW, Given, START_MS};
 
 #[test]
@@ -91,6 +93,10 @@ async fn a_request_id_is_decided_once_for_a_day() {
         };
     check(&journal, &body, true);
     check(&journal, &other_body, false);
+    // Neither the body's hash nor a hash of it stands in the file: who reads it can try no bodies.
+    let segment = std::fs::read(super::support::last_file(bench.path(), "segment", ".vj")).unwrap();
+    let stands = |bytes: &[u8]| segment.windows(bytes.len()).any(|window| window == bytes);
+    assert!(!stands(&body) && !stands(&Sha256::digest(body)[..16]));
     // A request that came to nothing gives its id back.
     let Reservation::New(guard) = journal.reserve(FLOW, "r2", &body).unwrap() else { panic!() };
     drop(guard);

@@ -71,7 +71,12 @@ impl Bench {
         let reasons: Vec<Arc<str>> = given.reasons.iter().map(|&reason| reason.into()).collect();
         let read = count("1h");
         let key = Value::Text(given.key.into());
-        let event = NewWindowEvent { read: &read, key: &key, value: None, at: self.at() };
+        let event = NewWindowEvent {
+            read: &read,
+            series: journal.series(given.flow, &read, &key),
+            value: None,
+            at: self.at(),
+        };
         let appended = journal.append(NewRecord {
             id,
             at: self.at(),

@@ -65,7 +65,12 @@ fn amounts_and_values_survive_as_they_are() {
     let key = Value::Text("c".into());
     for amount in [5, 7, 5] {
         let amount = Value::Int(amount);
-        let event = |read| NewWindowEvent { read, key: &key, value: Some(&amount), at: bench.at() };
+        let event = |read| NewWindowEvent {
+            read,
+            series: journal.series(FLOW, read, &key),
+            value: Some(&amount),
+            at: bench.at(),
+        };
         let events: Vec<_> = reads.iter().map(event).collect();
         let record = NewRecord {
             id: journal.next_id(),
@@ -116,8 +121,12 @@ fn times_far_ahead_are_not_counted() {
     let (journal, _) = bench.open();
     bench.append(&journal, Given { key: "c", ..Given::default() });
     let (now, key, window) = (bench.at(), Value::Text("c".into()), super::support::count("1h"));
-    let event =
-        NewWindowEvent { read: &window, key: &key, value: None, at: TimestampMs(now.0 + 600_000) };
+    let event = NewWindowEvent {
+        read: &window,
+        series: journal.series(FLOW, &window, &key),
+        value: None,
+        at: TimestampMs(now.0 + 600_000),
+    };
     let record = NewRecord {
         id: journal.next_id(),
         at: now,

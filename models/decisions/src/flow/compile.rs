@@ -1,24 +1,25 @@
 //! Compiling a flow: every fault of it is collected before any is returned.
 
 mod checks;
+mod flags;
+mod models;
+mod snoozes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use verdict_config::definition::{
-    ClassifyDefinition, Effect, FlowDefinition, ModelChoice, ModelFailurePolicy, RuleDefinition,
-    RuleSetDefinition,
-};
-use verdict_config::{Code, Fault, Faults, ObjectKind, Schema, TimestampMs};
+use verdict_config::definition::{Effect, FlowDefinition, RuleDefinition, RuleSetDefinition};
+use verdict_config::{Code, Fault, Faults, ObjectKind, Schema};
 use verdict_rules::{DerivedFacts, Environment, Phase, WindowRead};
 
-use super::sets::{self, FlowSet, SetUse};
+use super::sets::{FlowSet, SetUse};
 use super::{
-    Choice, ClassifyStage, CompiledFlow, FlowError, FlowFinding, FlowModel, ObjectFaults,
-    RiskStage, SnoozedRule, SwitchFlags, crosswalk,
+    ClassifyStage, CompiledFlow, FlowError, FlowFinding, FlowModel, ObjectFaults, RiskStage,
+    SnoozedRule, sets,
 };
 use crate::canonical;
 use crate::parts::FlowParts;
+use flags::{flag_keys, switch_flags};
 
 impl CompiledFlow {
     /// Compiles a flow with its rule sets, and resolves everything that it names.
@@ -240,185 +241,6 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn models(&mut self) {
-        for (name, interface) in self.parts.models {
-            match FlowModel::resolve(interface, &self.schema) {
-                Ok(model) => {
-                    self.models.insert(name.clone(), Arc::new(model));
-                }
-                Err(faults) => {
-                    self.misfits.insert(name.clone(), faults);
-                }
-            }
-        }
-    }
-
-    /// A model that the definition names: it must exist and fit.
-    fn named_model(&mut self, name: &str, path: &str) -> Option<Arc<FlowModel>> {
-        if let Some(model) = self.models.get(name) {
-            return Some(Arc::clone(model));
-        }
-        match self.misfits.get(name).cloned() {
-            Some(misfits) => {
-                for message in misfits {
-                    self.fault(Code::ModelInput, path, message);
-                }
-            }
-            None => {
-                self.fault(Code::UnknownReference, path, format!("there is no model {name}"));
-            }
-        }
-        None
-    }
-
-    fn choice(&mut self, written: &ModelChoice, path: &str) -> Option<Choice> {
-        let flags = &self.flags;
-        let position = |key: &str| flags.binary_search_by(|known| known.as_ref().cmp(key)).ok();
-        match Choice::read(written, position) {
-            Ok(choice) => Some(choice),
-            Err(messages) => {
-                for message in messages {
-                    self.fault(Code::InvalidValue, path, message);
-                }
-                None
-            }
-        }
-    }
-
-    fn classify(&mut self) -> Option<ClassifyStage> {
-        let definition: &ClassifyDefinition = self.definition.classify.as_ref()?;
-        let choice =
-            definition.model.as_ref().and_then(|written| self.choice(written, "classify.model"));
-        if let Some(Choice::Fixed(selection)) = &choice {
-            for name in selection.names() {
-                let model = self.named_model(name, "classify.model");
-                if model.is_some_and(|model| !model.classifies()) {
-                    let message = format!("model {name} finds anomalies; it has no labels");
-                    self.fault(Code::InvalidValue, "classify.model", message);
-                }
-            }
-        }
-        if definition.model.is_none() && definition.rules.is_empty() {
-            self.fault(Code::MissingKey, "classify", "classify needs rules, a model or both");
-        }
-        let codes = definition.codes.as_ref().and_then(|codes| {
-            let Some(table) = self.parts.tables.get(&codes.table) else {
-                let message = format!("there is no table {}", codes.table);
-                self.fault(Code::UnknownReference, "classify.codes.table", message);
-                return None;
-            };
-            crosswalk::read(codes, table).map_err(|faults| self.faults.extend(faults)).ok()
-        });
-        Some(ClassifyStage {
-            scheme: definition.scheme.as_str().into(),
-            choice,
-            accept_from: definition.accept_from,
-            delta: definition.delta,
-            min_confidence: definition.min_confidence,
-            alternatives: usize::from(definition.alternatives),
-            codes,
-        })
-    }
-
-    fn risks(&mut self) -> Vec<RiskStage> {
-        let mut stages = Vec::new();
-        for (key, definition) in &self.definition.models {
-            let path = format!("models.{key}.model");
-            let choice = self.choice(&definition.model, &path);
-            if let Some(Choice::Fixed(selection)) = &choice {
-                for name in selection.names() {
-                    let model = self.named_model(name, &path);
-                    let label = definition.label.as_deref();
-                    if model.is_some_and(|model| model.risk_position(label).is_none()) {
-                        let message = match label {
-                            Some(label) => format!("model {name} has no label {label:?}"),
-                            None => format!("model {name} has no positive label: name one"),
-                        };
-                        self.fault(Code::InvalidValue, format!("models.{key}.label"), message);
-                    }
-                }
-            }
-            let Some(choice) = choice else { continue };
-            let reason = definition.reason.clone();
-            stages.push(RiskStage {
-                fact: format!("scores.{key}").into(),
-                choice,
-                label: definition.label.clone(),
-                points_per_logit: definition.points_per_logit,
-                offset: definition.offset,
-                points_max: definition.points_max,
-                reason: reason.unwrap_or_else(|| default_reason(key)).into(),
-            });
-        }
-        stages
-    }
-
-    fn fallback(&mut self) -> Option<Arc<FlowModel>> {
-        let policies = &self.definition.on_failure;
-        match (&policies.fallback_model, policies.model) {
-            (None, ModelFailurePolicy::FallbackModel) => {
-                let message = "the policy fallback_model needs the name of one";
-                self.fault(Code::MissingKey, "on_failure.fallback_model", message);
-                None
-            }
-            (Some(name), ModelFailurePolicy::FallbackModel) => {
-                self.named_model(name, "on_failure.fallback_model")
-            }
-            (Some(_), _) => {
-                let message = "a fallback model is named, but the policy is not fallback_model";
-                self.finding("on_failure.fallback_model", message);
-                None
-            }
-            (None, _) => None,
-        }
-    }
-
-    /// Reads the list `snooze.FLOW`: value is the unit, the qualifier `rule` the rule.
-    fn snoozes(&mut self) -> BTreeMap<String, Vec<SnoozedRule>> {
-        let mut snoozes: BTreeMap<String, Vec<SnoozedRule>> = BTreeMap::new();
-        let list_name = format!("snooze.{}", self.definition.flow);
-        let Some(list) = self.parts.lists.get(&list_name) else { return snoozes };
-        let list = Arc::clone(list);
-        let mut faults = Faults::new();
-        for (position, entry) in list.entries.iter().enumerate() {
-            let path = |key: &str| format!("entries[{position}].{key}");
-            let Some(expires) = entry.expires else {
-                let message = "a snooze expires: give a time";
-                faults.push(Fault::new(Code::MissingKey, path("expires"), message));
-                continue;
-            };
-            let Some(name) = entry.qualifiers.get("rule") else {
-                let message = "a snooze names a rule: add the column rule";
-                faults.push(Fault::new(Code::MissingKey, path("rule"), message));
-                continue;
-            };
-            match self.snoozed_rule(name, expires) {
-                Ok(rule) => snoozes.entry(entry.value.clone()).or_default().push(rule),
-                Err(message) => self.finding(format!("list/{list_name}.{}", path("rule")), message),
-            }
-        }
-        if !faults.is_empty() {
-            self.object_faults(ObjectKind::List, &list_name, faults);
-        }
-        snoozes
-    }
-
-    fn snoozed_rule(&self, name: &str, expires: TimestampMs) -> Result<SnoozedRule, String> {
-        for (set_position, set) in (0u32..).zip(&self.sets) {
-            let found = set.rules.iter().position(|rule| rule.name.as_ref() == name);
-            let Some(position) = found else { continue };
-            let sanctions = set.compiled.rules().get(position).is_some_and(|rule| {
-                rule.category == Some(verdict_config::definition::Category::Sanctions)
-            });
-            if sanctions {
-                return Err(format!("rule {name} is of category sanctions: it cannot be snoozed"));
-            }
-            let rule = u32::try_from(position).map_err(|error| error.to_string())?;
-            return Ok(SnoozedRule { set: set_position, rule, expires });
-        }
-        Err(format!("the flow has no rule {name}: the snooze has no effect"))
-    }
-
     fn object_faults(&mut self, kind: ObjectKind, name: &str, faults: Faults) {
         self.objects.push(ObjectFaults { kind, name: name.to_owned(), faults });
     }
@@ -527,55 +349,4 @@ fn has_risk_effect(effect: &Effect) -> bool {
         || effect.cap.is_some()
         || effect.outcome.is_some()
         || effect.allow
-}
-
-fn default_reason(key: &str) -> String {
-    let key = key.to_ascii_uppercase();
-    let plain = key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    format!("MODEL_{}", plain.collect::<String>())
-}
-
-/// Every flag that the flow reads: switches, models, rules. Sorted, so that positions are stable.
-fn flag_keys(definition: &FlowDefinition, parts: &FlowParts<'_>) -> Vec<Arc<str>> {
-    let mut keys: BTreeSet<&str> = BTreeSet::new();
-    keys.extend(switch_keys(definition).into_iter().flatten());
-    let classify = definition.classify.as_ref();
-    let choices = classify
-        .and_then(|classify| classify.model.as_ref())
-        .into_iter()
-        .chain(definition.models.values().map(|model| &model.model));
-    for choice in choices {
-        if let ModelChoice::Flag { flag } = choice {
-            keys.insert(flag);
-        }
-    }
-    let sets = definition.rules.iter().chain(classify.into_iter().flat_map(|c| &c.rules));
-    for set in sets.filter_map(|name| parts.rule_sets.get(name)) {
-        keys.extend(set.definition.rules.iter().filter_map(|rule| rule.flag.as_deref()));
-    }
-    keys.into_iter().map(Arc::from).collect()
-}
-
-fn switch_keys(definition: &FlowDefinition) -> [Option<&str>; 8] {
-    let switches = &definition.switches;
-    [
-        switches.flow.as_deref(),
-        switches.rules.as_deref(),
-        switches.classify_rules.as_deref(),
-        switches.classify_model.as_deref(),
-        switches.models.as_deref(),
-        switches.score.as_deref(),
-        switches.abstain.as_deref(),
-        switches.shadow.as_deref(),
-    ]
-}
-
-fn switch_flags(definition: &FlowDefinition, flags: &[Arc<str>]) -> SwitchFlags {
-    let position = |key: Option<&str>| {
-        let key = key?;
-        flags.binary_search_by(|known| known.as_ref().cmp(key)).ok()
-    };
-    let [flow, rules, classify_rules, classify_model, models, score, abstain, shadow] =
-        switch_keys(definition).map(position);
-    SwitchFlags { flow, rules, classify_rules, classify_model, models, score, abstain, shadow }
 }

@@ -177,7 +177,7 @@ impl Session {
 
     fn tally(&self, answers: &Answers, assessment: &mut Assessment) {
         for hit in self.hits(&assessment.late).filter(|hit| hit.hard) {
-            let effect = &hit.hit.effect;
+            let effect = hit.effect;
             assessment.rules_gave |=
                 effect.points.is_some() || effect.floor.is_some() || effect.cap.is_some();
             assessment.tally.add(effect.points, effect.floor, effect.cap);

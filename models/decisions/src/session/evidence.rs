@@ -22,7 +22,7 @@ impl Session {
         derived: &[Option<Value>],
     ) -> Option<Evidence> {
         let mut found =
-            hit.hit.evidence.iter().map(|evidence| shown_evidence(hit.set, evidence, false));
+            hit.evidence.iter().map(|evidence| shown_evidence(hit.set, evidence, false));
         match found.next() {
             Some(mut first) => {
                 first.also = found.collect();

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 use verdict_config::definition::{Category, Outcome};
-use verdict_rules::{Evaluation, Evidence, Hit, RuleInfo};
+use verdict_rules::{Evaluation, Evidence, Hit, HitEffect, RuleInfo};
 
 use super::{Given, SANCTIONS_SETTLE_AT};
 use crate::flow::{FlowRule, FlowSet};
@@ -14,6 +14,9 @@ pub(crate) struct CountedHit<'a> {
     pub info: &'a RuleInfo,
     pub rule: &'a FlowRule,
     pub hit: &'a Hit,
+    pub effect: &'a HitEffect,
+    /// What lists, names and tables matched.
+    pub evidence: &'a [Evidence],
     /// Points, outcome and allow count: the set is one of the flow's rules, and they are switched on.
     pub hard: bool,
 }
@@ -33,6 +36,8 @@ impl<'a> CountedHit<'a> {
                     info: set.compiled.rules().get(hit.rule as usize)?,
                     rule: set.rule(hit.rule)?,
                     hit,
+                    effect: set.compiled.effect(evaluation, hit),
+                    evidence: evaluation.evidence(hit),
                     hard: set.hard && given.stages.rules,
                 })
             })
@@ -41,7 +46,7 @@ impl<'a> CountedHit<'a> {
 
     /// Whether it is an audited allow: a hit that is certain, of a rule whose points and outcomes count.
     pub fn is_allow(&self) -> bool {
-        self.hard && self.hit.effect.allow && !self.hit.as_unknown
+        self.hard && self.effect.allow && !self.hit.as_unknown
     }
 
     /// The outcome that it asks for before any allow.
@@ -49,7 +54,7 @@ impl<'a> CountedHit<'a> {
         if !self.hard {
             return None;
         }
-        let written = self.hit.effect.outcome;
+        let written = self.effect.outcome;
         if self.info.category != Some(Category::Sanctions) || self.hit.as_unknown {
             return written;
         }
@@ -79,7 +84,6 @@ impl<'a> CountedHit<'a> {
     /// The likeness of the name that it rests on, if it rests on one.
     fn name_score(&self) -> Option<f64> {
         let scores: SmallVec<[f64; 2]> = self
-            .hit
             .evidence
             .iter()
             .filter_map(|evidence| match evidence {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use verdict_config::Value;
-use verdict_rules::UnknownRule;
+use verdict_rules::{Evaluation, UnknownRule};
 
 use super::assess::Answers;
 use super::hits::CountedHit;
@@ -109,7 +109,7 @@ impl Session {
     }
 
     fn rule_reason(&self, hit: &CountedHit<'_>, assessment: &Assessment) -> Reason {
-        let effect = &hit.hit.effect;
+        let effect = hit.effect;
         Reason {
             code: Arc::clone(effect.reason.as_ref().unwrap_or(&hit.info.reason)),
             source: Arc::clone(&hit.rule.source),
@@ -125,10 +125,11 @@ impl Session {
         let late = &assessment.late.sets;
         let sets = || self.given.flow.sets.iter();
         let evaluations = sets().zip(early).chain(sets().zip(late));
-        let mut unknown: Vec<(u32, &FlowSet, &UnknownRule)> = evaluations
+        let mut unknown: Vec<(u32, &FlowSet, &Evaluation, &UnknownRule)> = evaluations
             .flat_map(|(set, evaluation)| {
                 evaluation.unknown.iter().map(move |unknown| {
-                    (set.rule(unknown.rule).map_or(u32::MAX, |rule| rule.rank), set, unknown)
+                    let rank = set.rule(unknown.rule).map_or(u32::MAX, |rule| rule.rank);
+                    (rank, set, evaluation, unknown)
                 })
             })
             .collect();
@@ -137,11 +138,11 @@ impl Session {
         unknown
             .into_iter()
             .take(REPORTED_MAX)
-            .filter_map(|(_, set, unknown)| {
+            .filter_map(|(_, set, evaluation, unknown)| {
                 let name = |slot: &u32| set.slot_names.get(*slot as usize).cloned();
                 Some(UnknownReport {
                     id: Arc::clone(&set.rule(unknown.rule)?.name),
-                    missing: unknown.missing.iter().filter_map(name).collect(),
+                    missing: evaluation.missing(unknown).iter().filter_map(name).collect(),
                     cause: unknown.cause.as_str(),
                 })
             })

@@ -175,10 +175,11 @@ impl Session {
                 continue;
             }
             for hit in evaluation.hits.iter().filter(|hit| !hit.snoozed) {
-                let (Some(label), Some(rule)) = (&hit.effect.label, set.rule(hit.rule)) else {
+                let effect = set.compiled.effect(evaluation, hit);
+                let (Some(label), Some(rule)) = (&effect.label, set.rule(hit.rule)) else {
                     continue;
                 };
-                let confidence = hit.effect.confidence.unwrap_or(1.0).clamp(0.0, 1.0);
+                let confidence = effect.confidence.unwrap_or(1.0).clamp(0.0, 1.0);
                 let source = Arc::clone(&rule.source);
                 labelled
                     .push((rule.rank, Candidate { label: Arc::clone(label), confidence, source }));

@@ -43,6 +43,20 @@ fn bytes_are_golden() {
 }
 
 #[test]
+fn no_hash_of_the_body_is_kept_and_records_that_have_one_are_read() {
+    let record = sealed();
+    let mark = record.open.request.clone().unwrap();
+    assert_eq!((&*mark.request_id, mark.body_sha256), ("req", [0; 32]));
+    let older = include_str!("golden/open_with_plain_hash.hex").trim();
+    let byte = |position: usize| u8::from_str_radix(&older[position..position + 2], 16).unwrap();
+    let older: Vec<u8> = (0..older.len()).step_by(2).map(byte).collect();
+    let mut older = OpenRecord::decode(&older).unwrap();
+    assert_ne!(older.request.as_ref().unwrap().body_sha256, [0; 32]);
+    older.request = Some(mark);
+    assert_eq!(older, record.open);
+}
+
+#[test]
 fn a_record_comes_back_as_it_was() {
     let record = sealed();
     let (open, sensitive) = (record.encode_open().unwrap(), record.encode_sensitive().unwrap());

@@ -51,7 +51,7 @@ pub(super) fn check_rule(
         return None;
     }
     let (clauses, table) = (clauses?, table?);
-    let effect = Arc::new(HitEffect::of(&rule.then));
+    let effect = HitEffect::of(&rule.then);
     let late = (builder.built.derived_from..builder.built.windows_from).contains_any(&reads);
     let info = RuleInfo {
         id: rule.id.as_str().into(),
@@ -199,7 +199,7 @@ fn check_table(
         Ok(table) => {
             reads.extend_from_slice(table.slots());
             let rows = 0..crate::resources::position(definition.rows.len());
-            let effect = |row| Arc::new(table.effect(row).map(HitEffect::of).unwrap_or_default());
+            let effect = |row| table.effect(row).map(HitEffect::of).unwrap_or_default();
             let effects = rows.map(effect).collect();
             Some(RuleTable { name: uses.name.as_str().into(), table, effects })
         }

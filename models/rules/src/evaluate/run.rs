@@ -1,23 +1,18 @@
 //! One phase of a rule set over one request: index, residuals, tables, hits with evidence.
 
-use std::sync::Arc;
-
-use smallvec::SmallVec;
 use verdict_config::definition::UnknownPolicy;
 
+use super::missing::{Missing, table_cause};
 use super::{Evaluator, Kleene};
 use crate::cost;
-use crate::expression::{AtomKind, Condition};
-use crate::index::{Arm, PhaseIndex, SetBits, Survivors, bits, first_cause};
+use crate::evaluation::{EffectPlace, Span};
+use crate::index::{Arm, PhaseIndex, QuickArm, SetBits, Survivors, bits, first_cause};
 use crate::set::{EvidenceSource, RuleBody, RuleTable};
-use crate::tables::{TableAnswer, TableUnknown};
+use crate::tables::TableAnswer;
 use crate::{
-    CompiledRuleSet, Evaluation, EvaluationInput, Evidence, Hit, HitEffect, Slot, UnknownCause,
+    CompiledRuleSet, Evaluation, EvaluationInput, Evidence, Hit, HitEffect, UnknownCause,
     UnknownRule,
 };
-
-/// Absent facts, few enough to need no memory of their own.
-pub(crate) type Missing = SmallVec<[Slot; 4]>;
 
 /// One phase being evaluated.
 pub(crate) struct PhaseRun<'a, 's> {
@@ -47,36 +42,86 @@ impl<'a> PhaseRun<'a, '_> {
         if !index.filter(&mut self.evaluator, found, limit) {
             self.evaluation.exceeded = true;
         }
+        self.evaluation.keep_missing(found.absent_slots());
         let mut open: Option<Open> = None;
         let words = found.alive.iter().zip(0u32..);
         for arm in words.flat_map(|(word, at)| SetBits { word: *word, base: at * 64 }) {
-            let position = arm as usize;
-            let Some(arm) = index.arms.get(position) else { continue };
-            if open.as_ref().is_none_or(|open| open.rule != arm.rule) {
-                if let Some(done) = open.take() {
-                    self.conclude(done, index);
-                }
-                open = Some(Open { rule: arm.rule, truth: Ok(false), by_dimensions: None });
+            let Some(quick) = index.quick.get(arm as usize) else { continue };
+            if let Some(done) = open.take_if(|open| open.rule != quick.rule) {
+                self.conclude(done, index);
             }
-            let Some(open) = &mut open else { continue };
-            if open.truth == Ok(true) {
-                continue;
-            }
-            let marked = bits::is_set(&found.unknown, arm_number(position));
-            let (truth, by_dimensions) = self.arm(arm, marked);
-            match truth {
-                Ok(true) => open.truth = truth,
-                Err(_) if open.truth == Ok(false) => {
-                    open.truth = truth;
-                    open.by_dimensions = by_dimensions.then_some(position);
-                }
-                Err(_) | Ok(false) => {}
+            if quick.alone {
+                self.alone(arm, *quick, index, found);
+            } else {
+                let marked = bits::is_set(&found.unknown, arm);
+                let none = Open { rule: quick.rule, truth: Ok(false), by_dimensions: None };
+                self.join_arm(open.get_or_insert(none), arm, index, marked);
             }
         }
         if let Some(done) = open {
             self.conclude(done, index);
         }
         self.finish()
+    }
+
+    /// The arm of a rule that has no other, no table, and no effect when it is unknown: most rules.
+    fn alone(&mut self, arm: u32, quick: QuickArm, index: &'a PhaseIndex, found: &Survivors) {
+        if self.is_exceeded() {
+            return self.push_unknown(quick.rule, UnknownCause::CostLimit, Span::default());
+        }
+        let residual = match quick.residual {
+            QuickArm::NONE => Ok(true),
+            QuickArm::MORE => index.arms.get(arm as usize).map_or(Ok(true), |a| self.residual(a)),
+            atom => self.evaluator.atom(atom),
+        };
+        if residual == Ok(false) {
+            return;
+        }
+        let marked = bits::is_set(&found.unknown, arm);
+        if residual == Ok(true) && !marked {
+            let evidence = match quick.evidence {
+                QuickArm::NONE => Span::default(),
+                QuickArm::MORE => {
+                    let body = self.set.bodies.get(quick.rule as usize);
+                    body.map_or(Span::default(), |body| self.evidence(body))
+                }
+                atom => self.atom_evidence(atom),
+            };
+            return self.hit(quick.rule, EffectPlace::Rule, evidence, false);
+        }
+        // The evaluation's list of absent facts begins with those that the index met.
+        if residual == Ok(true)
+            && let Some((place, slot)) = found.only_absent(arm)
+        {
+            return self.push_unknown(quick.rule, UnknownCause::Missing(slot), Span::one(place));
+        }
+        let Some(of_arm) = index.arms.get(arm as usize) else { return };
+        let (truth, by_dimensions) = self.joined(of_arm, marked, residual);
+        let by_dimensions = by_dimensions.then_some(arm as usize);
+        self.conclude(Open { rule: quick.rule, truth, by_dimensions }, index);
+    }
+
+    /// One of several arms of a rule: the rule is true if one is, else unknown if one is.
+    fn join_arm(&mut self, open: &mut Open, arm: u32, index: &'a PhaseIndex, marked: bool) {
+        let position = arm as usize;
+        let Some(of_arm) = index.arms.get(position) else { return };
+        if open.truth == Ok(true) {
+            return;
+        }
+        let (truth, by_dimensions) = if self.is_exceeded() {
+            (Err(UnknownCause::CostLimit), false)
+        } else {
+            let residual = self.residual(of_arm);
+            self.joined(of_arm, marked, residual)
+        };
+        match truth {
+            Ok(true) => open.truth = truth,
+            Err(_) if open.truth == Ok(false) => {
+                open.truth = truth;
+                open.by_dimensions = by_dimensions.then_some(position);
+            }
+            Err(_) | Ok(false) => {}
+        }
     }
 
     /// Evaluates every rule of the phase as its text says, without the index.
@@ -112,24 +157,35 @@ impl<'a> PhaseRun<'a, '_> {
         unknown.map_or(Ok(true), Err)
     }
 
-    /// An arm's truth, and whether only dimensions make it unknown.
-    fn arm(&mut self, arm: &'a Arm, marked: bool) -> (Kleene, bool) {
-        if self.evaluation.exceeded || self.evaluator.cost_units() > self.input.cost_units_limit {
+    fn is_exceeded(&mut self) -> bool {
+        if self.evaluator.cost_units() > self.input.cost_units_limit {
             self.evaluation.exceeded = true;
-            return (Err(UnknownCause::CostLimit), false);
         }
-        let by_index = if marked { first_cause(arm, &self.evaluator) } else { None };
-        let mut by_residual = None;
+        self.evaluation.exceeded
+    }
+
+    /// Whether the clauses of an arm that no dimension answers are all true.
+    fn residual(&mut self, arm: &'a Arm) -> Kleene {
+        let mut unknown = None;
         for clause in &arm.residual {
             match self.evaluator.truth(clause) {
                 Ok(true) => {}
-                Ok(false) => return (Ok(false), false),
-                Err(cause) => by_residual = by_residual.or(Some(cause)),
+                Ok(false) => return Ok(false),
+                Err(cause) => unknown = unknown.or(Some(cause)),
             }
         }
-        match by_index.or(by_residual) {
-            Some(cause) => (Err(cause), by_residual.is_none()),
-            None => (Ok(true), false),
+        unknown.map_or(Ok(true), Err)
+    }
+
+    /// An arm's truth, and whether only dimensions make it unknown.
+    fn joined(&self, arm: &Arm, marked: bool, residual: Kleene) -> (Kleene, bool) {
+        if residual == Ok(false) {
+            return (residual, false);
+        }
+        let by_index = if marked { first_cause(arm, &self.evaluator) } else { None };
+        match by_index {
+            Some(cause) => (Err(cause), residual.is_ok()),
+            None => (residual, false),
         }
     }
 
@@ -153,7 +209,7 @@ impl<'a> PhaseRun<'a, '_> {
         match open.truth {
             Ok(_) => {
                 let evidence = self.evidence(body);
-                self.hit(open.rule, body.effect.clone(), evidence, false);
+                self.hit(open.rule, EffectPlace::Rule, evidence, false);
             }
             Err(cause) => {
                 let missing = match open.by_dimensions.and_then(|arm| index.arms.get(arm)) {
@@ -180,9 +236,7 @@ impl<'a> PhaseRun<'a, '_> {
             let missing = self.missing(body);
             return self.unknown(open.rule, body, cause, missing);
         }
-        for (effect, evidence) in self.table_hits(body, table, answer) {
-            self.hit(open.rule, effect, evidence, false);
-        }
+        self.table_hits(open.rule, body, table, answer);
         if let Some(unknown) = &answer.unknown {
             let (cause, missing) = table_cause(unknown);
             self.unknown(open.rule, body, cause, missing);
@@ -191,192 +245,62 @@ impl<'a> PhaseRun<'a, '_> {
 
     fn table_hits(
         &mut self,
+        rule: u32,
         body: &'a RuleBody,
         table: &'a RuleTable,
         answer: &TableAnswer,
-    ) -> Vec<(Arc<HitEffect>, Vec<Evidence>)> {
+    ) {
         let guard = self.evidence(body);
+        let guard: Vec<Evidence> = self.evaluation.evidence_in(guard).to_vec();
         let row_of = |row: &u32| Evidence::Row { table: table.name.clone(), row: row + 1 };
         if answer.points.is_some() {
-            let effects = table.table.answer_effects(answer);
-            let joined = effects.first().map(HitEffect::of).map(Arc::new);
-            let evidence: Vec<Evidence> = answer.rows.iter().map(row_of).chain(guard).collect();
-            return joined.map(|effect| (effect, evidence)).into_iter().collect();
+            let Some(joined) = table.table.answer_effects(answer).first().map(HitEffect::of) else {
+                return;
+            };
+            let effect = self.evaluation.keep_effect(joined);
+            let evidence = answer.rows.iter().map(row_of).chain(guard);
+            let evidence = self.evaluation.keep_evidence(evidence);
+            return self.hit(rule, effect, evidence, false);
         }
-        let hit_of = |row: &u32| {
-            let effect = table.effects.get(*row as usize)?.clone();
-            let mut evidence = vec![row_of(row)];
-            evidence.extend(guard.iter().cloned());
-            Some((effect, evidence))
-        };
-        answer.rows.iter().filter_map(hit_of).collect()
+        for row in &answer.rows {
+            if table.effects.get(*row as usize).is_some() {
+                let evidence = std::iter::once(row_of(row)).chain(guard.iter().cloned());
+                let evidence = self.evaluation.keep_evidence(evidence);
+                self.hit(rule, EffectPlace::Row(*row), evidence, false);
+            }
+        }
     }
 
-    fn hit(
-        &mut self,
-        rule: u32,
-        effect: Arc<HitEffect>,
-        evidence: Vec<Evidence>,
-        as_unknown: bool,
-    ) {
+    #[inline]
+    fn hit(&mut self, rule: u32, effect: EffectPlace, evidence: Span, as_unknown: bool) {
         let snoozed = self.input.snoozed.contains(rule);
-        self.evaluation.hits.push(Hit { rule, effect, evidence, as_unknown, snoozed });
+        self.evaluation.hits.push(Hit { rule, as_unknown, snoozed, effect, evidence });
     }
 
     fn unknown(&mut self, rule: u32, body: &RuleBody, cause: UnknownCause, missing: Missing) {
-        if let Some(effect) = &body.unknown_effect {
-            self.hit(rule, effect.clone(), Vec::new(), true);
+        if body.unknown_effect.is_some() {
+            self.hit(rule, EffectPlace::Unknown, Span::default(), true);
         }
+        let missing = self.evaluation.keep_missing(missing);
+        self.push_unknown(rule, cause, missing);
+    }
+
+    #[inline]
+    fn push_unknown(&mut self, rule: u32, cause: UnknownCause, missing: Span) {
         self.evaluation.unknown.push(UnknownRule { rule, cause, missing });
-    }
-
-    fn absent(&self, slots: &[Slot]) -> Missing {
-        let facts = self.evaluator.facts;
-        let mut absent = Missing::new();
-        for slot in slots {
-            if facts.get(*slot).is_none() {
-                absent.push(*slot);
-            }
-        }
-        absent
-    }
-
-    /// The absent facts in the unknown parts of a rule's clauses. Told after the fact, so it costs
-    /// the request nothing.
-    fn missing(&mut self, body: &'a RuleBody) -> Missing {
-        let mut missing = Missing::new();
-        let evaluator = &mut self.evaluator;
-        let spent = evaluator.cost_units();
-        for clause in &body.clauses {
-            collect_missing(evaluator, &clause.condition, &mut missing);
-        }
-        evaluator.reset_cost_units(spent);
-        missing
-    }
-
-    pub(crate) fn evidence(&mut self, body: &'a RuleBody) -> Vec<Evidence> {
-        let mut evidence = Vec::new();
-        for source in &body.evidence {
-            match source {
-                EvidenceSource::Atom(id) => evidence.extend(self.atom_evidence(*id)),
-                EvidenceSource::Name { atom, call } => {
-                    if self.evaluator.atom(*atom) == Ok(true) {
-                        evidence.extend(self.name_evidence(*call));
-                    }
-                }
-            }
-        }
-        evidence
-    }
-
-    fn atom_evidence(&mut self, id: u32) -> Option<Evidence> {
-        let resources = self.evaluator.resources;
-        match &resources.atoms.get(id as usize)?.kind {
-            AtomKind::Keywords { list, scan, field } => {
-                let text = self.evaluator.facts.get(*field)?.as_text()?;
-                let hits = self.evaluator.scan(*scan, text);
-                if !hits.contains(*list) {
-                    return None;
-                }
-                let terms = self.evaluator.terms(id, *scan, *list)?;
-                let list = resources.keyword_lists.get(*list as usize)?.clone();
-                Some(Evidence::Terms { field: *field, list, terms })
-            }
-            AtomKind::Listed { list, field } => {
-                if self.evaluator.atom(id) != Ok(true) {
-                    return None;
-                }
-                let list = resources.code_lists.get(*list as usize)?.0.clone();
-                Some(Evidence::Listed { field: *field, list })
-            }
-            AtomKind::Truth(_)
-            | AtomKind::Has(_)
-            | AtomKind::Compare(..)
-            | AtomKind::Among(..)
-            | AtomKind::Member(..)
-            | AtomKind::Search(..)
-            | AtomKind::Matches(..) => None,
-        }
-    }
-
-    fn name_evidence(&mut self, call: u32) -> Option<Evidence> {
-        let (list, field, found) = self.evaluator.name_match(call)?;
-        let parts: Vec<String> = found
-            .parts
-            .iter()
-            .map(|part| format!("{}: {} ({:.3})", part.kind, part.detail, part.score))
-            .collect();
-        Some(Evidence::Name {
-            field,
-            list: list.clone(),
-            entry: Arc::from(&*found.value),
-            score: found.score,
-            explanation: parts.join("; ").into(),
-        })
-    }
-}
-
-fn arm_number(position: usize) -> u32 {
-    crate::resources::position(position)
-}
-
-/// Why a table's answer is unknown, and which absent facts would settle it.
-pub(crate) fn table_cause(unknown: &TableUnknown) -> (UnknownCause, Missing) {
-    match unknown {
-        TableUnknown::Missing(slots) => {
-            let first = slots.first().copied().unwrap_or(Slot::MAX);
-            (UnknownCause::Missing(first), slots.iter().copied().collect())
-        }
-        TableUnknown::Conflict(..) => (UnknownCause::TableConflict, Missing::new()),
-    }
-}
-
-/// Collects absent facts from the unknown leaves of a condition, skipping what is settled.
-pub(crate) fn collect_missing<'a>(
-    evaluator: &mut Evaluator<'a, '_>,
-    condition: &'a Condition,
-    missing: &mut Missing,
-) {
-    if evaluator.truth(condition).is_ok() {
-        return;
-    }
-    match condition {
-        Condition::Constant(_) => {}
-        Condition::All(parts) | Condition::Any(parts) => {
-            parts.iter().for_each(|part| collect_missing(evaluator, part, missing));
-        }
-        Condition::Not(inner) => collect_missing(evaluator, inner, missing),
-        Condition::If(parts) => {
-            parts.iter().for_each(|part| collect_missing(evaluator, part, missing));
-        }
-        Condition::Same(parts) => {
-            parts.iter().for_each(|part| collect_missing(evaluator, part, missing));
-        }
-        Condition::Atom(id) => {
-            let resources = evaluator.resources;
-            let Some(atom) = resources.atoms.get(*id as usize) else { return };
-            for slot in &atom.reads {
-                if evaluator.facts.get(*slot).is_none() && !missing.contains(slot) {
-                    missing.push(*slot);
-                }
-            }
-        }
     }
 }
 
 /// What an unknown condition of a rule does, if it does anything.
-pub(crate) fn unknown_effect(
-    policy: UnknownPolicy,
-    effect: &Arc<HitEffect>,
-) -> Option<Arc<HitEffect>> {
+pub(crate) fn unknown_effect(policy: UnknownPolicy, effect: &HitEffect) -> Option<Box<HitEffect>> {
     use verdict_config::definition::Outcome;
     let at_least = |outcome| {
         let reason = effect.reason.clone();
-        Arc::new(HitEffect { outcome: Some(outcome), reason, ..HitEffect::default() })
+        Box::new(HitEffect { outcome: Some(outcome), reason, ..HitEffect::default() })
     };
     match policy {
         UnknownPolicy::NoMatch => None,
-        UnknownPolicy::Match => Some(effect.clone()),
+        UnknownPolicy::Match => Some(Box::new(effect.clone())),
         UnknownPolicy::Review => Some(at_least(Outcome::Review)),
         UnknownPolicy::Decline => Some(at_least(Outcome::Decline)),
     }

@@ -35,6 +35,12 @@ impl<'a> Evaluator<'a, '_> {
         left: &'a Term,
         right: &'a Term,
     ) -> Kleene {
+        if is_int(left) {
+            let left = self.int(left)?;
+            let right = self.int(right)?;
+            self.charge(cost::STEP);
+            return Ok(relation.holds(left.cmp(&right)));
+        }
         let left = self.term(left)?;
         let right = self.term(right)?;
         self.charge(match &left {
@@ -80,8 +86,30 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
-    /// A term that the checker found to be an int, a time or a duration.
+    /// A term that the checker found to be an int, a time or a duration. The usual ones are computed
+    /// without an operand, which is larger than what they need.
     fn int(&mut self, term: &'a Term) -> Result<i64, UnknownCause> {
+        match term {
+            Term::Fact(slot, Type::Int) => {
+                if let Some(Value::Int(number)) = self.facts.get(*slot) {
+                    self.charge(cost::STEP);
+                    return Ok(*number);
+                }
+            }
+            Term::Constant(Constant::Int(number)) => {
+                self.charge(cost::STEP);
+                return Ok(*number);
+            }
+            Term::Arithmetic(operation, operands) => {
+                let [a, b] = &**operands;
+                self.charge(cost::STEP);
+                let a = self.int(a)?;
+                let b = self.int(b)?;
+                self.charge(cost::DECIMAL);
+                return arithmetic::ints(*operation, a, b);
+            }
+            _ => {}
+        }
         match self.term(term)? {
             Operand::Int(number) => Ok(number),
             _ => Err(UnknownCause::NotANumber),
@@ -242,6 +270,17 @@ impl<'a> Evaluator<'a, '_> {
         let (name, list, _) = resources.name_lists.get(call.list as usize)?;
         let found = list.find(&query, self.as_of, self.kept.names())?;
         Some((name, call.name, found))
+    }
+}
+
+/// Whether a term is an int, a time or a duration, as far as its first leaf tells without a look at
+/// more.
+fn is_int(term: &Term) -> bool {
+    match term {
+        Term::Fact(_, of) => matches!(of, Type::Int | Type::Time),
+        Term::Constant(Constant::Int(_)) => true,
+        Term::Arithmetic(_, operands) => is_int(&operands[0]),
+        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sets of arms as words of 64.
 
+use smallvec::SmallVec;
+
 /// How many words hold that many arms.
 pub(crate) const fn words_for(arms: usize) -> usize {
     arms.div_ceil(64)
@@ -16,6 +18,14 @@ pub(crate) fn set(words: &mut [u64], arm: u32) {
 pub(crate) fn clear(words: &mut [u64], arm: u32) {
     if let Some(word) = words.get_mut(arm as usize / 64) {
         *word &= !(1 << (arm % 64));
+    }
+}
+
+/// Removes an arm if so; no branch, because it is as often so as not.
+#[inline]
+pub(crate) fn clear_if(words: &mut [u64], arm: u32, so: bool) {
+    if let Some(word) = words.get_mut(arm as usize / 64) {
+        *word &= !(u64::from(so) << (arm % 64));
     }
 }
 
@@ -60,6 +70,23 @@ impl ArmSet {
             Self::Many(dense(&arms, words))
         } else {
             Self::Few(arms.into())
+        }
+    }
+
+    /// Removes from `alive` what is in `required` and not in this set.
+    pub(crate) fn keep_only(&self, required: &[u64], alive: &mut [u64]) {
+        match self {
+            Self::Few(arms) => {
+                let kept: SmallVec<[u32; 32]> =
+                    arms.iter().copied().filter(|arm| is_set(alive, *arm)).collect();
+                remove_all(alive, required);
+                kept.iter().for_each(|arm| set(alive, *arm));
+            }
+            Self::Many(accepted) => {
+                for ((word, required), accepted) in alive.iter_mut().zip(required).zip(accepted) {
+                    *word &= !(required & !accepted);
+                }
+            }
         }
     }
 

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
 use super::bits;
 use super::keys::{Key, KeyClauses, KeyIndex, float_key};
 use super::ranges::{Bounds, Threshold};
-use super::{Arm, CodeIndex, Dimension, KeywordIndex, PhaseIndex, Ranges};
+use super::{Arm, CodeIndex, Dimension, KeywordIndex, PhaseIndex, QuickArm};
 use crate::Slot;
 use crate::cost;
 use crate::expression::{AtomKind, Condition, Constant, Constants, Relation, Term, Type};
 use crate::resources::Resources;
+use crate::set::{EvidenceSource, RuleBody};
 
 /// Collects the arms of one phase.
 #[derive(Debug, Default)]
@@ -28,8 +28,7 @@ struct Clauses {
     constrained: Vec<u32>,
     need_present: Vec<u32>,
     need_absent: Vec<u32>,
-    lower: Vec<(Constant, bool, u32)>,
-    upper: Vec<(Constant, bool, u32)>,
+    thresholds: Vec<Threshold<Constant>>,
     keys: KeyClauses,
     codes: KeyClauses,
     keywords: KeyClauses,
@@ -82,8 +81,12 @@ impl IndexBuilder {
         match clause {
             Indexed::Present(_, true) => dimension.need_present.push(arm),
             Indexed::Present(_, false) => dimension.need_absent.push(arm),
-            Indexed::Lower(_, constant, strict) => dimension.lower.push((constant, strict, arm)),
-            Indexed::Upper(_, constant, strict) => dimension.upper.push((constant, strict, arm)),
+            Indexed::Lower(_, value, strict) => {
+                dimension.thresholds.push(Threshold { value, upper: false, strict, arm });
+            }
+            Indexed::Upper(_, value, strict) => {
+                dimension.thresholds.push(Threshold { value, upper: true, strict, arm });
+            }
             Indexed::Keys(_, keys, positive) => {
                 if !add_keys(&mut dimension.keys, arm, keys, positive) {
                     return false;
@@ -125,7 +128,7 @@ impl IndexBuilder {
         clauses.map(|clause| cost::condition_max(clause, resources)).sum()
     }
 
-    pub(crate) fn finish(self, resources: &Resources) -> PhaseIndex {
+    pub(crate) fn finish(self, resources: &Resources, bodies: &[RuleBody]) -> PhaseIndex {
         let words = bits::words_for(self.arms.len());
         let mut dimensions: Vec<Dimension> = self
             .dimensions
@@ -136,8 +139,28 @@ impl IndexBuilder {
         dimensions.sort_by_key(|dimension| {
             (dimension.keywords.is_some(), dimension.codes.is_some(), dimension.slot)
         });
-        PhaseIndex { arms: self.arms, dimensions, words }
+        let quick = self.arms.iter().map(|arm| quick(arm, bodies)).collect();
+        PhaseIndex { arms: self.arms, quick, dimensions, words }
     }
+}
+
+fn quick(arm: &Arm, bodies: &[RuleBody]) -> QuickArm {
+    let (none, more) = (QuickArm::NONE, QuickArm::MORE);
+    let residual = match &*arm.residual {
+        [] => none,
+        [Condition::Atom(id)] => *id,
+        _ => more,
+    };
+    let Some(body) = bodies.get(arm.rule as usize) else {
+        return QuickArm { rule: arm.rule, residual, evidence: more, alone: false };
+    };
+    let evidence = match &*body.evidence {
+        [] => none,
+        [EvidenceSource::Atom(id)] => *id,
+        _ => more,
+    };
+    let alone = body.arms.len() == 1 && body.table.is_none() && body.unknown_effect.is_none();
+    QuickArm { rule: arm.rule, residual, evidence, alone }
 }
 
 fn add_keys(clauses: &mut KeyClauses, arm: u32, keys: Vec<Key>, positive: bool) -> bool {
@@ -176,7 +199,7 @@ impl Clauses {
             constrained: bits::dense_unless_empty(&self.constrained, words),
             need_present: bits::dense_unless_empty(&self.need_present, words),
             need_absent: bits::dense_unless_empty(&self.need_absent, words),
-            ranges: ranges(self.lower, self.upper, slot_type, words),
+            ranges: ranges(self.thresholds, slot_type, words),
             keys,
             codes,
             keywords,
@@ -195,46 +218,35 @@ fn positions(clauses: &KeyClauses) -> Box<[u32]> {
     lists.into()
 }
 
-fn ranges(
-    lower: Vec<(Constant, bool, u32)>,
-    upper: Vec<(Constant, bool, u32)>,
-    of: Type,
-    words: usize,
-) -> Option<Ranges> {
-    if lower.is_empty() && upper.is_empty() {
+fn ranges(thresholds: Vec<Threshold<Constant>>, of: Type, words: usize) -> Option<Bounds> {
+    if thresholds.is_empty() {
         return None;
-    }
-    fn typed<T>(
-        all: Vec<(Constant, bool, u32)>,
-        value: impl Fn(Constant) -> Option<T>,
-    ) -> Vec<Threshold<T>> {
-        let threshold =
-            |(constant, strict, arm)| value(constant).map(|value| Threshold { value, strict, arm });
-        all.into_iter().filter_map(threshold).collect()
     }
     Some(match of {
         Type::Decimal => {
             let value = |c| if let Constant::Decimal(number) = c { Some(number) } else { None };
-            Ranges::Decimals {
-                lower: Bounds::new(typed(lower, value), true, words, Decimal::lt),
-                upper: Bounds::new(typed(upper, value), false, words, Decimal::lt),
-            }
+            Bounds::decimals(typed(thresholds, value), words)
         }
         Type::Float => {
             let value = |c| if let Constant::Float(number) = c { Some(number) } else { None };
-            Ranges::Floats {
-                lower: Bounds::new(typed(lower, value), true, words, f64::lt),
-                upper: Bounds::new(typed(upper, value), false, words, f64::lt),
-            }
+            Bounds::floats(typed(thresholds, value), words)
         }
         Type::Bool | Type::Int | Type::Text | Type::Time | Type::Duration | Type::Set => {
             let value = |c| if let Constant::Int(number) = c { Some(number) } else { None };
-            Ranges::Ints {
-                lower: Bounds::new(typed(lower, value), true, words, i64::lt),
-                upper: Bounds::new(typed(upper, value), false, words, i64::lt),
-            }
+            Bounds::ints(typed(thresholds, value), words)
         }
     })
+}
+
+fn typed<T>(
+    all: Vec<Threshold<Constant>>,
+    value: impl Fn(Constant) -> Option<T>,
+) -> Vec<Threshold<T>> {
+    let typed = |one: Threshold<Constant>| {
+        let Threshold { upper, strict, arm, .. } = one;
+        value(one.value).map(|value| Threshold { value, upper, strict, arm })
+    };
+    all.into_iter().filter_map(typed).collect()
 }
 
 /// What a clause asks of one fact, if it is of a kind that a dimension answers.

@@ -96,24 +96,24 @@ impl KeyIndex {
     pub(super) fn apply(&self, value: &Value, alive: &mut [u64], lacking: &mut [u64]) -> bool {
         match (&self.finder, value) {
             (Finder::Bools(entries), Value::Bool(value)) => {
-                self.apply_one(entries[usize::from(*value)], alive, lacking);
+                self.apply_one(entries[usize::from(*value)], alive);
             }
             (Finder::Ints(entries), Value::Int(number)) => {
-                self.apply_one(entries.get(number).copied(), alive, lacking);
+                self.apply_one(entries.get(number).copied(), alive);
             }
             (Finder::Ints(entries), Value::Time(at)) => {
-                self.apply_one(entries.get(&at.0).copied(), alive, lacking);
+                self.apply_one(entries.get(&at.0).copied(), alive);
             }
             (Finder::Decimals(entries), Value::Decimal(number)) => {
                 let found = entries.binary_search_by(|(known, _)| known.cmp(number)).ok();
                 let found = found.and_then(|at| entries.get(at)).map(|(_, entry)| *entry);
-                self.apply_one(found, alive, lacking);
+                self.apply_one(found, alive);
             }
             (Finder::Floats(entries), Value::Float(number)) if number.is_finite() => {
-                self.apply_one(entries.get(&float_key(*number)).copied(), alive, lacking);
+                self.apply_one(entries.get(&float_key(*number)).copied(), alive);
             }
             (Finder::Texts(entries), Value::Text(text)) => {
-                self.apply_one(entries.get(&**text).copied(), alive, lacking);
+                self.apply_one(entries.get(&**text).copied(), alive);
             }
             (Finder::Texts(entries), Value::Set(items)) => {
                 let found = items.iter().filter_map(|item| entries.get(&**item).copied());
@@ -124,9 +124,19 @@ impl KeyIndex {
         true
     }
 
+    /// One value has one key at most.
     #[inline]
-    fn apply_one(&self, entry: Option<u32>, alive: &mut [u64], lacking: &mut [u64]) {
-        self.apply_hits(entry.into_iter(), alive, lacking);
+    fn apply_one(&self, entry: Option<u32>, alive: &mut [u64]) {
+        let entry = entry.and_then(|entry| self.entries.get(entry as usize));
+        if let Some(required) = &self.required {
+            match entry {
+                Some(entry) => entry.accept.keep_only(required, alive),
+                None => bits::remove_all(alive, required),
+            }
+        }
+        if let Some(entry) = entry {
+            entry.reject.remove_from(alive);
+        }
     }
 
     /// Removes the arms that the positions found violate; for list positions as keys.

@@ -128,6 +128,51 @@ const fn is_spaceless(char: char) -> bool {
         | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
+/// A bit for each of the first `length` bytes, a multiple of 64: whether it is of a character of a word.
+pub(super) fn set_word_bits(text: &[u8], length: usize, bits: &mut Vec<u64>) {
+    bits.clear();
+    let text = text.get(..length).unwrap_or(text);
+    let mut all = 0;
+    bits.extend(text.chunks_exact(64).map(|block| {
+        let eights =
+            block.chunks_exact(8).map(|eight| eight.try_into().map_or(0, u64::from_le_bytes));
+        eights.zip((0..).step_by(8)).fold(0, |bits, (eight, shift)| {
+            all |= eight;
+            bits | ascii_word_bits(eight) << shift
+        })
+    }));
+    if all & HIGH_BITS == 0 {
+        return;
+    }
+    for (at, first) in text.iter().enumerate().filter(|(_, byte)| **byte >= 0xc0) {
+        if word_after(text, at) {
+            for byte in at..at + utf8_length(*first) {
+                if let Some(word) = bits.get_mut(byte / 64) {
+                    *word |= 1 << (byte % 64);
+                }
+            }
+        }
+    }
+}
+
+const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = EACH_BYTE << 7;
+
+/// Which of eight bytes are ASCII letters or digits, as the lowest eight bits. Adding 128 - n to a
+/// byte below 128 sets its highest bit exactly if it is at least n, and no byte spills into the next.
+fn ascii_word_bits(eight: u64) -> u64 {
+    const fn at_least(bytes: u64, least: u8) -> u64 {
+        bytes.wrapping_add(EACH_BYTE.wrapping_mul(128 - least as u64))
+    }
+    let bytes = eight & !HIGH_BITS;
+    let small = bytes | EACH_BYTE << 5;
+    let letters = at_least(small, b'a') & !at_least(small, b'z' + 1);
+    let digits = at_least(bytes, b'0') & !at_least(bytes, b'9' + 1);
+    let high = (letters | digits) & !eight & HIGH_BITS;
+    // The product gathers one bit of each byte in the highest byte.
+    (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
 /// Whether the characters before and after a place are both of words, so that no word ends there.
 #[inline]
 pub(super) fn joins_word(text: &[u8], place: usize) -> bool {
@@ -136,7 +181,7 @@ pub(super) fn joins_word(text: &[u8], place: usize) -> bool {
 
 /// Whether the character that ends at a place is of a word.
 #[inline]
-pub(super) fn word_before(text: &[u8], place: usize) -> bool {
+fn word_before(text: &[u8], place: usize) -> bool {
     let Some(last) = place.checked_sub(1).and_then(|index| text.get(index)) else { return false };
     if last.is_ascii() {
         return last.is_ascii_alphanumeric();
@@ -155,12 +200,16 @@ fn word_after(text: &[u8], place: usize) -> bool {
     if first.is_ascii() {
         return first.is_ascii_alphanumeric();
     }
-    let length = match first {
+    decode(text.get(place..place + utf8_length(*first)).unwrap_or_default())
+}
+
+/// How many bytes the character has that begins with a byte that is not ASCII.
+const fn utf8_length(first: u8) -> usize {
+    match first {
         0xf0.. => 4,
         0xe0.. => 3,
         _ => 2,
-    };
-    decode(text.get(place..place + length).unwrap_or_default())
+    }
 }
 
 fn decode(utf8: &[u8]) -> bool {
@@ -226,6 +275,21 @@ mod tests {
             collapse(&mut whole);
             normalise_unicode(&text, &mut runs);
             prop_assert_eq!(whole, runs);
+        }
+
+        #[test]
+        fn word_bits_are_what_the_characters_are(text in "[a-zA-Z0-9 .\\[`{@/:éñ賭แ가𝐀]{0,150}") {
+            let mut padded = text.clone().into_bytes();
+            let length = (text.len() / 64 + 1) * 64;
+            padded.resize(length, 0);
+            let mut bits = Vec::new();
+            set_word_bits(&padded, length, &mut bits);
+            prop_assert_eq!(bits.len() * 64, length);
+            let set = |at: usize| bits[at / 64] >> (at % 64) & 1 == 1;
+            for (at, char) in text.char_indices() {
+                prop_assert!((at..at + char.len_utf8()).all(|byte| set(byte) == is_word_char(char)));
+            }
+            prop_assert!((text.len()..length).all(|at| !set(at)));
         }
 
         #[test]

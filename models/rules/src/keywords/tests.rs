@@ -22,10 +22,14 @@ fn found(values: &[&str], text: &str) -> Vec<String> {
     let definition = list(values);
     let matcher = KeywordMatcher::build(&[(0, &definition)]).unwrap();
     let hits = matcher.scan(text, TimestampMs(0), &mut KeywordScratch::default());
-    let terms: Vec<_> = matcher.terms(&hits, 0).map(str::to_owned).collect();
+    let terms: Vec<_> = matcher.terms(&hits, 0).map(|term| term.to_string()).collect();
     assert_eq!(hits.contains(0), !terms.is_empty());
     assert_eq!(hits.is_empty(), terms.is_empty());
     terms
+}
+
+fn terms<'m>(matcher: &'m KeywordMatcher, hits: &'m KeywordHits, list: u32) -> Vec<&'m str> {
+    matcher.terms(hits, list).map(|term| &**term).collect()
 }
 
 #[test]
@@ -71,6 +75,19 @@ fn overlapping_entries_are_all_found_and_evidence_is_bounded() {
 }
 
 #[test]
+fn terms_come_in_the_order_of_their_ends_whatever_finds_them() {
+    let terms = found(
+        &["b", "a b", "a b c", "+b", "a", "赌 a", "a longer word than eight"],
+        "赌 a b+b a b c",
+    );
+    assert_eq!(terms, ["赌 a", "a", "a b", "b"]);
+    let terms = found(&["b c", "+ a b c", "a b c", "c"], "+ a b c");
+    assert_eq!(terms, ["+ a b c", "a b c", "b c", "c"]);
+    let nested = ["extraordinarily", "extraordinarily long", "extraordinarily long word"];
+    assert_eq!(found(&nested, "extraordinarily long wordy"), &nested[..2]);
+}
+
+#[test]
 fn lists_are_told_apart_and_share_entries() {
     let (one, two, three) = (list(&["gun", "both"]), list(&["both"]), list(&["none"]));
     let matcher = KeywordMatcher::build(&[(70, &one), (3, &two), (1, &three)]).unwrap();
@@ -79,12 +96,12 @@ fn lists_are_told_apart_and_share_entries() {
     let hits = matcher.scan("both", TimestampMs(0), &mut scratch);
     assert!(hits.contains(70) && hits.contains(3) && !hits.contains(1) && !hits.contains(9_999));
     assert_eq!(hits.words(), [1 << 3, 1 << 6]);
-    assert_eq!(matcher.terms(&hits, 3).collect::<Vec<_>>(), ["both"]);
+    assert_eq!(terms(&matcher, &hits, 3), ["both"]);
     // The scratch and the hits of one scan leave nothing behind for the next.
     let mut reused = hits;
     matcher.scan_into("a gun", TimestampMs(0), &mut scratch, &mut reused);
     assert!(reused.contains(70) && !reused.contains(3));
-    assert_eq!(matcher.terms(&reused, 70).collect::<Vec<_>>(), ["gun"]);
+    assert_eq!(terms(&matcher, &reused, 70), ["gun"]);
     matcher.scan_into("nothing", TimestampMs(0), &mut scratch, &mut reused);
     assert!(reused.is_empty() && !reused.contains(70));
 }
@@ -126,7 +143,7 @@ fn names_every_fault() {
 #[test]
 fn the_compact_automaton_finds_the_same() {
     let values: Vec<String> =
-        (0..20_000).map(|index| format!("entry {:x}", index * 7_919)).collect();
+        (0..20_000).map(|index| format!("#entry {:x}", index * 7_919)).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     let definition = list(&values);
     let matcher = KeywordMatcher::build(&[(0, &definition)]).unwrap();
@@ -134,23 +151,40 @@ fn the_compact_automaton_finds_the_same() {
     let mut scratch = KeywordScratch::default();
     for value in values.iter().step_by(997) {
         let hits = matcher.scan(&format!("an {value}!"), TimestampMs(0), &mut scratch);
-        assert_eq!(matcher.terms(&hits, 0).collect::<Vec<_>>(), [*value]);
+        assert_eq!(terms(&matcher, &hits, 0), [*value]);
         assert!(matcher.scan(&format!("{value}z"), TimestampMs(0), &mut scratch).is_empty());
     }
 }
 
-/// Word by word, with nothing shared with the matcher but the normal form.
-fn naive(values: &[String], text: &str) -> bool {
+/// Character by character, with nothing shared with the matcher but the normal form: the terms found,
+/// by where they end, longer ones first.
+fn naive(values: &[String], text: &str) -> Vec<String> {
     let text: Vec<char> = normalise(text).chars().collect();
-    values.iter().map(|value| normalise(value).chars().collect::<Vec<_>>()).any(|value| {
-        (0..text.len()).filter(|start| text[*start..].starts_with(&value)).any(|start| {
-            let end = start + value.len();
+    let mut places = Vec::new();
+    for value in values {
+        let normal: Vec<char> = normalise(value).chars().collect();
+        for start in (0..text.len()).filter(|start| text[*start..].starts_with(&normal)) {
+            let end = start + normal.len();
             let joined =
                 |left: usize, right: usize| is_word_char(text[left]) && is_word_char(text[right]);
-            (start == 0 || !joined(start - 1, start))
+            if (start == 0 || !joined(start - 1, start))
                 && (end == text.len() || !joined(end - 1, end))
-        })
-    })
+            {
+                places.push((end, start, value.trim().to_owned()));
+            }
+        }
+    }
+    // Of entries with one normal form the first speaks: the order is kept where places are the same.
+    places.sort_by_key(|(end, start, _)| (*end, *start));
+    places.dedup_by_key(|(end, start, _)| (*end, *start));
+    let mut terms: Vec<String> = Vec::new();
+    for (_, _, term) in places {
+        if !terms.contains(&term) {
+            terms.push(term);
+        }
+    }
+    terms.truncate(TERMS_MAX);
+    terms
 }
 
 proptest! {
@@ -163,14 +197,21 @@ proptest! {
     #[test]
     fn finds_what_a_naive_search_finds(
         values in proptest::collection::vec("[abé赌 .\\-]{1,4}", 1..8),
-        text in "[abABéÉ赌 .,\\-1\u{200b}]{0,24}",
+        text in "[abABéÉ赌 .,\\-1\u{200b}]{0,90}",
     ) {
         let values: Vec<String> =
             values.into_iter().filter(|value| !normalise(value).is_empty()).collect();
-        let definition = list(&values.iter().map(String::as_str).collect::<Vec<_>>());
-        let matcher = KeywordMatcher::build(&[(0, &definition)]).unwrap();
-        let hits = matcher.scan(&text, TimestampMs(0), &mut KeywordScratch::default());
-        prop_assert_eq!(hits.contains(0), naive(&values, &text));
+        let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
+        prop_assert_eq!(found(&borrowed, &text), naive(&values, &text));
+    }
+
+    #[test]
+    fn long_words_and_phrases_are_found_too(
+        values in proptest::collection::vec("([ab]{1,2}|abcdefgh|abcdefghi|[+赌])( ([ab]|abcdefghi?|[+]a)){0,3}", 1..8),
+        text in "( ?([ab]{1,2}|abcdefghi?|[+赌é])){0,30}",
+    ) {
+        let borrowed: Vec<&str> = values.iter().map(String::as_str).collect();
+        prop_assert_eq!(found(&borrowed, &text), naive(&values, &text));
     }
 
     #[test]

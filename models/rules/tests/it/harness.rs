@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 use verdict_config::definition::{ListDefinition, RuleSetDefinition, TableDefinition};
 use verdict_config::{Facts, Faults, Field, Schema, TimestampMs, Value};
 use verdict_rules::{
-    CompiledRuleSet, DerivedFacts, Environment, Evaluation, EvaluationInput, Phase, RuleLimits,
-    RuleMask, Scratch, compile,
+    CompiledRuleSet, DerivedFacts, Environment, Evaluation, EvaluationInput, Evidence, Hit,
+    HitEffect, Phase, RuleLimits, RuleMask, Scratch, Slot, UnknownRule, compile,
 };
 
 pub struct World {
@@ -158,18 +158,44 @@ pub fn evaluate(set: &CompiledRuleSet, facts: &Facts, given: &Given) -> Evaluati
             let indexed = set.evaluate(phase, input, &mut scratch);
             if given.cost_units_limit.is_none() {
                 let plain = set.evaluate_without_index(phase, input, &mut scratch);
-                assert_eq!(indexed.hits, plain.hits, "hits with and without index");
-                let rules = |e: &Evaluation| e.unknown.iter().map(|u| u.rule).collect::<Vec<_>>();
-                assert_eq!(rules(&indexed), rules(&plain), "unknown with and without index");
+                assert_eq!(
+                    shown_hits(set, &indexed),
+                    shown_hits(set, &plain),
+                    "hits with and without index"
+                );
+                assert_eq!(
+                    shown_unknown(&indexed),
+                    shown_unknown(&plain),
+                    "unknown with and without index"
+                );
             }
-            both.hits.extend(indexed.hits);
-            both.unknown.extend(indexed.unknown);
-            both.cost_units += indexed.cost_units;
-            both.exceeded |= indexed.exceeded;
+            both.append(indexed);
         }
         assert!(both.cost_units <= set.cost_units_max(), "the counter is below the worst case");
         both
     })
+}
+
+/// Each hit with all that it says.
+fn shown_hits<'a>(
+    set: &'a CompiledRuleSet,
+    evaluation: &'a Evaluation,
+) -> Vec<(u32, bool, bool, &'a HitEffect, &'a [Evidence])> {
+    let shown = |hit: &Hit| {
+        let (effect, evidence) = (set.effect(evaluation, hit), evaluation.evidence(hit));
+        (hit.rule, hit.as_unknown, hit.snoozed, effect, evidence)
+    };
+    evaluation.hits.iter().map(shown).collect()
+}
+
+/// Each unknown rule with what it lacks.
+fn shown_unknown(evaluation: &Evaluation) -> Vec<(u32, Vec<Slot>)> {
+    let shown = |unknown: &UnknownRule| {
+        let mut missing = evaluation.missing(unknown).to_vec();
+        missing.sort_unstable();
+        (unknown.rule, missing)
+    };
+    evaluation.unknown.iter().map(shown).collect()
 }
 
 /// `true`, `false`, or the word of the cause.

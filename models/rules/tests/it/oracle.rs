@@ -74,8 +74,9 @@ fn check_against_cel(expression: &Bool, record: &Record) -> Result<(), TestCaseE
     match (own.as_str(), answer) {
         ("true", Ok(cel::Value::Bool(answer))) => prop_assert!(answer, "{}", text),
         ("false", Ok(cel::Value::Bool(answer))) => prop_assert!(!answer, "{}", text),
-        // Its floats divide by zero and overflow to infinity; ours are unknown then.
-        ("division_by_zero" | "overflow" | "not_a_number", Ok(cel::Value::Bool(_))) => {}
+        // Its floats divide by zero and overflow to infinity; ours are unknown then, and that may
+        // stand behind an absent fact, which is told first. The naive evaluator knows.
+        (_, Ok(cel::Value::Bool(_))) if expression.evaluate(record).is_none() => {}
         (own, Ok(answer)) => {
             return Err(TestCaseError::fail(format!("{text}: {own}, cel {answer:?}")));
         }

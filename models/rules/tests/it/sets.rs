@@ -26,7 +26,8 @@ fn an_unknown_condition_counts_as_its_policy_says() {
     let hits: Vec<_> = evaluation
         .hits
         .iter()
-        .map(|hit| (hit.rule, hit.as_unknown, hit.effect.points, hit.effect.outcome))
+        .map(|hit| (hit, set.effect(&evaluation, hit)))
+        .map(|(hit, effect)| (hit.rule, hit.as_unknown, effect.points, effect.outcome))
         .collect();
     assert_eq!(
         hits,
@@ -40,10 +41,11 @@ fn an_unknown_condition_counts_as_its_policy_says() {
     assert_eq!(unknown, [0, 1, 2, 3]);
     let amount = world.schema.slot("amount").unwrap();
     assert_eq!(evaluation.unknown[0].cause, UnknownCause::Missing(amount));
-    assert_eq!(evaluation.unknown[0].missing.as_slice(), [amount]);
+    assert_eq!(evaluation.missing(&evaluation.unknown[0]), [amount]);
     let known = evaluate(&set, &world.facts(json!({ "amount": "6" })), &Given::default());
     assert!(known.unknown.is_empty());
-    assert!(known.hits.iter().all(|hit| !hit.as_unknown && hit.effect.points == Some(50)));
+    let points = |hit| set.effect(&known, hit).points;
+    assert!(known.hits.iter().all(|hit| !hit.as_unknown && points(hit) == Some(50)));
 }
 
 #[test]
@@ -52,7 +54,7 @@ fn only_the_facts_that_would_decide_are_missing() {
     let names = |when: &str, input| {
         let set = world.one(when).unwrap();
         let evaluation = evaluate(&set, &world.facts(input), &Given::default());
-        let missing = &evaluation.unknown[0].missing;
+        let missing = evaluation.missing(&evaluation.unknown[0]);
         missing.iter().map(|slot| set.slot_name(*slot).to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names("amount > 1 && average > 1", json!({})), ["amount", "average"]);
@@ -123,9 +125,10 @@ fn lists_and_names_leave_evidence() {
         "description": "Casino and sports betting", "card_id": "x", "country": "gb-1",
         "name": "Kelimat Zorvan",
     }));
-    let hits = evaluate(&set, &facts, &Given::default()).hits;
-    assert_eq!(hits.len(), 3);
-    match &hits[0].evidence[..] {
+    let evaluation = evaluate(&set, &facts, &Given::default());
+    assert_eq!(evaluation.hits.len(), 3);
+    let evidence = |at: usize| evaluation.evidence(&evaluation.hits[at]);
+    match evidence(0) {
         [Evidence::Terms { field, list, terms }] => {
             assert_eq!(set.slot_name(*field), "description");
             assert_eq!(&**list, "gambling");
@@ -134,10 +137,8 @@ fn lists_and_names_leave_evidence() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(
-        matches!(&hits[1].evidence[..], [Evidence::Listed { list, .. }] if &**list == "licensed")
-    );
-    match &hits[2].evidence[..] {
+    assert!(matches!(evidence(1), [Evidence::Listed { list, .. }] if &**list == "licensed"));
+    match evidence(2) {
         [Evidence::Name { entry, score, .. }] => {
             assert_eq!(&**entry, "Zorvan Kelimat");
             assert!(*score >= 0.70);
@@ -157,9 +158,10 @@ fn a_table_rule_hits_by_row() {
     let run = |input| evaluate(&set, &world.facts(input), &Given::default());
     let hit = run(json!({ "active": true, "country": "US", "amount": "6000" }));
     assert_eq!(hit.hits.len(), 1);
-    assert_eq!(hit.hits[0].effect.points, Some(200));
-    assert_eq!(hit.hits[0].effect.reason.as_deref(), Some("LIMIT"));
-    assert!(matches!(&hit.hits[0].evidence[..], [Evidence::Row { row: 2, .. }]));
+    let effect = set.effect(&hit, &hit.hits[0]);
+    assert_eq!(effect.points, Some(200));
+    assert_eq!(effect.reason.as_deref(), Some("LIMIT"));
+    assert!(matches!(hit.evidence(&hit.hits[0]), [Evidence::Row { row: 2, .. }]));
     assert!(run(json!({ "active": true, "country": "US", "amount": "50" })).hits.is_empty());
     let unknown = run(json!({ "active": true, "country": "US" }));
     assert!(unknown.hits.is_empty() && unknown.unknown.len() == 1);

@@ -1,0 +1,177 @@
+//! Flows with their rule sets: compiled where anything that they may read has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use verdict_config::ObjectKind;
+use verdict_config::definition::{FlowDefinition, ListDefinition, TableDefinition};
+use verdict_decisions::{CompiledFlow, FlowParts, RuleSetPart};
+use verdict_rules::CompiledRuleSet;
+
+use super::flags::flag_keys_hash;
+use super::{Compiler, id_of};
+use crate::catalogue::objects::{TypedBody, TypedObject, of_kind};
+use crate::catalogue::{ObjectFinding, RuleSetTests};
+use crate::serving::ServedFlow;
+
+/// What one flow's compilation may read.
+#[derive(Default)]
+pub(super) struct Inputs {
+    pub(super) rule_sets: BTreeMap<String, RuleSetPart>,
+    pub(super) lists: BTreeMap<String, Arc<ListDefinition>>,
+    pub(super) tables: BTreeMap<String, Arc<TableDefinition>>,
+}
+
+pub(super) fn hash_named(hasher: &mut Sha256, kind: &str, name: &str, hash: &[u8; 32]) {
+    for text in [kind, name] {
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.update(hash);
+}
+
+impl Compiler<'_> {
+    pub(super) fn compile_flows(&mut self) {
+        let Some(flags) = self.flags.clone() else { return };
+        let flag_keys = flag_keys_hash(&flags);
+        let flows: Vec<(String, TypedObject)> = of_kind(&self.typed, ObjectKind::Flow)
+            .map(|(name, object)| (name.to_owned(), object.clone()))
+            .collect();
+        for (name, object) in flows {
+            let TypedBody::Flow(definition) = &object.body else { continue };
+            let inputs = self.inputs_of(&name, &object, definition);
+            let key = self.key_of(&object, &inputs, &flag_keys);
+            let before = self.previous.and_then(|state| state.flows.get(&name));
+            if let Some(before) = before.filter(|before| before.key == key) {
+                let before = Arc::clone(before);
+                self.report_flow(&name, &before, &inputs);
+                self.flows.insert(name, before);
+                continue;
+            }
+            let parts = FlowParts {
+                rule_sets: &inputs.rule_sets,
+                lists: &inputs.lists,
+                tables: &inputs.tables,
+                models: &self.models,
+                flags: &flags,
+                limits: self.options.limits,
+            };
+            match CompiledFlow::compile(definition, &parts) {
+                Ok(flow) => {
+                    let served = Arc::new(ServedFlow::new(flow, key));
+                    self.report_flow(&name, &served, &inputs);
+                    self.flows.insert(name, served);
+                }
+                Err(error) => {
+                    for object in error.objects {
+                        if let Some(id) = id_of(object.kind, &object.name) {
+                            self.faults(&id, object.faults);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a flow's compilation may read: exactly what its key hashes.
+    fn inputs_of(&self, name: &str, flow: &TypedObject, definition: &FlowDefinition) -> Inputs {
+        let classify = definition.classify.iter().flat_map(|classify| &classify.rules);
+        let names: BTreeSet<&String> = definition.rules.iter().chain(classify).collect();
+        let mut readers = vec![flow.clone()];
+        let mut inputs = Inputs::default();
+        for set in names {
+            let Some(object) = self.object(ObjectKind::RuleSet, set) else { continue };
+            let TypedBody::RuleSet(definition) = &object.body else { continue };
+            let definition = Arc::clone(definition);
+            let part = RuleSetPart { definition, revision: object.revision };
+            inputs.rule_sets.insert(set.clone(), part);
+            readers.push(object.clone());
+        }
+        let snooze = format!("snooze.{name}");
+        let may_read = |name: &str| readers.iter().any(|reader| reader.mentions(name));
+        for (name, object) in of_kind(&self.typed, ObjectKind::List) {
+            if let TypedBody::List(list) = &object.body
+                && (name == snooze || may_read(name))
+            {
+                inputs.lists.insert(name.to_owned(), Arc::clone(list));
+            }
+        }
+        for (name, object) in of_kind(&self.typed, ObjectKind::Table) {
+            if let TypedBody::Table(table) = &object.body
+                && may_read(name)
+            {
+                inputs.tables.insert(name.to_owned(), Arc::clone(table));
+            }
+        }
+        inputs
+    }
+
+    fn key_of(&self, flow: &TypedObject, inputs: &Inputs, flag_keys: &[u8; 32]) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(flow.hash);
+        hasher.update(flag_keys);
+        hasher.update(format!("{:?}", self.options.limits).as_bytes());
+        for (name, part) in &inputs.rule_sets {
+            let hash = self.object(ObjectKind::RuleSet, name).map_or([0; 32], |set| set.hash);
+            hash_named(&mut hasher, "rule_set", name, &hash);
+            hasher.update(part.revision.to_le_bytes());
+        }
+        let named = [
+            (ObjectKind::List, inputs.lists.keys().collect::<Vec<_>>()),
+            (ObjectKind::Table, inputs.tables.keys().collect()),
+        ];
+        for (kind, names) in named {
+            for name in names {
+                let hash = self.object(kind, name).map_or([0; 32], |object| object.hash);
+                hash_named(&mut hasher, kind.as_str(), name, &hash);
+            }
+        }
+        for (name, model) in &self.models {
+            // The interface is what a flow reads of a model, and Debug writes all of it.
+            let hash: [u8; 32] = Sha256::digest(format!("{model:?}").as_bytes()).into();
+            hash_named(&mut hasher, "model", name, &hash);
+        }
+        hasher.finalize().into()
+    }
+
+    fn report_flow(&mut self, name: &str, served: &ServedFlow, inputs: &Inputs) {
+        if let Some(id) = id_of(ObjectKind::Flow, name) {
+            for finding in served.flow.findings() {
+                let (path, message) = (finding.path.clone(), finding.message.clone());
+                let (object, kind) = (id.clone(), "flow".to_owned());
+                self.report.findings.push(ObjectFinding { object, kind, path, message });
+            }
+        }
+        for set in served.flow.rule_sets() {
+            self.report_findings(set);
+        }
+        if !self.options.check {
+            return;
+        }
+        let tests = served.tests.get_or_init(|| {
+            let run = |set: &CompiledRuleSet| {
+                let name: &str = set.name();
+                let part = inputs.rule_sets.get(name)?;
+                let report = set.run_tests(&part.definition);
+                Some(RuleSetTests { rule_set: name.to_owned(), report })
+            };
+            served.flow.rule_sets().filter_map(run).collect()
+        });
+        self.report.tests.extend(tests.iter().cloned());
+    }
+
+    pub(super) fn report_findings(&mut self, set: &CompiledRuleSet) {
+        self.report.rules += set.rules().len();
+        let Some(id) = id_of(ObjectKind::RuleSet, set.name()) else { return };
+        for finding in set.findings() {
+            let kind = serde_json::to_value(finding.kind)
+                .ok()
+                .and_then(|kind| kind.as_str().map(str::to_owned))
+                .unwrap_or_default();
+            let (path, message) = (finding.path.clone(), finding.message.clone());
+            let object = id.clone();
+            self.report.findings.push(ObjectFinding { object, kind, path, message });
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The keys that the catalogue holds, as of its newest revision.
+//!
+//! The catalogue as it was agreed counts, not the one that is served: a key is revoked also while
+//! something else in the catalogue cannot be compiled.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use verdict_config::ObjectKind;
+use verdict_config::definition::KeyDefinition;
+use verdict_consensus::{Catalogue, Object};
+
+use super::{KeyEntry, KnownKey};
+
+/// The keys of one revision.
+struct KeysAt {
+    revision: u64,
+    keys: Arc<[Arc<KnownKey>]>,
+}
+
+/// The catalogue's keys, read again when its revision has changed.
+pub(crate) struct CatalogueKeys {
+    catalogues: watch::Receiver<Arc<Catalogue>>,
+    read: ArcSwap<KeysAt>,
+}
+
+impl std::fmt::Debug for CatalogueKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.current().iter()).finish()
+    }
+}
+
+impl CatalogueKeys {
+    pub(crate) fn new(catalogues: watch::Receiver<Arc<Catalogue>>) -> Self {
+        let keys = keys_of(&catalogues.borrow());
+        Self { catalogues, read: ArcSwap::from_pointee(keys) }
+    }
+
+    /// The keys of the newest revision.
+    pub(super) fn current(&self) -> Arc<[Arc<KnownKey>]> {
+        let read = self.read.load();
+        if self.catalogues.borrow().revision() == read.revision {
+            return Arc::clone(&read.keys);
+        }
+        // Two requests may read at the same time; the later store may be the older reading, which
+        // the next request then replaces.
+        let catalogue = Arc::clone(&self.catalogues.borrow());
+        let read = keys_of(&catalogue);
+        let keys = Arc::clone(&read.keys);
+        self.read.store(Arc::new(read));
+        keys
+    }
+}
+
+fn keys_of(catalogue: &Catalogue) -> KeysAt {
+    let keys = catalogue.of_kind(ObjectKind::Key).filter_map(|object| read_key(object));
+    KeysAt { revision: catalogue.revision(), keys: keys.collect() }
+}
+
+/// A key object; one that cannot be read lets nobody in.
+fn read_key(object: &Object) -> Option<Arc<KnownKey>> {
+    let key: KeyDefinition = object.parse().ok()?;
+    let digest = hex::decode(&key.hash).ok()?.try_into().ok()?;
+    let entry = KeyEntry { name: object.id.name.as_str().to_owned(), role: key.role, digest };
+    Some(Arc::new(KnownKey { entry, flows: key.flows, expires: key.expires }))
+}
