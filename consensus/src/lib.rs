@@ -25,6 +25,7 @@ mod json;
 mod local;
 mod log;
 mod ordered;
+pub mod peers;
 mod raft;
 mod references;
 mod rollback;

@@ -16,6 +16,8 @@ pub enum PeerChannel {
     Snapshot,
     /// Forwarded proposals, reads and changes of members.
     Forward,
+    /// Pieces of models and other large bodies.
+    Blob,
 }
 
 /// Whom a request is for.
