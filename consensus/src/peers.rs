@@ -20,6 +20,8 @@ mod client;
 mod connection;
 mod frame;
 mod handshake;
+mod kept;
+mod messages;
 mod server;
 mod tls;
 
@@ -27,6 +29,10 @@ pub use authority::{Authority, AuthorityError, NodeKey};
 pub use client::{PeerClients, PeerClientsOptions};
 pub use connection::PeerConnectionCounts;
 pub use frame::PEER_FRAME_BYTES_MAX;
+pub use kept::KeptIdentity;
+pub use messages::{
+    Admitted, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, WireError, WIRE_JOIN_BYTES_MAX,
+};
 pub use server::{PeerListener, PeerServerOptions, PeerService, ServiceFuture};
 pub use tls::{PeerIdentity, PeerIdentityError};
 

@@ -137,9 +137,25 @@ pub fn sync_folder(folder: &Path) -> Result<(), LogError> {
 
 /// Writes a file so that it is there whole and durable, or not at all.
 pub fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+    write_with(folder, name, bytes, 0o666)
+}
+
+/// The same, for its owner's eyes only from the first byte on.
+pub fn write_private(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+    write_with(folder, name, bytes, 0o600)
+}
+
+fn write_with(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), LogError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let (unfinished, path) = (folder.join(format!("{name}.tmp")), folder.join(name));
     let write = || {
-        let mut file = File::create(&unfinished)?;
+        // One that a process left unfinished may have another mode.
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&unfinished, &path)

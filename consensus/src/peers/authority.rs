@@ -145,6 +145,12 @@ impl Authority {
         Ok(Self { cluster_id: cluster_id.to_owned(), certificate, key })
     }
 
+    /// Its cluster.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
     /// Its certificate, DER: what nodes trust.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
