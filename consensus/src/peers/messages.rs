@@ -79,12 +79,15 @@ pub enum NodeRequest {
         /// The key.
         key_pem: String,
     },
+    /// To stand for election: the leader is about to leave.
+    StandForElection,
 }
 
 impl std::fmt::Debug for NodeRequest {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::KeepAuthority { .. } => formatter.write_str("KeepAuthority"),
+            Self::StandForElection => formatter.write_str("StandForElection"),
         }
     }
 }

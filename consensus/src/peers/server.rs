@@ -101,9 +101,14 @@ impl PeerListener {
         identity: PeerIdentity,
         options: PeerServerOptions,
     ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        Ok(Self::new(TcpListener::bind(address).await?, identity, options))
+    }
+
+    /// Takes a listener that is bound.
+    #[must_use]
+    pub fn new(listener: TcpListener, identity: PeerIdentity, options: PeerServerOptions) -> Self {
         let identity = Arc::new(RwLock::new(Arc::new(identity)));
-        Ok(Self { listener, identity, options, counts: Arc::default() })
+        Self { listener, identity, options, counts: Arc::default() }
     }
 
     /// The address that is listened on.
