@@ -124,6 +124,9 @@ fn answer_retry(
     let Some(request) = catalogue.requests.get(&short_hash(&set.request_id)) else {
         return Ok(None);
     };
+    if cfg!(verdict_bug = "skip_dedup") {
+        return Ok(None);
+    }
     let request_id = set.request_id.clone();
     if at.0.saturating_sub(request.at.0) > catalogue.limits.request_age_ms_max {
         return Err(ChangeRefused::TooOld { request_id });

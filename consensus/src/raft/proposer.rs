@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,17 +20,18 @@ use std::sync::atomic::Ordering;
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use verdict_config::TimestampMs;
+use verdict_config::{Code, Fault, TimestampMs};
 
 use super::core::{Core, Leadership};
 use super::entry::EntryCommand;
 use super::messages::{Answer, FORWARD_MAX, FailureV1, RequestBody, results};
+use super::options::RaftLogOptions;
 use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::EntryReply;
-use crate::apply::{Applied, apply};
+use crate::apply::{Applied, Transition, apply};
 use crate::catalogue::{Bytes, Catalogue};
 use crate::command::{Author, ChangeSet, Command, Propose};
-use crate::error::ProposeError;
+use crate::error::{ChangeRefused, ProposeError};
 
 /// What a proposal costs beside its bodies.
 const PROPOSAL_OVERHEAD_BYTES: usize = 512;
@@ -198,9 +200,12 @@ impl Proposer {
         };
         let until = held.iter().map(|(proposal, _)| proposal.until).max();
         let until = until.unwrap_or_else(Instant::now);
+        let begun = Instant::now();
         let write = tokio::time::timeout_at(until, core.raft.client_write(payload));
         match self.meanwhile(write).await {
             Ok(Ok(response)) if matches!(response.data, EntryReply::Applied { .. }) => {
+                let commit_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                core.counts.lock().commit_us_last = commit_us;
                 answer_all(held);
             }
             // Another entry came first: nothing of this one was applied.
@@ -226,9 +231,9 @@ impl Proposer {
         while held.len() < options.batch_max && bytes < options.batch_bytes {
             let Some(mut proposal) = self.waiting.pop_front() else { break };
             // A clock may run behind the leader's before: time never goes back.
-            proposal.command.at = (options.clock)().max(catalogue.at());
+            proposal.command.at = self.core.clock.now(options).max(catalogue.at());
             let command = Command::Propose(proposal.command.clone());
-            let result = apply(&catalogue, &command, 0, &*options.validator);
+            let result = apply_safely(&catalogue, &command, options);
             let result = match result {
                 Ok(transition) if transition.applied.repeated => Ok(transition.applied),
                 Ok(transition) => match command.encode() {
@@ -344,6 +349,20 @@ fn answer_all(held: Held) {
 
 fn refuse_all(held: Held, error: &ProposeError) {
     held.into_iter().for_each(|(proposal, _)| proposal.answer(Err(error.clone())));
+}
+
+/// A panic in a check costs the change set that met it, not the log.
+fn apply_safely(
+    catalogue: &Catalogue,
+    command: &Command,
+    options: &RaftLogOptions,
+) -> Result<Transition, ChangeRefused> {
+    let applied =
+        catch_unwind(AssertUnwindSafe(|| apply(catalogue, command, 0, &*options.validator)));
+    applied.unwrap_or_else(|_| {
+        let message = "the change set could not be checked: a fault of our own";
+        Err(ChangeRefused::Invalid(vec![Fault::new(Code::Internal, "", message)]))
+    })
 }
 
 /// A change set with its author, without a time yet.
