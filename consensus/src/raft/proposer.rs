@@ -28,7 +28,7 @@ use super::messages::{Answer, FORWARD_MAX, FailureV1, RequestBody, results};
 use super::options::RaftLogOptions;
 use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::EntryReply;
-use crate::apply::{Applied, Transition, apply};
+use crate::apply::{Applied, LogPosition, apply_in_place};
 use crate::catalogue::{Bytes, Catalogue};
 use crate::command::{Author, ChangeSet, Command, Propose};
 use crate::error::{ChangeRefused, ProposeError};
@@ -233,19 +233,22 @@ impl Proposer {
             // A clock may run behind the leader's before: time never goes back.
             proposal.command.at = self.core.clock.now(options).max(catalogue.at());
             let command = Command::Propose(proposal.command.clone());
-            let result = apply_safely(&catalogue, &command, options);
-            let result = match result {
-                Ok(transition) if transition.applied.repeated => Ok(transition.applied),
-                Ok(transition) => match command.encode() {
-                    Ok(encoded) => {
-                        bytes += encoded.len();
-                        commands.push(encoded);
-                        catalogue = transition.catalogue;
-                        Ok(transition.applied)
-                    }
-                    Err(error) => Err(ProposeError::Storage(error.to_string())),
-                },
-                Err(refused) => Err(ProposeError::Refused(refused)),
+            let step = || apply_next(&mut catalogue, &command, options);
+            let result = match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(Ok((applied, encoded))) => {
+                    bytes += encoded.as_ref().map_or(0, Vec::len);
+                    commands.extend(encoded);
+                    Ok(applied)
+                }
+                Ok(Err(refused)) => Err(refused),
+                // A panic in a check costs the change set that met it, not the log; what it left
+                // of the catalogue is not used.
+                Err(_) => {
+                    let message = "the change set could not be checked: a fault of our own";
+                    proposal.answer(Err(fault(Code::Internal, message)));
+                    self.put_back(held, false);
+                    return (Held::new(), Vec::new());
+                }
             };
             held.push((proposal, result));
         }
@@ -351,18 +354,22 @@ fn refuse_all(held: Held, error: &ProposeError) {
     held.into_iter().for_each(|(proposal, _)| proposal.answer(Err(error.clone())));
 }
 
-/// A panic in a check costs the change set that met it, not the log.
-fn apply_safely(
-    catalogue: &Catalogue,
+fn fault(code: Code, message: impl Into<String>) -> ProposeError {
+    ChangeRefused::Invalid(vec![Fault::new(code, "", message)]).into()
+}
+
+/// The answer to a change set, with its bytes if it is new.
+fn apply_next(
+    catalogue: &mut Catalogue,
     command: &Command,
     options: &RaftLogOptions,
-) -> Result<Transition, ChangeRefused> {
-    let applied =
-        catch_unwind(AssertUnwindSafe(|| apply(catalogue, command, 0, &*options.validator)));
-    applied.unwrap_or_else(|_| {
-        let message = "the change set could not be checked: a fault of our own";
-        Err(ChangeRefused::Invalid(vec![Fault::new(Code::Internal, "", message)]))
-    })
+) -> Result<(Applied, Option<Vec<u8>>), ProposeError> {
+    let encoded = command.encode();
+    let encoded = encoded.map_err(|error| fault(Code::LimitExceeded, error.to_string()))?;
+    let place = LogPosition::default();
+    let applied = apply_in_place(catalogue, command, place, &*options.validator)?;
+    let new = !applied.repeated;
+    Ok((applied, new.then_some(encoded)))
 }
 
 /// A change set with its author, without a time yet.
