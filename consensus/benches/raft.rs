@@ -1,4 +1,4 @@
-//! The replicated log: commits with one and three voters, and a restart, beside the bare disk.
+//! The replicated log: commits with one and three voters, a lost leader and a restart, beside the bare disk.
 //!
 //! `cargo bench -p verdict-consensus --bench raft`
 //!
@@ -117,6 +117,28 @@ fn bare_disk(dir: &Path) {
     println!("one write and one fdatasync: {rate:.0}/s");
 }
 
+/// From the end of a leader to the next change that is acknowledged elsewhere.
+async fn failover(dir: &Path) {
+    let network = InProcessNetwork::new();
+    let dir = dir.join("failover");
+    let mut nodes = cluster(&dir, 3, &network).await;
+    let mut taken = Vec::new();
+    for round in 0..10 {
+        let set = |text: &str| ChangeSet::new(format!("{text}-{round}"), "b", vec![flag(1, round)]);
+        nodes[0].propose(set("before"), Author::default()).await.unwrap();
+        let leader = nodes[0].leader().unwrap();
+        let at = nodes.iter().position(|log| log.node_id() == leader).unwrap();
+        let started = Instant::now();
+        network.leave(leader);
+        drop(nodes.swap_remove(at));
+        nodes[0].propose(set("after"), Author::default()).await.unwrap();
+        taken.push(started.elapsed());
+        nodes.push(open(&dir.join(format!("n3-{leader}")), leader, &network));
+    }
+    let (half, most) = (percentile(&mut taken, 0.5), percentile(&mut taken, 1.0));
+    println!("leader lost to next change: p50 {half:.0?}, longest of 10 {most:.0?}");
+}
+
 async fn restart(dir: &Path) {
     let network = InProcessNetwork::new();
     let nodes = cluster(&dir.join("restart"), 1, &network).await;
@@ -143,6 +165,7 @@ async fn restart(dir: &Path) {
         let (log, found) = RaftLog::open(&folder, None, options(), network.transport(1)).unwrap();
         assert_eq!(log.catalogue().revision(), revision);
         println!("open after {number} entries, {FLAGS} flags: {:.0?} {found:?}", started.elapsed());
+        println!("the store has {} MiB", log.status().log_bytes >> 20);
         log.drain().await;
     }
 }
@@ -160,6 +183,7 @@ fn main() {
                 commits(&name, &nodes, writers, Duration::from_secs(5)).await;
             }
         }
+        failover(dir.path()).await;
         restart(dir.path()).await;
     });
 }

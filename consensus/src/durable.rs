@@ -266,6 +266,13 @@ impl Syncer {
             let Ok(next) = receiver.try_recv() else { break };
             group.push(next);
         }
+        if cfg!(verdict_bug = "acknowledge_before_sync") {
+            let marks = group.iter().map(|barrier| barrier.marking).collect::<Vec<_>>();
+            group.into_iter().for_each(|barrier| (barrier.done)(Ok(())));
+            let nobody = |marking| Barrier { marking, done: Box::new(|_| {}) };
+            let _ = self.sync(&marks.into_iter().map(nobody).collect::<Vec<_>>());
+            return;
+        }
         let result = self.sync(&group);
         for barrier in group {
             let told = match &result {

@@ -21,6 +21,8 @@ mod local_log;
 mod properties;
 #[path = "it/raft.rs"]
 mod raft;
+#[path = "it/raft_kill.rs"]
+mod raft_kill;
 #[path = "it/raft_power.rs"]
 mod raft_power;
 #[path = "it/raft_storage.rs"]

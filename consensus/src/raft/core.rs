@@ -8,6 +8,7 @@ use openraft::RaftMetrics;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use verdict_config::TimestampMs;
 
 use super::log_store::LogStore;
 use super::members::{self, MemberAnswer, MemberCommand, Members, MembershipError};
@@ -30,6 +31,31 @@ pub struct Counts {
     pub waiting: u64,
     pub applied: u64,
     pub refused: u64,
+    pub commit_us_last: u64,
+}
+
+/// How far a clock may jump from where it was, and ran to, since the start.
+const CLOCK_JUMP_MS_MAX: i64 = 3_600_000;
+
+/// The clock of the options, held near to where it was at the start: a clock that jumps a year
+/// ahead would make every later time of the log wrong for good, because time never goes back.
+pub struct LeaderClock {
+    begun: std::time::Instant,
+    at_start: TimestampMs,
+}
+
+impl LeaderClock {
+    pub fn start(options: &RaftLogOptions) -> Self {
+        Self { begun: std::time::Instant::now(), at_start: (options.clock)() }
+    }
+
+    pub fn now(&self, options: &RaftLogOptions) -> TimestampMs {
+        let elapsed_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let expected = self.at_start.0.saturating_add(elapsed_ms);
+        let earliest = expected.saturating_sub(CLOCK_JUMP_MS_MAX);
+        let latest = expected.saturating_add(CLOCK_JUMP_MS_MAX);
+        TimestampMs((options.clock)().0.clamp(earliest, latest))
+    }
 }
 
 /// Who leads.
@@ -53,6 +79,7 @@ pub struct Core {
     pub shared: Arc<Shared>,
     pub network: Arc<PeerNetwork>,
     pub options: RaftLogOptions,
+    pub clock: LeaderClock,
     pub counts: Mutex<Counts>,
     /// Bytes of bodies that wait.
     pub waiting_bytes: AtomicUsize,

@@ -192,10 +192,13 @@ impl PeerHandler {
         file: SnapshotFile,
     ) -> Answer {
         // A damaged transfer must not reach the state machine, where it would be fatal.
-        let checked = file.read().map_err(|error| error.to_string());
-        let checked = checked.and_then(|bytes| super::snapshot_file::decode_machine(&bytes));
-        match checked {
-            Ok(machine) if machine.last_applied == meta.last_log_id => {}
+        let received = file.clone();
+        let check = move || {
+            let bytes = received.read().map_err(|error| error.to_string())?;
+            super::snapshot_file::decode_machine(&bytes).map(|machine| machine.last_applied)
+        };
+        match tokio::task::spawn_blocking(check).await {
+            Ok(Ok(last_applied)) if last_applied == meta.last_log_id => {}
             _ => {
                 tracing::warn!(snapshot = %meta.snapshot_id, "a snapshot arrived damaged");
                 let _ = std::fs::remove_file(&file.path);

@@ -7,7 +7,7 @@ use openraft::EntryPayload as Content;
 
 use super::entry::EntryCommand;
 use super::types::{Entry, EntryReply, LogId, NodeId, StoredMembership};
-use crate::apply::{LogPosition, apply_at};
+use crate::apply::{LogPosition, apply_in_place};
 use crate::catalogue::Catalogue;
 use crate::command::{Command, EnvelopeError};
 use crate::validate::NoValidation;
@@ -92,9 +92,9 @@ impl Machine {
             let command = Command::decode(bytes)?;
             // It was validated by the leader on this very revision; checks that differ from one
             // version of the program to the next must not tell nodes apart.
-            match apply_at(&catalogue, &command, LogPosition { index, position }, &NoValidation) {
-                Ok(transition) => catalogue = transition.catalogue,
-                Err(_) => return Ok(stale),
+            let place = LogPosition { index, position };
+            if apply_in_place(&mut catalogue, &command, place, &NoValidation).is_err() {
+                return Ok(stale);
             }
         }
         let revision = catalogue.revision();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::results::{MemberResultV1, ProposalResultV1};
 use super::wire::{EntryV1, LogIdV1, MembersV1, NodeV1, VoteV1};
 use crate::catalogue::Bytes;
-use crate::command::{EnvelopeError, decode, open, seal};
+use crate::command::{EnvelopeError, decode_within, open, seal};
 
 /// The longest message between nodes.
 pub const PEER_FRAME_BYTES_MAX: usize = 16 << 20;
@@ -22,6 +22,9 @@ pub const PEER_FRAME_BYTES_MAX: usize = 16 << 20;
 pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
 /// Most change sets of one forwarded message.
 pub const FORWARD_MAX: usize = 512;
+
+/// What decoding a message may take: numbers are longer in memory than on the wire.
+const DECODED_BYTES_MAX: usize = 2 * PEER_FRAME_BYTES_MAX;
 
 const REQUEST_MAGIC: [u8; 4] = *b"VDPQ";
 const ANSWER_MAGIC: [u8; 4] = *b"VDPR";
@@ -144,7 +147,7 @@ impl Request {
     /// Reads a request.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let (_, payload) = open(REQUEST_MAGIC, VERSION, PEER_FRAME_BYTES_MAX, bytes)?;
-        decode(payload)
+        decode_within::<Self, DECODED_BYTES_MAX>(payload)
     }
 }
 
@@ -157,7 +160,7 @@ impl Answer {
     /// Reads an answer.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let (_, payload) = open(ANSWER_MAGIC, VERSION, PEER_FRAME_BYTES_MAX, bytes)?;
-        decode(payload)
+        decode_within::<Self, DECODED_BYTES_MAX>(payload)
     }
 }
 

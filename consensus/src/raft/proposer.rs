@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,17 +20,18 @@ use std::sync::atomic::Ordering;
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use verdict_config::TimestampMs;
+use verdict_config::{Code, Fault, TimestampMs};
 
 use super::core::{Core, Leadership};
 use super::entry::EntryCommand;
 use super::messages::{Answer, FORWARD_MAX, FailureV1, RequestBody, results};
+use super::options::RaftLogOptions;
 use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::EntryReply;
-use crate::apply::{Applied, apply};
+use crate::apply::{Applied, LogPosition, apply_in_place};
 use crate::catalogue::{Bytes, Catalogue};
 use crate::command::{Author, ChangeSet, Command, Propose};
-use crate::error::ProposeError;
+use crate::error::{ChangeRefused, ProposeError};
 
 /// What a proposal costs beside its bodies.
 const PROPOSAL_OVERHEAD_BYTES: usize = 512;
@@ -198,9 +200,12 @@ impl Proposer {
         };
         let until = held.iter().map(|(proposal, _)| proposal.until).max();
         let until = until.unwrap_or_else(Instant::now);
+        let begun = Instant::now();
         let write = tokio::time::timeout_at(until, core.raft.client_write(payload));
         match self.meanwhile(write).await {
             Ok(Ok(response)) if matches!(response.data, EntryReply::Applied { .. }) => {
+                let commit_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                core.counts.lock().commit_us_last = commit_us;
                 answer_all(held);
             }
             // Another entry came first: nothing of this one was applied.
@@ -226,21 +231,24 @@ impl Proposer {
         while held.len() < options.batch_max && bytes < options.batch_bytes {
             let Some(mut proposal) = self.waiting.pop_front() else { break };
             // A clock may run behind the leader's before: time never goes back.
-            proposal.command.at = (options.clock)().max(catalogue.at());
+            proposal.command.at = self.core.clock.now(options).max(catalogue.at());
             let command = Command::Propose(proposal.command.clone());
-            let result = apply(&catalogue, &command, 0, &*options.validator);
-            let result = match result {
-                Ok(transition) if transition.applied.repeated => Ok(transition.applied),
-                Ok(transition) => match command.encode() {
-                    Ok(encoded) => {
-                        bytes += encoded.len();
-                        commands.push(encoded);
-                        catalogue = transition.catalogue;
-                        Ok(transition.applied)
-                    }
-                    Err(error) => Err(ProposeError::Storage(error.to_string())),
-                },
-                Err(refused) => Err(ProposeError::Refused(refused)),
+            let step = || apply_next(&mut catalogue, &command, options);
+            let result = match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(Ok((applied, encoded))) => {
+                    bytes += encoded.as_ref().map_or(0, Vec::len);
+                    commands.extend(encoded);
+                    Ok(applied)
+                }
+                Ok(Err(refused)) => Err(refused),
+                // A panic in a check costs the change set that met it, not the log; what it left
+                // of the catalogue is not used.
+                Err(_) => {
+                    let message = "the change set could not be checked: a fault of our own";
+                    proposal.answer(Err(fault(Code::Internal, message)));
+                    self.put_back(held, false);
+                    return (Held::new(), Vec::new());
+                }
             };
             held.push((proposal, result));
         }
@@ -344,6 +352,24 @@ fn answer_all(held: Held) {
 
 fn refuse_all(held: Held, error: &ProposeError) {
     held.into_iter().for_each(|(proposal, _)| proposal.answer(Err(error.clone())));
+}
+
+fn fault(code: Code, message: impl Into<String>) -> ProposeError {
+    ChangeRefused::Invalid(vec![Fault::new(code, "", message)]).into()
+}
+
+/// The answer to a change set, with its bytes if it is new.
+fn apply_next(
+    catalogue: &mut Catalogue,
+    command: &Command,
+    options: &RaftLogOptions,
+) -> Result<(Applied, Option<Vec<u8>>), ProposeError> {
+    let encoded = command.encode();
+    let encoded = encoded.map_err(|error| fault(Code::LimitExceeded, error.to_string()))?;
+    let place = LogPosition::default();
+    let applied = apply_in_place(catalogue, command, place, &*options.validator)?;
+    let new = !applied.repeated;
+    Ok((applied, new.then_some(encoded)))
 }
 
 /// A change set with its author, without a time yet.

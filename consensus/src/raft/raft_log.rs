@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backup::{BackupInfo, write_backup};
-use super::core::{Core, Counts, Leadership};
+use super::core::{Core, Counts, LeaderClock, Leadership};
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
 use super::log_store::{self, LogStore};
@@ -114,8 +114,9 @@ impl RaftLog {
             last_index: found.last_index,
             applied_index: *core.shared.applied().borrow(),
         };
+        let proposer = runtime.spawn(Proposer::new(Arc::clone(&core), queue).run());
         let tasks = vec![
-            runtime.spawn(Proposer::new(Arc::clone(&core), queue).run()),
+            runtime.spawn(end_with(proposer, Arc::clone(&core))),
             runtime.spawn(maintain(Arc::clone(&core))),
         ];
         let log = Self {
@@ -248,6 +249,7 @@ impl Starting {
             store,
             shared,
             network,
+            clock: LeaderClock::start(&options),
             options,
             counts: Mutex::new(Counts::default()),
             waiting_bytes: AtomicUsize::new(0),
@@ -283,6 +285,13 @@ async fn lead_alone(core: &Core) {
             _ => {}
         }
         core.look_again(until).await;
+    }
+}
+
+/// Without its proposer a node would wait for ever: its panic ends the log.
+async fn end_with(proposer: JoinHandle<()>, core: Arc<Core>) {
+    if proposer.await.is_err_and(|error| error.is_panic()) {
+        core.store.durable().fail("the proposer panicked");
     }
 }
 

@@ -229,20 +229,26 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &Meta,
         snapshot: Box<SnapshotFile>,
     ) -> Result<(), StorageError> {
-        let bytes = snapshot.read().map_err(|error| snapshot_error(&error))?;
-        let machine = snapshot_file::decode_machine(&bytes).and_then(|machine| {
-            let fits = machine.last_applied == meta.last_log_id;
-            if fits { Ok(machine) } else { Err("it is of another place in the log".to_owned()) }
-        });
-        let machine = machine.map_err(|detail| {
-            StorageError::from(StorageIOError::read_snapshot(None, AnyError::error(detail)))
-        })?;
-        self.shared.keep(&machine, &bytes).map_err(|error| snapshot_error(&error))?;
+        let (shared, last) = (Arc::clone(&self.shared), meta.last_log_id);
+        let (file, path) = (SnapshotFile::clone(&snapshot), snapshot.path.clone());
+        let install = move || {
+            let bytes = file.read().map_err(|source| io_error(&file.path, source))?;
+            let machine = snapshot_file::decode_machine(&bytes)
+                .map_err(|detail| damaged(&file.path, 0, detail))?;
+            if machine.last_applied != last {
+                return Err(damaged(&file.path, 0, "it is of another place in the log"));
+            }
+            shared.keep(&machine, &bytes)?;
+            Ok(machine)
+        };
+        let installed = tokio::task::spawn_blocking(install).await;
+        let installed = installed.map_err(|error| snapshot_error(&error))?;
+        let machine = installed.map_err(|error: LogError| snapshot_error(&error))?;
         *self.shared.machine.lock() = machine.clone();
         self.shared.publish(&machine);
-        if snapshot.path.extension().is_some_and(|extension| extension == "part") {
+        if path.extension().is_some_and(|extension| extension == "part") {
             // It is kept under its own name now; what stays behind goes at the next start.
-            let _ = fs::remove_file(&snapshot.path);
+            let _ = fs::remove_file(&path);
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ pub struct ClusterStatus {
     pub purged_index: u64,
     /// On the leader: how long ago a majority last answered, in milliseconds.
     pub quorum_age_ms: Option<u64>,
+    /// On the leader: from proposing the last entry to its being applied, in microseconds.
+    pub commit_us_last: u64,
     /// Syncs since the start.
     pub syncs: u64,
     /// Duration of the longest one, in microseconds.
@@ -80,6 +82,7 @@ pub(super) fn cluster_status(core: &Core) -> ClusterStatus {
         snapshot_index: index(metrics.snapshot),
         purged_index: index(metrics.purged),
         quorum_age_ms: metrics.millis_since_quorum_ack,
+        commit_us_last: core.counts.lock().commit_us_last,
         syncs: figures.syncs,
         sync_us_max: figures.sync_us_max,
         peers: core.members().members.into_iter().map(peer).collect(),

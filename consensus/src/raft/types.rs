@@ -31,7 +31,7 @@ pub struct NodeAttributes {
 pub const ATTRIBUTE_BYTES_MAX: usize = 256;
 
 impl NodeAttributes {
-    /// Whether every text is within [`ATTRIBUTE_BYTES_MAX`].
+    /// Whether every text is within its limit.
     #[must_use]
     pub fn fits(&self) -> bool {
         let texts = [

@@ -10,7 +10,8 @@ use verdict_config::TimestampMs;
 use verdict_consensus::{
     Applied, Author, Catalogue, ChangeSet, ContentHash, FolderIdentity, FolderStart,
     InProcessNetwork, Log, LogError, MemberAnswer, MemberCommand, NodeAttributes, NodeId,
-    ProposeError, RaftLog, RaftLogOptions, RaftLogRecovery, Seed, create_raft_folder,
+    PeerTransport, ProposeError, RaftLog, RaftLogOptions, RaftLogRecovery, Seed,
+    create_raft_folder,
 };
 
 use super::support::setting;
@@ -67,14 +68,18 @@ pub struct Cluster {
     pub network: InProcessNetwork,
     pub nodes: BTreeMap<NodeId, RaftLog>,
     pub options: RaftLogOptions,
+    /// Put around the transport of every node that is opened.
+    pub wrap: Option<Wrap>,
 }
+
+type Wrap = Arc<dyn Fn(Arc<dyn PeerTransport>) -> Arc<dyn PeerTransport> + Send + Sync>;
 
 impl Cluster {
     /// One voter.
     pub fn alone(options: RaftLogOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let network = InProcessNetwork::new();
-        let mut cluster = Self { dir, network, nodes: BTreeMap::new(), options };
+        let mut cluster = Self { dir, network, nodes: BTreeMap::new(), options, wrap: None };
         bootstrap(&cluster.folder(1));
         cluster.open(1).unwrap();
         cluster
@@ -95,7 +100,10 @@ impl Cluster {
     }
 
     pub fn open(&mut self, node_id: NodeId) -> Result<RaftLogRecovery, LogError> {
-        let transport = self.network.transport(node_id);
+        let mut transport = self.network.transport(node_id);
+        if let Some(wrap) = &self.wrap {
+            transport = wrap(transport);
+        }
         let options = self.options.clone();
         let folder = self.folder(node_id);
         let (log, recovery) = RaftLog::open(&folder, Some(&identity(node_id)), options, transport)?;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use verdict_config::{Code, ObjectKind};
+use verdict_config::{Code, Faults, ObjectId, ObjectKind};
 use verdict_consensus::{
     Author, ChangeSet, FolderIdentity, HistoryQuery, Log, MemberAnswer, MemberCommand,
-    MembershipError, NoPeers, ProposeError, RaftLog, RaftLogOptions, ReadError,
+    MembershipError, NoPeers, ProposeError, RaftLog, RaftLogOptions, ReadError, Validator,
 };
 
 use super::cluster::{
@@ -339,4 +339,36 @@ async fn too_much_is_refused_and_late_is_said() {
     let dry = log.dry_run(numbered(9_999), Author::default()).unwrap();
     assert_eq!(dry.revision, log.catalogue().revision() + 1);
     assert_eq!(log.status().waiting, 0);
+}
+
+/// A check of ours that panics costs the change set that met it, and nothing else.
+struct Panics;
+
+impl Validator for Panics {
+    fn check_body(&self, object: &ObjectId, _: &[u8]) -> Faults {
+        assert!(object.name.as_str() != "boom", "a bug of ours");
+        Faults::new()
+    }
+
+    fn checks_references(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_one_change_set() {
+    let cluster = Cluster::alone(RaftLogOptions { validator: Arc::new(Panics), ..options() });
+    let log = &cluster.nodes[&1];
+    let answers = futures::future::join_all((1..=40).map(|number| async move {
+        if number % 10 == 0 {
+            let set = ChangeSet::new(format!("b{number}"), "w", vec![setting("boom", 1)]);
+            return log.propose(set, Author::default()).await.map(|applied| applied.revision);
+        }
+        propose(log, number).await.map(|applied| applied.revision)
+    }))
+    .await;
+    let revisions: BTreeSet<u64> = answers.iter().flatten().copied().collect();
+    assert_eq!(revisions, (1..=36).collect());
+    assert_eq!(log.status().failed, None);
+    assert_eq!(log.catalogue().revision(), 36);
 }

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::{
-    Author, EngineBatch, HistoryQuery, LocalLog, LocalLogOptions, Log, LogEngine, ProposeError,
-    RaftLogOptions, migrate_local_folder, open_sled,
+    Author, EngineBatch, HistoryQuery, LocalLog, LocalLogOptions, Log, LogEngine, Peer,
+    PeerChannel, PeerFuture, PeerTransport, ProposeError, RaftLogOptions, migrate_local_folder,
+    open_sled,
 };
 
 use super::cluster::{
-    attributes, bootstrap, identity, numbered, open_alone, options, propose, until,
+    Cluster, attributes, bootstrap, identity, numbered, open_alone, options, propose, until,
 };
 
 /// An engine whose writes or syncs fail with an error of the operating system, when told so.
@@ -216,4 +217,76 @@ async fn the_log_of_a_single_node_becomes_a_cluster_of_one() {
     let old = LocalLog::open(&local, local_options.clone()).err().unwrap();
     assert_eq!(old.code(), Code::StateVersion);
     assert!(migrate_local_folder(&local, &raft, &identity, attributes(1), &local_options).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_fails_is_replaced() {
+    let mut cluster = Cluster::alone(options());
+    let faults = Faults::default();
+    let healthy = std::mem::replace(&mut cluster.options, faults.options());
+    let sick = cluster.add_learner().await;
+    cluster.promote(sick).await;
+    cluster.options = healthy;
+    let third = cluster.add_learner().await;
+    cluster.promote(third).await;
+    // The node with the bad disk takes the lead; a vote may be refused while the lease of the
+    // leader before lasts.
+    while cluster.nodes[&1].leader() != Some(sick) {
+        cluster.nodes[&sick].elect().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let last = propose(&cluster.nodes[&third], 1).await.unwrap().revision;
+    faults.sync_errno.store(EIO, Ordering::SeqCst);
+    // Whoever asks elsewhere does not notice; the node itself says what it is.
+    assert_eq!(propose(&cluster.nodes[&third], 2).await.unwrap().revision, last + 1);
+    until("the sick node says so", || cluster.nodes[&sick].status().failed.is_some()).await;
+    let failed = propose(&cluster.nodes[&sick], 3).await.unwrap_err();
+    assert_eq!(failed.code(), Code::StorageFailed);
+    cluster.kill(sick);
+    cluster.agree(last + 1).await;
+    // With a disk that works it comes back and has everything.
+    cluster.open(sick).unwrap();
+    cluster.agree(last + 1).await;
+}
+
+/// Flips a bit of the first pieces of snapshots that go out.
+struct Corrupting {
+    inner: Arc<dyn PeerTransport>,
+    left: Arc<AtomicI32>,
+}
+
+impl PeerTransport for Corrupting {
+    fn call(
+        &self,
+        peer: Peer,
+        channel: PeerChannel,
+        mut request: Vec<u8>,
+        timeout: std::time::Duration,
+    ) -> PeerFuture<'_> {
+        if channel == PeerChannel::Snapshot && self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
+            if let Some(last) = request.last_mut() {
+                *last ^= 1;
+            }
+        }
+        self.inner.call(peer, channel, request, timeout)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_arrives_damaged_is_sent_again() {
+    let mut cluster = Cluster::alone(options());
+    cluster.kill(1);
+    let left = Arc::new(AtomicI32::new(2));
+    let counted = Arc::clone(&left);
+    cluster.wrap =
+        Some(Arc::new(move |inner| Arc::new(Corrupting { inner, left: Arc::clone(&counted) })));
+    cluster.open(1).unwrap();
+    for number in 1..=10 {
+        propose(&cluster.nodes[&1], number).await.unwrap();
+    }
+    // A new node has to be given the first state as a snapshot.
+    let second = cluster.add_learner().await;
+    cluster.agree(10).await;
+    assert!(left.load(Ordering::SeqCst) < 0, "it was sent more than twice");
+    assert_eq!(cluster.nodes[&second].status().failed, None);
 }
