@@ -31,7 +31,7 @@ pub use connection::PeerConnectionCounts;
 pub use frame::PEER_FRAME_BYTES_MAX;
 pub use kept::KeptIdentity;
 pub use messages::{
-    Admitted, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, WireError, WIRE_JOIN_BYTES_MAX,
+    Admitted, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, WIRE_JOIN_BYTES_MAX, WireError,
 };
 pub use server::{PeerListener, PeerServerOptions, PeerService, ServiceFuture};
 pub use tls::{PeerIdentity, PeerIdentityError};

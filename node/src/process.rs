@@ -20,9 +20,9 @@ use verdict_config::{Code, Faults};
 use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
+use crate::cluster::Cluster;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
-use crate::cluster::Cluster;
 use crate::folder_sync::{FolderSync, Synced};
 use crate::http::keys::{KeyEntry, KeyRing};
 use crate::http::{Gateway, GatewayOptions};
@@ -123,7 +123,8 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
     let member = start::open(&settings, server.address()).await?;
     let Opened { cluster, listener, joined } = member;
-    let runtime = start_runtime(&settings, &cluster).await?;
+    let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
+    let runtime = start_runtime(&settings, log, cluster.node_id()).await?;
     // Peers are listened to until this node has left: the drain itself may need them.
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
@@ -143,6 +144,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         open,
         prometheus: prometheus.clone(),
         region: settings.node.region.clone(),
+        cluster: Some(cluster.clone()),
     }));
     let address = server.address();
     let serving = tokio::select! {
@@ -174,13 +176,15 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
 ///
 /// # Errors
 /// A damaged, newer or used folder; a catalogue that cannot be served.
-async fn start_runtime(settings: &Settings, cluster: &Cluster) -> Result<Handle, NodeError> {
-    let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
+pub async fn start_runtime(
+    settings: &Settings,
+    log: Arc<dyn Log>,
+    node_id: u64,
+) -> Result<Handle, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
-    options.node_id = u16::try_from(cluster.node_id()).map_err(|_| {
-        NodeError::Process(format!("node id {} is beyond 65535", cluster.node_id()))
-    })?;
+    let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
+    options.node_id = u16::try_from(node_id).map_err(beyond)?;
     let started = Runtime::start(options).await;
     let (handle, report) =
         started.map_err(|error: StartError| state_error(error.code(), &error))?;
@@ -231,7 +235,7 @@ fn spawn_until(
     });
 }
 
-fn state_error(code: Code, error: &dyn std::fmt::Display) -> NodeError {
+pub(crate) fn state_error(code: Code, error: &dyn std::fmt::Display) -> NodeError {
     NodeError::Runtime { code, message: format!("{error}. {}", code.advice()) }
 }
 

@@ -22,7 +22,8 @@ const BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeptIdentity {
-    format: u32,
+    /// Version of this layout.
+    pub format: u32,
     /// The cluster; empty while the node asks to join one.
     pub cluster_id: String,
     /// The node; 0 while it asks to join.
@@ -142,7 +143,9 @@ mod hex_list {
         serializer.collect_seq(list.iter().map(hex::encode))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Vec<u8>>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
         texts.iter().map(|text| hex::decode(text).map_err(D::Error::custom)).collect()
     }

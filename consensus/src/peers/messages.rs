@@ -152,7 +152,10 @@ mod tests {
             attributes: NodeAttributes { region: "eu".to_owned(), ..NodeAttributes::default() },
         };
         let bytes = request.encode().unwrap();
-        assert_eq!(hex::encode(&bytes), "5644504a01000174017302040500000000026575" .to_owned() + "00");
+        assert_eq!(
+            hex::encode(&bytes),
+            "5644504a01000174017302040500000000026575".to_owned() + "00"
+        );
         assert_eq!(JoinRequest::decode(&bytes).unwrap(), request);
         let refused = JoinAnswer::Refused { detail: "no".to_owned(), retryable: true };
         let bytes = refused.encode().unwrap();

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
-use verdict_config::{Code, ObjectKind};
 use verdict_config::model::sha256_hex;
+use verdict_config::{Code, ObjectKind};
 use verdict_consensus::peers::{
     Admitted, JoinAnswer, JoinRequest, KeptIdentity, NodeKey, PeerClients,
 };
@@ -141,7 +141,8 @@ pub async fn join(
     let kept = match KeptIdentity::load(folder).map_err(disk)? {
         Some(kept) => kept,
         None => {
-            let key = NodeKey::generate().map_err(|error| ClusterError::refused(error.to_string()))?;
+            let key =
+                NodeKey::generate().map_err(|error| ClusterError::refused(error.to_string()))?;
             let kept = KeptIdentity::joining(&key);
             kept.save(folder).map_err(disk)?;
             kept

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use verdict_config::model::sha256_hex;
+use verdict_config::{ObjectKind, TimestampMs};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest};
 use verdict_consensus::{
     Author, Change, ChangeSet, Log, MemberAnswer, MemberCommand, MembershipError, PeerChannel,
     PeerTransport,
 };
-use verdict_config::{ObjectKind, TimestampMs};
-use verdict_config::model::sha256_hex;
 
 use super::token::{JoinToken, KeptToken, object_name};
 use super::{ASK_WITHIN, Cluster, ClusterError};
@@ -49,7 +49,8 @@ impl Cluster {
         };
         let body = serde_json::to_string(&kept).unwrap_or_default();
         let change = Change::put(ObjectKind::Member, &object_name(&id), body);
-        let set = ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
+        let set =
+            ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
         self.log().propose(set, author).await?;
         let identity = self.inner.identity.lock();
         let authority = identity.authorities.first().map(Vec::as_slice).unwrap_or_default();
@@ -131,9 +132,10 @@ impl Cluster {
         if status.leader != Some(self.node_id()) {
             return;
         }
-        let others = status.peers.iter().filter(|peer| {
-            peer.member.voter && peer.member.node_id != self.node_id()
-        });
+        let others = status
+            .peers
+            .iter()
+            .filter(|peer| peer.member.voter && peer.member.node_id != self.node_id());
         let Some(next) = others.max_by_key(|peer| peer.matched_index) else { return };
         let node_id = next.member.node_id;
         match self.ask(node_id, &NodeRequest::StandForElection).await {
@@ -154,7 +156,11 @@ impl Cluster {
     }
 
     /// Asks another member something.
-    pub(crate) async fn ask(&self, node_id: u64, request: &NodeRequest) -> Result<(), ClusterError> {
+    pub(crate) async fn ask(
+        &self,
+        node_id: u64,
+        request: &NodeRequest,
+    ) -> Result<(), ClusterError> {
         let peer = self
             .peer(node_id)
             .ok_or_else(|| ClusterError::refused(format!("node {node_id} is no member")))?;

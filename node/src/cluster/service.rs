@@ -1,7 +1,9 @@
 //! What other nodes ask of this one.
 
 use tokio_util::task::TaskTracker;
-use verdict_consensus::peers::{JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService, ServiceFuture};
+use verdict_consensus::peers::{
+    JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService, ServiceFuture,
+};
 use verdict_consensus::{Log, PeerChannel};
 
 use super::Cluster;
@@ -62,9 +64,7 @@ impl PeerService for ClusterService {
         Box::pin(async move {
             let answer = match JoinRequest::decode(&request) {
                 Ok(request) => self.cluster.admit(request, &self.tasks).await,
-                Err(error) => {
-                    JoinAnswer::Refused { detail: error.to_string(), retryable: false }
-                }
+                Err(error) => JoinAnswer::Refused { detail: error.to_string(), retryable: false },
             };
             answer.encode().unwrap_or_default()
         })

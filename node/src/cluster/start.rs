@@ -65,9 +65,7 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     let log = Arc::new(log);
     let alone = verdict_consensus::Log::members(&*log).members.len() < 2;
     let listener = match listener {
-        Ok(listener) => Some(
-            PeerListener::new(listener, identity, PeerServerOptions::default()),
-        ),
+        Ok(listener) => Some(PeerListener::new(listener, identity, PeerServerOptions::default())),
         Err(error) if alone && !joined && settings.cluster.peer_address.is_empty() => {
             tracing::warn!(%error, "no other node can join: name a free cluster.peer_address");
             None
@@ -143,10 +141,8 @@ impl Opening {
         options: RaftLogOptions,
         transport: Arc<dyn PeerTransport>,
     ) -> Result<(RaftLog, KeptIdentity), LogError> {
-        let identity = FolderIdentity {
-            cluster_id: self.kept.cluster_id.clone(),
-            node_id: self.kept.node_id,
-        };
+        let identity =
+            FolderIdentity { cluster_id: self.kept.cluster_id.clone(), node_id: self.kept.node_id };
         if !self.kept.complete {
             if !self.raft_dir.exists() {
                 self.make(&identity, attributes, &options)?;
@@ -173,7 +169,13 @@ impl Opening {
             // The folder of a program before the cluster: its catalogue and history move in.
             let local = LocalLogOptions::new(crate::http::now);
             let attributes = attributes.clone();
-            return migrate_local_folder(&self.local_dir, &self.raft_dir, identity, attributes, &local);
+            return migrate_local_folder(
+                &self.local_dir,
+                &self.raft_dir,
+                identity,
+                attributes,
+                &local,
+            );
         }
         let seed = Seed::new(attributes.clone(), Catalogue::new(options.limits));
         create_raft_folder(&self.raft_dir, identity, FolderStart::Bootstrap(Box::new(seed)))

@@ -101,7 +101,8 @@ impl KeptToken {
     ) -> Result<Option<u64>, &'static str> {
         // Hashes of equal length are compared whole, so that the time taken says nothing.
         let given = sha256_hex(secret.as_bytes());
-        let differ = given.bytes().zip(self.secret_sha256.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+        let differ =
+            given.bytes().zip(self.secret_sha256.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
         if differ != 0 || given.len() != self.secret_sha256.len() {
             return Err("the token is not valid here");
         }

@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
 use verdict_actors::Handle;
 use verdict_config::settings::{Role, Settings};
+use verdict_consensus::{LocalLog, LocalLogOptions, Log};
 use verdict_node::folder_sync::{FolderSync, Synced};
 use verdict_node::http::keys::{KeyEntry, KeyRing, digest};
 use verdict_node::http::{Gateway, GatewayOptions};
@@ -63,7 +64,7 @@ impl World {
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
-        let handle = process::start_runtime(&settings).await.unwrap();
+        let handle = process::start_runtime(&settings, local_log(&settings), 1).await.unwrap();
         let mut sync =
             FolderSync::new(catalogue, folder.path().join("memory.json"), handle.clone());
         let synced = sync.settle().await.unwrap();
@@ -144,4 +145,12 @@ impl Reply {
 
 pub fn payment(amount: f64) -> Json {
     json!({ "input": { "card": "c1", "amount": amount } })
+}
+
+/// The log of a node without a cluster, in the state folder.
+fn local_log(settings: &Settings) -> Arc<dyn Log> {
+    let folder = std::path::Path::new(&settings.node.data_dir).join("log");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (log, _) = LocalLog::open(&folder, LocalLogOptions::new(|| verdict_config::TimestampMs(1))).unwrap();
+    Arc::new(log)
 }
