@@ -10,9 +10,12 @@
 //! ```
 //!
 //! [`apply`](apply::apply) is pure: the same catalogue and command give the same catalogue on every
-//! node, whole or not at all. Who appends commands is behind the trait [`Log`]; [`LocalLog`] is the
-//! log of a single node. Nothing but `local` touches a file, and nothing at all reads a clock that
-//! was not handed in.
+//! node, whole or not at all. Who appends commands is behind the trait [`Log`]: [`RaftLog`] is the
+//! log of a cluster, which may have one node; [`LocalLog`] is the simpler one of a node that is alone,
+//! and can be turned into the other ([`migrate_local_folder`]).
+//!
+//! Nothing but `local`, `durable` and `raft` touches a file, and the time of a change comes from a
+//! clock that was handed in. Types of openraft and sled stay inside.
 
 pub mod apply;
 pub mod authority;

@@ -42,6 +42,26 @@ pub struct FolderIdentity {
     pub node_id: NodeId,
 }
 
+impl FolderIdentity {
+    /// Whose a folder is, without opening it; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// The disk's, or a folder that does not say whose it is.
+    pub fn read(folder: &Path) -> Result<Option<Self>, LogError> {
+        let path = folder.join("identity");
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let text = fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => damaged(&path, 0, "absent"),
+            _ => io(&path, source),
+        })?;
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| damaged(&path, 0, error.to_string()))
+    }
+}
+
 /// What the first voter of a new cluster begins with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seed {
@@ -141,9 +161,7 @@ pub fn open_folder(path: &Path) -> Result<(Folder, FolderIdentity), LogError> {
     if folder.is_new {
         return Err(damaged(&path.join("format"), 0, "absent"));
     }
-    let identity_path = path.join("identity");
-    let text = fs::read(&identity_path).map_err(|source| io(&identity_path, source))?;
-    let identity = serde_json::from_slice(&text)
-        .map_err(|error| damaged(&identity_path, 0, error.to_string()))?;
+    let identity = FolderIdentity::read(path)?;
+    let identity = identity.ok_or_else(|| damaged(path, 0, "it was taken away"))?;
     Ok((folder, identity))
 }

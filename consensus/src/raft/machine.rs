@@ -117,3 +117,6 @@ impl Machine {
         EntryReply::Allocated { node_id }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,13 @@ impl RaftLog {
         self.handler.clone()
     }
 
+    /// The threads of the consensus, until it is drained. Listening for peers belongs there, so that
+    /// work which keeps every other thread busy does not make this node look dead.
+    #[must_use]
+    pub fn threads(&self) -> Option<tokio::runtime::Handle> {
+        self.running.lock().as_ref().map(|running| running.runtime.handle().clone())
+    }
+
     /// This node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {

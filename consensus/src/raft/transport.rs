@@ -52,7 +52,8 @@ pub type PeerFuture<'transport> =
 /// [`PeerHandler::answer`](super::PeerHandler::answer) there.
 pub trait PeerTransport: Send + Sync + 'static {
     /// Sends a request and waits for its answer, at most for `timeout`. Dropping the future gives
-    /// the answer up.
+    /// the answer up. It is called on the threads of the consensus: tasks that it begins with
+    /// `Handle::current()` run there as well.
     fn call(
         &self,
         peer: Peer,

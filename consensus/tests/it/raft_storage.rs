@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::{
-    Author, EngineBatch, HistoryQuery, LocalLog, LocalLogOptions, Log, LogEngine, Peer,
-    PeerChannel, PeerFuture, PeerTransport, ProposeError, RaftLogOptions, migrate_local_folder,
-    open_sled,
+    Author, EngineBatch, FolderIdentity, HistoryQuery, LocalLog, LocalLogOptions, Log, LogEngine,
+    Peer, PeerChannel, PeerFuture, PeerTransport, ProposeError, RaftLogOptions,
+    migrate_local_folder, open_sled,
 };
 
 use super::cluster::{
@@ -203,7 +203,9 @@ async fn the_log_of_a_single_node_becomes_a_cluster_of_one() {
     log.drain().await;
     drop(log);
     let identity = identity(1);
+    assert_eq!(FolderIdentity::read(&raft).unwrap(), None);
     migrate_local_folder(&local, &raft, &identity, attributes(1), &local_options).unwrap();
+    assert_eq!(FolderIdentity::read(&raft).unwrap(), Some(identity.clone()));
     let log = open_alone(&raft, options()).unwrap();
     assert_eq!(*log.catalogue(), *before, "catalogue, history and request ids");
     let query = HistoryQuery { limit: 1, ..HistoryQuery::default() };
@@ -231,10 +233,19 @@ async fn a_leader_whose_disk_fails_is_replaced() {
     cluster.promote(third).await;
     // The node with the bad disk takes the lead; a vote may be refused while the lease of the
     // leader before lasts.
-    while cluster.nodes[&1].leader() != Some(sick) {
+    // Standing too often makes a new term before the one before it is decided.
+    for _ in 0..10 {
         cluster.nodes[&sick].elect().await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let elected = async {
+            while cluster.nodes[&1].leader() != Some(sick) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(std::time::Duration::from_secs(2), elected).await.is_ok() {
+            break;
+        }
     }
+    assert_eq!(cluster.nodes[&1].leader(), Some(sick));
     let last = propose(&cluster.nodes[&third], 1).await.unwrap().revision;
     faults.sync_errno.store(EIO, Ordering::SeqCst);
     // Whoever asks elsewhere does not notice; the node itself says what it is.
@@ -263,10 +274,11 @@ impl PeerTransport for Corrupting {
         mut request: Vec<u8>,
         timeout: std::time::Duration,
     ) -> PeerFuture<'_> {
-        if channel == PeerChannel::Snapshot && self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
-            if let Some(last) = request.last_mut() {
-                *last ^= 1;
-            }
+        if channel == PeerChannel::Snapshot
+            && self.left.fetch_sub(1, Ordering::SeqCst) > 0
+            && let Some(last) = request.last_mut()
+        {
+            *last ^= 1;
         }
         self.inner.call(peer, channel, request, timeout)
     }
