@@ -120,7 +120,7 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region } = options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster } = options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -130,6 +130,7 @@ impl Gateway {
             prometheus,
             metrics: HttpMetrics::register(),
             region,
+            cluster,
             keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),

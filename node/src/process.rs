@@ -129,7 +129,13 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
         let service = Arc::new(ClusterService::new(cluster.clone(), tasks.clone()));
-        tasks.spawn(listener.serve(service, leave.clone()));
+        let serving = listener.serve(service, leave.clone());
+        // On the threads of the consensus: decisions that keep every core busy must not cost a
+        // leader its office.
+        match cluster.log().threads() {
+            Some(threads) => drop(threads.spawn(serving)),
+            None => drop(tasks.spawn(serving)),
+        }
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());

@@ -7,25 +7,47 @@ use std::time::Duration;
 
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
-    Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerListener,
-    PeerServerOptions,
+    Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
+    PeerServerOptions, PeerService,
 };
 use verdict_consensus::{
     Catalogue, FolderIdentity, FolderStart, LocalLogOptions, LogError, NodeAttributes,
     PeerTransport, RaftLog, RaftLogOptions, Seed, create_raft_folder, migrate_local_folder,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Cluster, join};
 use crate::process::NodeError;
+use crate::server::ServerError;
 
 /// A node of a cluster whose listener is not served yet.
 pub struct Opened {
     /// The node.
     pub cluster: Cluster,
     /// The listener for peers; none where the address was taken and no other node needs it.
-    pub listener: Option<PeerListener>,
+    pub listener: Option<BoundPeers>,
     /// Whether the node has joined now, and has nothing of the catalogue yet.
     pub joined: bool,
+}
+
+/// A bound address for peers, to be served on whichever runtime is to look after it.
+pub struct BoundPeers {
+    listener: std::net::TcpListener,
+    identity: PeerIdentity,
+}
+
+impl BoundPeers {
+    /// Listens until it is told to stop. Connections belong to the runtime that runs this.
+    pub async fn serve(self, service: Arc<dyn PeerService>, stop: CancellationToken) {
+        match tokio::net::TcpListener::from_std(self.listener) {
+            Ok(listener) => {
+                let options = PeerServerOptions::default();
+                PeerListener::new(listener, self.identity, options).serve(service, stop).await;
+            }
+            Err(error) => tracing::error!(%error, "no other node is heard"),
+        }
+    }
 }
 
 /// Opens the log of a state folder: of one that has an identity, by joining, or as the first node
@@ -36,7 +58,7 @@ pub struct Opened {
 pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
-    let listener = bind(settings, http).await;
+    let listener = bind(settings, http);
     let bound = listener.as_ref().ok().and_then(|listener| listener.local_addr().ok());
     let attributes = attributes(settings, http, bound);
     let kept = KeptIdentity::load(&folder).map_err(|error| log_error(&error))?;
@@ -65,7 +87,7 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     let log = Arc::new(log);
     let alone = verdict_consensus::Log::members(&*log).members.len() < 2;
     let listener = match listener {
-        Ok(listener) => Some(PeerListener::new(listener, identity, PeerServerOptions::default())),
+        Ok(listener) => Some(BoundPeers { listener, identity }),
         Err(error) if alone && !joined && settings.cluster.peer_address.is_empty() => {
             tracing::warn!(%error, "no other node can join: name a free cluster.peer_address");
             None
@@ -76,11 +98,14 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     Ok(Opened { cluster, listener, joined })
 }
 
-async fn bind(settings: &Settings, http: SocketAddr) -> Result<tokio::net::TcpListener, NodeError> {
+fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, NodeError> {
     let address = settings.cluster.peer_address(http);
     let address = address.ok_or_else(|| NodeError::Process("cluster.peer_address".to_owned()))?;
-    let bound = tokio::net::TcpListener::bind(address).await;
-    bound.map_err(|source| crate::server::ServerError::Bind { address, source }.into())
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| ServerError::Bind { address, source }.into())
 }
 
 /// What the members are to know of this node.

@@ -79,8 +79,7 @@ pub(super) async fn post_token(
         let message = format!("a token is good for 1 to {TOKEN_SECONDS_MAX} seconds");
         return Err(Problem::parameter("valid_s", message));
     }
-    let options =
-        TokenOptions { valid: Duration::from_secs(wanted.valid_s), voter: wanted.voter };
+    let options = TokenOptions { valid: Duration::from_secs(wanted.valid_s), voter: wanted.voter };
     let issued = cluster(&services)?.issue_token(options, Author::named(&caller.name)).await;
     json(&json!({ "token": issued.map_err(problem)? }))
 }

@@ -15,7 +15,8 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, changes, decisions, flag_events, models, objects, ofrep, operations, outcomes, records, watch,
+    admin, changes, decisions, flag_events, models, objects, ofrep, operations, outcomes, records,
+    watch,
 };
 
 pub mod answers;

@@ -1,6 +1,7 @@
 //! A gateway over a real runtime, without sockets.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -84,6 +85,7 @@ impl World {
             ]),
             open: false,
             prometheus: metrics::install().unwrap(),
+            cluster: None,
             region: "local".into(),
         });
         gateway.set_ready();
@@ -151,6 +153,7 @@ pub fn payment(amount: f64) -> Json {
 fn local_log(settings: &Settings) -> Arc<dyn Log> {
     let folder = std::path::Path::new(&settings.node.data_dir).join("log");
     std::fs::create_dir_all(&folder).unwrap();
-    let (log, _) = LocalLog::open(&folder, LocalLogOptions::new(|| verdict_config::TimestampMs(1))).unwrap();
+    let (log, _) =
+        LocalLog::open(&folder, LocalLogOptions::new(|| verdict_config::TimestampMs(1))).unwrap();
     Arc::new(log)
 }
