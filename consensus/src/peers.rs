@@ -31,7 +31,8 @@ pub use connection::PeerConnectionCounts;
 pub use frame::PEER_FRAME_BYTES_MAX;
 pub use kept::KeptIdentity;
 pub use messages::{
-    Admitted, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, WIRE_JOIN_BYTES_MAX, WireError,
+    Admitted, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest,
+    WIRE_JOIN_BYTES_MAX, WireError,
 };
 pub use server::{PeerListener, PeerServerOptions, PeerService, ServiceFuture};
 pub use tls::{PeerIdentity, PeerIdentityError};

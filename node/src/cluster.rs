@@ -9,6 +9,7 @@
 //! One node is a cluster of one voter: the same log, the same code, nothing to prepare. Who is a
 //! member is what the log says; a certificate only proves which node speaks.
 
+pub mod blobs;
 pub mod join;
 pub mod members;
 pub mod service;

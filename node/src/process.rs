@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use verdict_actors::blobs::BlobSource;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
 use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
@@ -21,6 +22,7 @@ use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
 use crate::cluster::Cluster;
+use crate::cluster::blobs::ClusterBlobs;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::folder_sync::{FolderSync, Synced};
@@ -124,11 +126,14 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let member = start::open(&settings, server.address()).await?;
     let Opened { cluster, listener, joined } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
-    let runtime = start_runtime(&settings, log, cluster.node_id()).await?;
+    let source = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
+    let source: Arc<dyn BlobSource> = Arc::new(source);
+    let runtime = start_runtime(&settings, (log, Some(source)), cluster.node_id()).await?;
     // Peers are listened to until this node has left: the drain itself may need them.
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
-        let service = Arc::new(ClusterService::new(cluster.clone(), tasks.clone()));
+        let service =
+            Arc::new(ClusterService::new(cluster.clone(), runtime.clone(), tasks.clone()));
         let serving = listener.serve(service, leave.clone());
         // On the threads of the consensus: decisions that keep every core busy must not cost a
         // leader its office.
@@ -184,11 +189,12 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
 /// A damaged, newer or used folder; a catalogue that cannot be served.
 pub async fn start_runtime(
     settings: &Settings,
-    log: Arc<dyn Log>,
+    (log, blob_source): (Arc<dyn Log>, Option<Arc<dyn BlobSource>>),
     node_id: u64,
 ) -> Result<Handle, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
+    options.blob_source = blob_source;
     let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
     options.node_id = u16::try_from(node_id).map_err(beyond)?;
     let started = Runtime::start(options).await;

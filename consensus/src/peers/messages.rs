@@ -16,6 +16,9 @@ const VERSION: u16 = 1;
 /// The longest request to join, and its answer.
 pub const WIRE_JOIN_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of a piece of a model folder.
+pub const FOLDER_PIECE_BYTES: usize = 1 << 20;
+
 /// Why bytes are no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a message between nodes: {0}")]
@@ -81,6 +84,20 @@ pub enum NodeRequest {
     },
     /// To stand for election: the leader is about to leave.
     StandForElection,
+    /// What files a model folder has.
+    DescribeFolder {
+        /// Its content hash.
+        hash: String,
+    },
+    /// A piece of a file of a model folder, at most [`FOLDER_PIECE_BYTES`] long.
+    FolderPiece {
+        /// The folder's content hash.
+        hash: String,
+        /// The file's path in it.
+        path: String,
+        /// Where the piece begins.
+        offset: u64,
+    },
 }
 
 impl std::fmt::Debug for NodeRequest {
@@ -88,6 +105,10 @@ impl std::fmt::Debug for NodeRequest {
         match self {
             Self::KeepAuthority { .. } => formatter.write_str("KeepAuthority"),
             Self::StandForElection => formatter.write_str("StandForElection"),
+            Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
+            Self::FolderPiece { hash, path, offset } => {
+                write!(formatter, "FolderPiece({hash}, {path}, {offset})")
+            }
         }
     }
 }
@@ -102,6 +123,10 @@ pub enum NodeAnswer {
         /// Why.
         detail: String,
     },
+    /// The files of a folder: path, SHA-256 in hex, bytes.
+    Folder(Vec<(String, String, u64)>),
+    /// A piece of a file; shorter at the file's end.
+    Piece(Vec<u8>),
 }
 
 macro_rules! messages {

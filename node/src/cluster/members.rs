@@ -155,20 +155,32 @@ impl Cluster {
         self.log().change_members(command).await
     }
 
-    /// Asks another member something.
+    /// Asks another member something that has no more to tell than that it is done.
     pub(crate) async fn ask(
         &self,
         node_id: u64,
         request: &NodeRequest,
     ) -> Result<(), ClusterError> {
+        match self.ask_for(node_id, request).await? {
+            NodeAnswer::Done => Ok(()),
+            _ => Err(ClusterError::refused("the answer is of another kind")),
+        }
+    }
+
+    /// Asks another member something.
+    pub(crate) async fn ask_for(
+        &self,
+        node_id: u64,
+        request: &NodeRequest,
+    ) -> Result<NodeAnswer, ClusterError> {
         let peer = self
             .peer(node_id)
             .ok_or_else(|| ClusterError::refused(format!("node {node_id} is no member")))?;
         let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
         let answer = self.clients().call(peer, PeerChannel::Blob, bytes, ASK_WITHIN).await?;
         match NodeAnswer::decode(&answer) {
-            Ok(NodeAnswer::Done) => Ok(()),
             Ok(NodeAnswer::Refused { detail }) => Err(ClusterError::refused(detail)),
+            Ok(answer) => Ok(answer),
             Err(error) => Err(ClusterError::refused(error.to_string())),
         }
     }

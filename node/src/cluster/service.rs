@@ -1,8 +1,10 @@
 //! What other nodes ask of this one.
 
 use tokio_util::task::TaskTracker;
+use verdict_actors::Handle;
 use verdict_consensus::peers::{
-    JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService, ServiceFuture,
+    FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
+    ServiceFuture,
 };
 use verdict_consensus::{Log, PeerChannel};
 
@@ -11,14 +13,15 @@ use super::Cluster;
 /// Answers other nodes.
 pub struct ClusterService {
     cluster: Cluster,
+    runtime: Handle,
     tasks: TaskTracker,
 }
 
 impl ClusterService {
     /// Answers for a node; what goes on after an answer runs among `tasks`.
     #[must_use]
-    pub const fn new(cluster: Cluster, tasks: TaskTracker) -> Self {
-        Self { cluster, tasks }
+    pub const fn new(cluster: Cluster, runtime: Handle, tasks: TaskTracker) -> Self {
+        Self { cluster, runtime, tasks }
     }
 
     async fn node_request(&self, from: u64, request: &[u8]) -> NodeAnswer {
@@ -35,6 +38,21 @@ impl ClusterService {
                 }
                 match self.cluster.keep_authority(key_pem) {
                     Ok(()) => NodeAnswer::Done,
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::DescribeFolder { hash }) => {
+                match self.runtime.describe_model(hash).await {
+                    Ok(files) => NodeAnswer::Folder(
+                        files.into_iter().map(|file| (file.path, file.sha256, file.size)).collect(),
+                    ),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::FolderPiece { hash, path, offset }) => {
+                let span = (offset, FOLDER_PIECE_BYTES);
+                match self.runtime.model_piece((hash, path), span).await {
+                    Ok(bytes) => NodeAnswer::Piece(bytes),
                     Err(error) => refused(error.to_string()),
                 }
             }

@@ -65,7 +65,8 @@ impl World {
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
-        let handle = process::start_runtime(&settings, local_log(&settings), 1).await.unwrap();
+        let handle =
+            process::start_runtime(&settings, (local_log(&settings), None), 1).await.unwrap();
         let mut sync =
             FolderSync::new(catalogue, folder.path().join("memory.json"), handle.clone());
         let synced = sync.settle().await.unwrap();
@@ -153,7 +154,11 @@ pub fn payment(amount: f64) -> Json {
 fn local_log(settings: &Settings) -> Arc<dyn Log> {
     let folder = std::path::Path::new(&settings.node.data_dir).join("log");
     std::fs::create_dir_all(&folder).unwrap();
-    let (log, _) =
-        LocalLog::open(&folder, LocalLogOptions::new(|| verdict_config::TimestampMs(1))).unwrap();
+    let (log, _) = LocalLog::open(&folder, LocalLogOptions::new(now)).unwrap();
     Arc::new(log)
+}
+
+fn now() -> verdict_config::TimestampMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    verdict_config::TimestampMs(i64::try_from(since.as_millis()).unwrap())
 }

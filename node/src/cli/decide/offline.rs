@@ -51,7 +51,7 @@ pub fn decide(
         let (log, _) = LocalLog::open(&log_dir, LocalLogOptions::new(crate::http::now))
             .map_err(|error| Failure::new(error.to_string()))?;
         let log: Arc<dyn Log> = Arc::new(log);
-        let handle = process::start_runtime(&settings, log, u64::from(settings.node.id))
+        let handle = process::start_runtime(&settings, (log, None), u64::from(settings.node.id))
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
         let decided = serve(&handle, catalogue, folder.path(), arguments, records, output).await;
