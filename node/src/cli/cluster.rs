@@ -50,6 +50,9 @@ pub struct UpArgs {
     /// Regions that the nodes are spread over in turn.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     regions: Vec<String>,
+    /// Node N listens from this port on, plus 10 N.
+    #[arg(long, value_name = "PORT", default_value_t = 7700, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
+    base_port: u16,
     /// Begin with an empty catalogue instead of the demo.
     #[arg(long)]
     empty: bool,
@@ -66,22 +69,20 @@ pub struct DownArgs {
 /// One node of the cluster.
 struct Member {
     id: u16,
+    /// Of HTTP; peers and operators have the next two.
+    port: u16,
     dir: PathBuf,
     region: String,
     child: Child,
 }
 
 impl Member {
-    const fn port(id: u16) -> u16 {
-        7700 + 10 * id
-    }
-
     fn http(&self) -> String {
-        format!("http://127.0.0.1:{}", Self::port(self.id))
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     fn json(&self) -> Json {
-        let port = Self::port(self.id);
+        let port = self.port;
         json!({
             "id": self.id,
             "http": self.http(),
@@ -98,6 +99,7 @@ struct Starting<'a> {
     dir: PathBuf,
     key: String,
     regions: &'a [String],
+    base_port: u16,
     output: &'a Output,
 }
 
@@ -119,7 +121,8 @@ fn up(arguments: &UpArgs, output: &Output) -> Outcome {
     std::fs::create_dir_all(&dir).map_err(anyhow::Error::from)?;
     let (key, _) = process::key_file(&dir.join("api-key"), "cluster", Role::Operator)
         .map_err(|error| Failure::new(error.to_string()))?;
-    let starting = Starting { dir, key, regions: &arguments.regions, output };
+    let starting =
+        Starting { dir, key, regions: &arguments.regions, base_port: arguments.base_port, output };
     let mut members = Vec::new();
     let started = starting.start(arguments, &mut members);
     if started.is_err() {
@@ -188,13 +191,17 @@ impl Starting<'_> {
         self.dir.join(format!("node-{id}"))
     }
 
+    const fn port(&self, id: u16) -> u16 {
+        self.base_port + 10 * id
+    }
+
     fn region(&self, id: u16) -> String {
         let named = self.regions.get(usize::from(id - 1) % self.regions.len().max(1));
         named.cloned().unwrap_or_else(|| "local".to_owned())
     }
 
     fn write_settings(&self, id: u16, join: &str) -> Result<(), Failure> {
-        let (dir, port) = (self.node_dir(id), Member::port(id));
+        let (dir, port) = (self.node_dir(id), self.port(id));
         let text = format!(
             "[node]\nid = {id}\nregion = {region:?}\ndata_dir = {data:?}\n\n\
              [http]\naddress = \"127.0.0.1:{port}\"\n\n\
@@ -229,7 +236,7 @@ impl Starting<'_> {
             .process_group(0)
             .spawn()
             .map_err(anyhow::Error::from)?;
-        Ok(Member { id, dir, region: self.region(id), child })
+        Ok(Member { id, port: self.port(id), dir, region: self.region(id), child })
     }
 
     fn client(&self, member: &Member) -> Result<Client, Failure> {
