@@ -3,7 +3,7 @@
 //! As written (file, environment, flags, in this order of growing weight), then [`Settings::validate`],
 //! which returns every fault at once. Unknown keys are refused. Times are milliseconds, sizes bytes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -312,14 +312,20 @@ impl Default for ClusterSettings {
 }
 
 impl ClusterSettings {
-    /// Where other nodes are listened for, beside an address of HTTP.
+    /// Where other nodes are listened for, beside an address of HTTP. One that listens everywhere
+    /// does not say where others would find this node: then they are listened for on loopback.
     #[must_use]
     pub fn peer_address(&self, http: SocketAddr) -> Option<SocketAddr> {
         if !self.peer_address.is_empty() {
             return self.peer_address.parse().ok();
         }
         let port = if http.port() == 0 { 0 } else { http.port().checked_add(1)? };
-        Some(SocketAddr::new(http.ip(), port))
+        let loopback = if http.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        };
+        Some(SocketAddr::new(if http.ip().is_unspecified() { loopback } else { http.ip() }, port))
     }
 }
 

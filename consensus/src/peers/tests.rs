@@ -269,7 +269,8 @@ fn an_authority_is_the_same_after_it_was_kept() {
     let key = NodeKey::from_pem(&NodeKey::generate().unwrap().to_pem()).unwrap();
     let certificate = kept.unwrap().issue(7, &key.public(), now()).unwrap();
     let trusted = [first.certificate().to_vec()];
-    let identity = PeerIdentity::new(CLUSTER, 7, &[certificate.clone()], &key.pkcs8(), &trusted);
+    let identity =
+        PeerIdentity::new(CLUSTER, 7, std::slice::from_ref(&certificate), &key.pkcs8(), &trusted);
     assert_eq!(identity.unwrap().node_id, 7);
     let wrong = PeerIdentity::new(CLUSTER, 8, &[certificate], &key.pkcs8(), &trusted);
     assert!(wrong.unwrap_err().to_string().contains("node-8"));

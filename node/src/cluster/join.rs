@@ -87,12 +87,12 @@ impl Cluster {
         };
         kept.used_by = Some((node_id, sha256_hex(&request.public_key)));
         let body = serde_json::to_string(&kept).unwrap_or_default();
-        let mut change = Change::put(ObjectKind::Member, &name, body);
+        let mut change = Change::put(ObjectKind::Member, name.as_str(), body);
         // Of two nodes with one token, one comes first.
         change.expected_revision = Some(object.revision);
         let id = format!("join-{}-{}", request.token_id, &sha256_hex(&request.public_key)[..16]);
         let set = ChangeSet::new(id, format!("node {node_id} joins"), vec![change]);
-        self.log().propose(set, Author::named(&format!("node-{}", self.node_id()))).await?;
+        self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
         Ok((node_id, kept.voter))
     }
 

@@ -48,7 +48,7 @@ impl Cluster {
             used_by: None,
         };
         let body = serde_json::to_string(&kept).unwrap_or_default();
-        let change = Change::put(ObjectKind::Member, &object_name(&id), body);
+        let change = Change::put(ObjectKind::Member, object_name(&id), body);
         let set =
             ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
         self.log().propose(set, author).await?;

@@ -2,7 +2,7 @@
 //! whoever is killed.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -16,6 +16,8 @@ struct Cluster {
     nodes: Vec<Node>,
     key: String,
     agent: ureq::Agent,
+    /// Nodes that the test itself started.
+    children: Vec<Child>,
 }
 
 struct Node {
@@ -73,7 +75,13 @@ impl Cluster {
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
             .new_agent();
-        Self { nodes: nodes.collect(), key: text(&cluster["api_key"]), agent, folder }
+        Self {
+            nodes: nodes.collect(),
+            key: text(&cluster["api_key"]),
+            agent,
+            folder,
+            children: Vec::new(),
+        }
     }
 
     fn get(&self, node: usize, path: &str, revision: u64) -> Option<Answer> {
@@ -138,7 +146,8 @@ impl Cluster {
         eventually(gone, |stat| stat.as_ref().is_none_or(|stat| stat.contains(") Z ")));
     }
 
-    fn restart(&mut self, node: usize) {
+    /// Starts a node again, without waiting for it.
+    fn start(&mut self, node: usize) {
         let dir = self.nodes[node].dir.clone();
         let log = std::fs::File::options().append(true).open(dir.join("node.log")).expect("log");
         let child = Command::new(VERDICT)
@@ -150,6 +159,11 @@ impl Cluster {
             .spawn()
             .expect("the node starts");
         self.nodes[node].pid = u64::from(child.id());
+        self.children.push(child);
+    }
+
+    fn restart(&mut self, node: usize) {
+        self.start(node);
         eventually(
             || self.get(node, "/readyz", 0).map(|answer| answer.status),
             |status| *status == Some(200),
@@ -173,7 +187,9 @@ impl Drop for Cluster {
                 eprintln!("node {}:\n{}", node.id, tail.join("\n"));
             }
         }
-        let _ = &self.folder;
+        for child in &mut self.children {
+            let _ = child.wait();
+        }
     }
 }
 
@@ -237,16 +253,7 @@ fn all_nodes_end_at_once_and_nothing_answered_is_lost() {
     }
     // Two of three are a majority; the third comes later.
     for node in [2, 1, 0] {
-        let dir = cluster.nodes[node].dir.clone();
-        let child = Command::new(VERDICT)
-            .args(["node", "--config"])
-            .arg(dir.join("node.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the node starts");
-        cluster.nodes[node].pid = u64::from(child.id());
+        cluster.start(node);
     }
     for node in 0..3 {
         assert_eq!(cluster.flag(node, revision), "a", "node {node}");
