@@ -73,25 +73,52 @@ impl BlobError {
     }
 }
 
+/// Brings folders that this node does not have from nodes that do. Blocking; whatever it brings is
+/// checked against the hash that was asked for.
+pub trait BlobSource: Send + Sync {
+    /// The files of a folder.
+    ///
+    /// # Errors
+    /// Nobody has it, or nobody who has it can be reached.
+    fn fetch(&self, hash: &str) -> Result<Files, BlobError>;
+}
+
 /// A store of folders. Cloning is cheap; methods block on the disk.
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     root: PathBuf,
+    source: Option<Arc<dyn BlobSource>>,
     staged: AtomicU64,
     unreferenced_since: Mutex<HashMap<String, Instant>>,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
 impl BlobStore {
+    /// Opens the store without a source of what it does not have.
+    ///
+    /// # Errors
+    /// As [`BlobStore::open_with`].
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, BlobError> {
+        Self::open_with(root, None)
+    }
+
     /// Opens the store and removes what an earlier process left half written.
     ///
     /// # Errors
     /// The folder cannot be made or read.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, BlobError> {
+    pub fn open_with(
+        root: impl Into<PathBuf>,
+        source: Option<Arc<dyn BlobSource>>,
+    ) -> Result<Self, BlobError> {
         let root = root.into();
         fs::create_dir_all(&root)?;
         for entry in fs::read_dir(&root)? {
@@ -101,7 +128,7 @@ impl BlobStore {
             }
         }
         let (staged, unreferenced_since) = (AtomicU64::new(0), Mutex::new(HashMap::new()));
-        Ok(Self { shared: Arc::new(Shared { root, staged, unreferenced_since }) })
+        Ok(Self { shared: Arc::new(Shared { root, source, staged, unreferenced_since }) })
     }
 
     /// Stores a folder durably and gives its content hash. A folder that is there already stays.
@@ -183,6 +210,64 @@ impl BlobStore {
         Ok(files)
     }
 
+    /// Reads a folder, or has it brought from elsewhere and keeps it. A damaged one is brought anew.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`], where nobody else has it either.
+    pub fn obtain(&self, hash: &str) -> Result<Files, BlobError> {
+        let missing = match self.read(hash) {
+            Ok(files) => return Ok(files),
+            Err(error @ (BlobError::Absent(_) | BlobError::Damaged { .. })) => error,
+            Err(error) => return Err(error),
+        };
+        let Some(source) = &self.shared.source else { return Err(missing) };
+        let files = source.fetch(hash)?;
+        let found = hash_of(&files);
+        if found != hash {
+            let detail = format!("what was brought has the hash {found}");
+            return Err(BlobError::Damaged { hash: hash.to_owned(), detail });
+        }
+        self.stage(&files)?;
+        Ok(files)
+    }
+
+    /// What files a folder has, with their sizes and hashes.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`].
+    pub fn describe(&self, hash: &str) -> Result<Vec<ModelFile>, BlobError> {
+        Ok(described(&self.read(hash)?))
+    }
+
+    /// A piece of a file of a folder, at most `length` bytes; shorter at the file's end.
+    ///
+    /// # Errors
+    /// Absent, a path that leads out of the folder, or the disk.
+    pub fn piece(
+        &self,
+        hash: &str,
+        path: &str,
+        (offset, length): (u64, usize),
+    ) -> Result<Vec<u8>, BlobError> {
+        use std::os::unix::fs::FileExt;
+        check_path(path)?;
+        let place = self.place(hash)?;
+        if !place.is_dir() {
+            return Err(BlobError::Absent(hash.to_owned()));
+        }
+        let file = File::open(place.join(path))?;
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut bytes[filled..], offset.saturating_add(filled as u64))? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
     /// Removes folders that `referenced` has not named for an hour, and gives their hashes.
     ///
     /// # Errors
@@ -228,15 +313,16 @@ impl BlobStore {
 /// The identity of a folder, as the catalogue's model objects give it.
 #[must_use]
 pub fn hash_of(files: &Files) -> String {
-    let described: Vec<ModelFile> = files
-        .iter()
-        .map(|(path, bytes)| ModelFile {
-            path: path.clone(),
-            sha256: sha256_hex(bytes),
-            size: bytes.len() as u64,
-        })
-        .collect();
-    content_hash(&described)
+    content_hash(&described(files))
+}
+
+fn described(files: &Files) -> Vec<ModelFile> {
+    let describe = |(path, bytes): (&String, &Vec<u8>)| ModelFile {
+        path: path.clone(),
+        sha256: sha256_hex(bytes),
+        size: bytes.len() as u64,
+    };
+    files.iter().map(describe).collect()
 }
 
 fn is_hash(text: &str) -> bool {
@@ -253,13 +339,15 @@ fn check_shape(files: &Files) -> Result<(), BlobError> {
         let text = format!("a model folder has at most {FOLDER_BYTES_MAX} bytes, got {bytes}");
         return Err(BlobError::Invalid(text));
     }
-    for path in files.keys() {
-        let inside =
-            Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
-        if path.is_empty() || path.len() > 255 || !inside {
-            let shown: String = path.chars().take(80).collect();
-            return Err(BlobError::Invalid(format!("{shown:?} is no path within a folder")));
-        }
+    files.keys().try_for_each(|path| check_path(path))
+}
+
+fn check_path(path: &str) -> Result<(), BlobError> {
+    let inside =
+        Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
+    if path.is_empty() || path.len() > 255 || !inside {
+        let shown: String = path.chars().take(80).collect();
+        return Err(BlobError::Invalid(format!("{shown:?} is no path within a folder")));
     }
     Ok(())
 }

@@ -34,6 +34,9 @@ use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 /// How often folders that nothing names are looked for.
 const GARBAGE_EVERY: Duration = Duration::from_secs(300);
 
+/// How often a catalogue that is held back is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+
 /// What the publisher works with.
 #[derive(Clone)]
 pub struct Publisher {
@@ -94,9 +97,14 @@ impl Publisher {
     async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
         let mut garbage = tokio::time::interval(GARBAGE_EVERY);
         garbage.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut again = tokio::time::interval(RETRY_EVERY);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut retry = false;
         loop {
             let newest = Arc::clone(&self.catalogue.borrow_and_update());
-            if newest.revision() != self.serving.status().catalogue_revision {
+            if std::mem::take(&mut retry)
+                || newest.revision() != self.serving.status().catalogue_revision
+            {
                 let publisher = self.clone();
                 self.blocking("publish", move || publisher.publish(&newest)).await?;
             }
@@ -109,6 +117,8 @@ impl Publisher {
                         return Ok(());
                     }
                 }
+                // What was held back for want of a model may have it by now.
+                _ = again.tick() => retry = !self.serving.status().faults.is_empty(),
                 _ = garbage.tick() => {
                     let (publisher, newest) = (self.clone(), Arc::clone(&self.catalogue.borrow()));
                     self.blocking("garbage", move || publisher.collect_garbage(&newest)).await?;

@@ -8,7 +8,7 @@ use verdict_config::settings::Settings;
 use verdict_consensus::Log;
 use verdict_rules::RuleLimits;
 
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobSource, BlobStore};
 use crate::core::{Core, CoreOptions, StageMetrics};
 use crate::error::StartError;
 use crate::gate::Gate;
@@ -56,6 +56,8 @@ pub struct RuntimeOptions {
     pub batch_concurrency: usize,
     /// Where models come from; the model store of the state folder if absent.
     pub loader: Option<Arc<dyn ModelLoader>>,
+    /// Where model folders come from that this node does not have.
+    pub blob_source: Option<Arc<dyn BlobSource>>,
 }
 
 impl std::fmt::Debug for RuntimeOptions {
@@ -116,6 +118,7 @@ impl RuntimeOptions {
             revision_wait: Duration::from_secs(5),
             batch_concurrency: 64,
             loader: None,
+            blob_source: None,
         }
     }
 }
@@ -205,7 +208,8 @@ struct Prepared {
 
 /// The blocking part of a start.
 fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
-    let blobs = BlobStore::open(options.data_dir.join("blobs"))?;
+    let source = options.blob_source.clone();
+    let blobs = BlobStore::open_with(options.data_dir.join("blobs"), source)?;
     let (journal, recovery) = open_journal(&options.data_dir.join("journal"), &options)?;
     let loader = match &options.loader {
         Some(loader) => Arc::clone(loader),

@@ -71,10 +71,15 @@ codes! {
     RevisionNotRetained = "VD0603", "that revision is not retained", "GET /v1/history shows what is.";
     ChangeTooOld = "VD0604", "the request_id has expired", "Send the change again under a new request_id.";
     ObjectNotFound = "VD0605", "no such object", "GET /v1/objects/{kind} lists what there is.";
+    NoLeader = "VD0606", "the cluster has no leader that can be reached", "Try again with the same request_id; check that a majority of the voters runs.";
+    OutcomeUnknown = "VD0607", "the change may or may not have been applied", "Send it again with the same request_id: it is applied once.";
+    MembershipRefused = "VD0608", "the change of members is refused", "Correct what the detail names.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";
     StorageFailed = "VD0704", "the disk refused a write", "Check space and health of the disk.";
+    StateGap = "VD0705", "acknowledged entries of the log are gone", "Move the folder away and join again under a new node id.";
+    StateForeign = "VD0706", "the state folder belongs to another node or cluster", "Start with the folder that belongs to these settings.";
     Unauthenticated = "VD0801", "no valid API key", "Send Authorization: Bearer KEY, or X-API-Key.";
     Forbidden = "VD0802", "the API key's role may not do this", "Ask for a key with the role that is named.";
     BodyTooLarge = "VD0803", "the body is too large", "Send at most the number of bytes that is named.";

@@ -3,7 +3,7 @@
 //! As written (file, environment, flags, in this order of growing weight), then [`Settings::validate`],
 //! which returns every fault at once. Unknown keys are refused. Times are milliseconds, sizes bytes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,8 @@ pub struct Settings {
     pub inference: InferenceSettings,
     /// Records, outcomes and windows.
     pub journal: JournalSettings,
+    /// The other nodes.
+    pub cluster: ClusterSettings,
     /// The process's own log.
     pub log: LogSettings,
 }
@@ -263,6 +265,70 @@ impl Default for JournalSettings {
     }
 }
 
+/// Timeouts of the log, after how far the nodes are apart.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkProfile {
+    /// One site: a lost leader is replaced within a second.
+    #[default]
+    Lan,
+    /// Regions: answers between voters take up to 150 ms.
+    Wan,
+}
+
+/// The other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSettings {
+    /// Where other nodes are listened for, always by mutual TLS; if empty, the port behind HTTP's
+    /// on the same address.
+    pub peer_address: String,
+    /// Where other nodes find this one, as host and port; if empty, `peer_address`.
+    pub peer_advertise: String,
+    /// Where clients find this node, as host and port; if empty, HTTP's address.
+    pub http_advertise: String,
+    /// A one-time token to join a cluster with at the first start; if empty, a node without state
+    /// begins a cluster of its own.
+    pub join: String,
+    /// Timeouts.
+    pub network: NetworkProfile,
+    /// A node that has heard of no leader for so long says that its answers may be stale.
+    pub stale_after_ms: u64,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self {
+            peer_address: String::new(),
+            peer_advertise: String::new(),
+            http_advertise: String::new(),
+            join: String::new(),
+            network: NetworkProfile::Lan,
+            stale_after_ms: 10_000,
+        }
+    }
+}
+
+impl ClusterSettings {
+    /// Where other nodes are listened for, beside an address of HTTP. One that listens everywhere
+    /// does not say where others would find this node: then they are listened for on loopback.
+    #[must_use]
+    pub fn peer_address(&self, http: SocketAddr) -> Option<SocketAddr> {
+        if !self.peer_address.is_empty() {
+            return self.peer_address.parse().ok();
+        }
+        let port = if http.port() == 0 { 0 } else { http.port().checked_add(1)? };
+        let loopback = if http.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        };
+        Some(SocketAddr::new(if http.ip().is_unspecified() { loopback } else { http.ip() }, port))
+    }
+}
+
 /// How log lines look.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
@@ -313,6 +379,7 @@ impl Settings {
         }
         self.validate_http(&mut fault);
         self.validate_keys(&mut fault);
+        self.validate_cluster(&mut fault);
         for (path, value, least, most) in self.ranges() {
             if !(least..=most).contains(&value) {
                 fault(path, format!("{value} is not between {least} and {most}"));
@@ -337,6 +404,27 @@ impl Settings {
         }
     }
 
+    fn validate_cluster(&self, fault: &mut impl FnMut(&str, String)) {
+        let cluster = &self.cluster;
+        let Some(peer) = cluster.peer_address(self.http.address) else {
+            let message = format!("{:?} is no address like 127.0.0.1:7701", cluster.peer_address);
+            return fault("cluster.peer_address", message);
+        };
+        if peer.ip().is_unspecified() && cluster.peer_advertise.is_empty() {
+            let message = "name the host and port that others find this node at";
+            fault("cluster.peer_advertise", message.to_owned());
+        }
+        for (path, text) in [
+            ("cluster.peer_advertise", &cluster.peer_advertise),
+            ("cluster.http_advertise", &cluster.http_advertise),
+        ] {
+            let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if !text.is_empty() && port.is_none() {
+                fault(path, format!("{text:?} is no host and port like node-1.example:7701"));
+            }
+        }
+    }
+
     fn validate_keys(&self, fault: &mut impl FnMut(&str, String)) {
         for (position, key) in self.keys.iter().enumerate() {
             let path = format!("keys[{position}]");
@@ -354,7 +442,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 22] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 23] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -379,6 +467,7 @@ impl Settings {
             ("journal.retention_days", u64::from(journal.retention_days), 1, 3_660),
             ("journal.sync_interval_ms", journal.sync_interval_ms, 1, 10_000),
             ("journal.window_keys_max", journal.window_keys_max as u64, 1_000, 100_000_000),
+            ("cluster.stale_after_ms", self.cluster.stale_after_ms, 100, 3_600_000),
             ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),
         ]
     }

@@ -11,8 +11,9 @@ use verdict_config::{Code, Fault, Faults, ObjectId, TimestampMs};
 use crate::catalogue::{Catalogue, ChangeHead, HistoryEntry, Object, Request, Version};
 use crate::command::{Author, Change, ChangeSet, Command, Op, Propose};
 use crate::digest::ContentHash;
-use crate::error::{ChangeRefused, Conflict, short_hash};
+use crate::error::{ChangeRefused, Conflict, ShortHash, short_hash};
 use crate::json::compact_json;
+use crate::ordered::OrderedMap;
 use crate::references;
 use crate::validate::Validator;
 
@@ -67,22 +68,99 @@ pub fn apply(
     log_index: u64,
     validator: &dyn Validator,
 ) -> Result<Transition, ChangeRefused> {
+    apply_at(catalogue, command, LogPosition { index: log_index, position: 0 }, validator)
+}
+
+/// Where a command stands in the log: several may share an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct LogPosition {
+    /// Index of the entry.
+    pub index: u64,
+    /// Place in the entry, from 0.
+    pub position: u32,
+}
+
+/// As [`apply`], for a command that shares its entry with others.
+///
+/// # Errors
+/// The refusal; the catalogue given stays as it is.
+pub fn apply_at(
+    catalogue: &Catalogue,
+    command: &Command,
+    place: LogPosition,
+    validator: &dyn Validator,
+) -> Result<Transition, ChangeRefused> {
+    let mut next = catalogue.clone();
+    let applied = apply_in_place(&mut next, command, place, validator)?;
+    Ok(Transition { catalogue: next, applied })
+}
+
+/// As [`apply_at`], on the catalogue itself, which stays as it was when the command is refused.
+/// Commands that follow each other on a catalogue that nobody else holds copy far less of it.
+///
+/// # Errors
+/// The refusal.
+pub(crate) fn apply_in_place(
+    next: &mut Catalogue,
+    command: &Command,
+    place: LogPosition,
+    validator: &dyn Validator,
+) -> Result<Applied, ChangeRefused> {
     let Command::Propose(propose) = command;
     let set = &propose.change_set;
     // A leader's clock may run behind the one before it: time never goes back.
-    let at = propose.at.max(catalogue.at);
-    if let Some(applied) = answer_retry(catalogue, set, at)? {
-        return Ok(Transition { catalogue: catalogue.clone(), applied });
+    let at = propose.at.max(next.at);
+    if let Some(applied) = answer_retry(next, set, at)? {
+        return Ok(applied);
     }
     let objects = check_form(set)?;
-    check_expectations(catalogue, set, &objects)?;
-    let mut next = catalogue.clone();
+    check_expectations(next, set, &objects)?;
+    let before = Before::of(next);
     next.revision += 1;
     next.at = at;
-    put_objects(&mut next, set, &objects);
-    check_result(&next, set, &objects, validator)?;
-    remember(catalogue, &mut next, Stamped { propose, log_index, at }, &objects)?;
-    Ok(Transition { applied: answer(next.revision, set, &objects), catalogue: next })
+    put_objects(next, set, &objects);
+    let checked = check_result(next, set, &objects, validator).and_then(|()| forget_requests(next));
+    if let Err(refused) = checked {
+        before.restore(next);
+        return Err(refused);
+    }
+    remember(&before.objects, next, Stamped { propose, place, at }, &objects);
+    Ok(answer(next.revision, set, &objects))
+}
+
+/// What a refused command must leave as it was.
+struct Before {
+    revision: u64,
+    at: TimestampMs,
+    objects: OrderedMap<ObjectId, Arc<Object>>,
+    referrers: OrderedMap<(ObjectId, ObjectId), ()>,
+    /// Only where there are so many that a command may be refused for it.
+    requests: Option<(OrderedMap<ShortHash, Request>, OrderedMap<u64, ShortHash>)>,
+}
+
+impl Before {
+    fn of(catalogue: &Catalogue) -> Self {
+        let many = catalogue.requests.len() as u64 >= catalogue.limits.requests_max;
+        Self {
+            revision: catalogue.revision,
+            at: catalogue.at,
+            objects: catalogue.objects.clone(),
+            referrers: catalogue.referrers.clone(),
+            requests: many
+                .then(|| (catalogue.requests.clone(), catalogue.requests_by_revision.clone())),
+        }
+    }
+
+    fn restore(self, catalogue: &mut Catalogue) {
+        catalogue.revision = self.revision;
+        catalogue.at = self.at;
+        catalogue.objects = self.objects;
+        catalogue.referrers = self.referrers;
+        if let Some((requests, by_revision)) = self.requests {
+            catalogue.requests = requests;
+            catalogue.requests_by_revision = by_revision;
+        }
+    }
 }
 
 fn answer(revision: u64, set: &ChangeSet, objects: &[ObjectId]) -> Applied {
@@ -102,6 +180,9 @@ fn answer_retry(
     let Some(request) = catalogue.requests.get(&short_hash(&set.request_id)) else {
         return Ok(None);
     };
+    if cfg!(verdict_bug = "skip_dedup") {
+        return Ok(None);
+    }
     let request_id = set.request_id.clone();
     if at.0.saturating_sub(request.at.0) > catalogue.limits.request_age_ms_max {
         return Err(ChangeRefused::TooOld { request_id });
@@ -254,23 +335,23 @@ fn check_result(
 
 struct Stamped<'command> {
     propose: &'command Propose,
-    log_index: u64,
+    place: LogPosition,
     at: TimestampMs,
 }
 
 /// Writes history and the request id, and drops what the limits no longer allow.
 fn remember(
-    before: &Catalogue,
+    before: &OrderedMap<ObjectId, Arc<Object>>,
     next: &mut Catalogue,
     stamped: Stamped<'_>,
     objects: &[ObjectId],
-) -> Result<(), ChangeRefused> {
-    let Stamped { propose, log_index, at } = stamped;
+) {
+    let Stamped { propose, place, at } = stamped;
     let set = &propose.change_set;
-    forget_requests(next)?;
     let head = Arc::new(ChangeHead {
         revision: next.revision,
-        log_index,
+        log_index: place.index,
+        log_position: place.position,
         request_id: set.request_id.clone(),
         at,
         author: propose.author.clone(),
@@ -292,7 +373,6 @@ fn remember(
     let id = short_hash(&set.request_id);
     next.requests.insert(id, Request { revision: next.revision, at, digest: set.digest() });
     next.requests_by_revision.insert(next.revision, id);
-    Ok(())
 }
 
 /// Ids beyond their age are kept for a while, to be refused as expired; then the oldest go. An id

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use verdict_config::{ObjectId, TimestampMs};
 
 pub use history::{ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Version};
+pub(crate) use snapshot::Bytes;
 pub use snapshot::{SNAPSHOT_BYTES_MAX, decode_snapshot, encode_snapshot};
 
 use crate::digest::{ContentHash, PartsHasher};

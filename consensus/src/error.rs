@@ -82,6 +82,13 @@ pub enum ProposeError {
     /// is opened again; the log takes no more.
     #[error("the log cannot be written: {0}")]
     Storage(String),
+    /// No leader could be reached. Nothing changed; try again.
+    #[error("the cluster has no leader that can be reached")]
+    NoLeader,
+    /// The leader was lost, or the time was up, after the change was sent. Whether it will stand is
+    /// unknown; sent again with the same `request_id` it is applied once.
+    #[error("the change may or may not have been applied")]
+    OutcomeUnknown,
 }
 
 impl ProposeError {
@@ -93,13 +100,37 @@ impl ProposeError {
             Self::Overloaded => Code::Overloaded,
             Self::Draining => Code::Draining,
             Self::Storage(_) => Code::StorageFailed,
+            Self::NoLeader => Code::NoLeader,
+            Self::OutcomeUnknown => Code::OutcomeUnknown,
         }
     }
 
     /// Whether the same proposal may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Overloaded | Self::Draining)
+        matches!(self, Self::Overloaded | Self::Draining | Self::NoLeader | Self::OutcomeUnknown)
+    }
+}
+
+/// Why a linearizable read failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No leader with a majority could be reached in time.
+    #[error("the cluster has no leader that can be reached")]
+    NoLeader,
+    /// The log is closing, or has failed.
+    #[error("the log is closed: {0}")]
+    Closed(String),
+}
+
+impl ReadError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NoLeader => Code::NoLeader,
+            Self::Closed(_) => Code::Draining,
+        }
     }
 }
 
@@ -129,6 +160,25 @@ pub enum LogError {
     /// Another process has the folder.
     #[error("{0} is in use by another process")]
     Locked(String),
+    /// Entries that were acknowledged are gone, or a vote that was cast.
+    #[error("{folder}: {detail}")]
+    Gap {
+        /// The folder.
+        folder: String,
+        /// What is missing.
+        detail: String,
+    },
+    /// The folder belongs to another node or cluster.
+    #[error("{folder}: {detail}")]
+    Foreign {
+        /// The folder.
+        folder: String,
+        /// What was expected and found.
+        detail: String,
+    },
+    /// The consensus could not be started.
+    #[error("the log cannot be started: {0}")]
+    Start(String),
     /// The operating system refused.
     #[error("{file}: {source}")]
     Io {
@@ -147,6 +197,9 @@ impl LogError {
             Self::Damaged { .. } => Code::StateDamaged,
             Self::Newer { .. } => Code::StateVersion,
             Self::Locked(_) => Code::StateLocked,
+            Self::Gap { .. } => Code::StateGap,
+            Self::Foreign { .. } => Code::StateForeign,
+            Self::Start(_) => Code::Internal,
             Self::Io { .. } => Code::StorageFailed,
         }
     }

@@ -10,25 +10,33 @@
 //! ```
 //!
 //! [`apply`](apply::apply) is pure: the same catalogue and command give the same catalogue on every
-//! node, whole or not at all. Who appends commands is behind the trait [`Log`]; [`LocalLog`] is the
-//! log of a single node. Nothing but `local` touches a file, and nothing at all reads a clock that
-//! was not handed in.
+//! node, whole or not at all. Who appends commands is behind the trait [`Log`]: [`RaftLog`] is the
+//! log of a cluster, which may have one node; [`LocalLog`] is the simpler one of a node that is alone,
+//! and can be turned into the other ([`migrate_local_folder`]).
+//!
+//! Nothing but `local`, `durable` and `raft` touches a file, and the time of a change comes from a
+//! clock that was handed in. Types of openraft and sled stay inside.
 
 pub mod apply;
 pub mod authority;
 pub mod catalogue;
 pub mod command;
 mod digest;
+mod durable;
 mod error;
 mod json;
 mod local;
 mod log;
 mod ordered;
+pub mod peers;
+mod raft;
 mod references;
 mod rollback;
 mod validate;
 
-pub use apply::{Applied, AppliedChange, Difference, DryRun, Transition, apply, dry_run};
+pub use apply::{
+    Applied, AppliedChange, Difference, DryRun, LogPosition, Transition, apply, apply_at, dry_run,
+};
 pub use catalogue::{
     Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Limits, Object,
     Version,
@@ -37,11 +45,19 @@ pub use command::{
     Author, Change, ChangeSet, Command, EnvelopeError, Op, Propose, Requirement, Restores,
 };
 pub use digest::ContentHash;
-pub use error::{ChangeRefused, Conflict, LogError, ProposeError};
+pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
+pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus};
 pub use ordered::OrderedMap;
+pub use raft::{
+    BackupInfo, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
+    MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,
+    PEER_FRAME_BYTES_MAX, Peer, PeerChannel, PeerError, PeerFuture, PeerHandler, PeerStatus,
+    PeerTransport, RaftLog, RaftLogOptions, RaftLogRecovery, Seed, SurvivorReport, check_backup,
+    create_raft_folder, migrate_local_folder, recover_survivor, restore_backup,
+};
 pub use references::interface_hash;
 pub use rollback::plan_rollback;
 pub use validate::{DefinitionValidator, NoValidation, Validator};

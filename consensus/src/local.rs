@@ -15,10 +15,10 @@
 //! refuses the start. A failed write or sync is final: nothing is retried, because the state of the
 //! file is no longer known; the folder must be opened again.
 
-mod folder;
+pub(crate) mod folder;
 mod frames;
 mod mark;
-mod recovery;
+pub(crate) mod recovery;
 mod snapshots;
 mod writer;
 

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use crate::apply::{Applied, DryRun};
 use crate::catalogue::{Catalogue, HistoryPage, HistoryQuery};
 use crate::command::{Author, ChangeSet};
-use crate::error::{ChangeRefused, ProposeError};
+use crate::error::{ChangeRefused, ProposeError, ReadError};
+use crate::raft::{ClusterStatus, Members, NodeId};
 
 /// A future that a log hands out.
 pub type LogFuture<'log, T> = Pin<Box<dyn Future<Output = T> + Send + 'log>>;
@@ -68,6 +69,27 @@ pub trait Log: Send + Sync {
 
     /// How the log stands.
     fn status(&self) -> LogStatus;
+
+    /// A catalogue that holds every change that was acknowledged anywhere before this was called.
+    /// With one node that is the one that is applied.
+    fn linearizable(&self) -> LogFuture<'_, Result<Arc<Catalogue>, ReadError>> {
+        Box::pin(std::future::ready(Ok(self.catalogue())))
+    }
+
+    /// The node that leads, as far as this one knows; `None` without a cluster or a leader.
+    fn leader(&self) -> Option<NodeId> {
+        None
+    }
+
+    /// The members; empty without a cluster.
+    fn members(&self) -> Members {
+        Members::default()
+    }
+
+    /// How the cluster stands, as this node sees it; `None` without a cluster.
+    fn cluster(&self) -> Option<ClusterStatus> {
+        None
+    }
 
     /// Answers what waits, takes no more, and lets go of the files.
     fn drain(&self) -> LogFuture<'_, ()>;

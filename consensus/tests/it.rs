@@ -1,4 +1,4 @@
-//! Integration tests of the state machine and the local log.
+//! Integration tests of the state machine, the local log and the replicated log.
 
 #![allow(
     clippy::print_stdout,
@@ -9,6 +9,8 @@
 
 #[path = "it/apply.rs"]
 mod apply;
+#[path = "it/cluster.rs"]
+mod cluster;
 #[path = "it/history.rs"]
 mod history;
 #[path = "it/kill.rs"]
@@ -17,6 +19,14 @@ mod kill;
 mod local_log;
 #[path = "it/properties.rs"]
 mod properties;
+#[path = "it/raft.rs"]
+mod raft;
+#[path = "it/raft_kill.rs"]
+mod raft_kill;
+#[path = "it/raft_power.rs"]
+mod raft_power;
+#[path = "it/raft_storage.rs"]
+mod raft_storage;
 #[path = "it/references.rs"]
 mod references;
 #[path = "it/support.rs"]

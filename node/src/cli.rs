@@ -14,6 +14,7 @@ use crate::output::{Colour, Output};
 
 mod check;
 mod client;
+mod cluster;
 mod connect;
 mod data;
 mod decide;
@@ -91,6 +92,9 @@ enum Command {
     /// Explain a decision: the values read, the rules that hit, and why others did not.
     #[command(after_help = "Example: verdict explain 01K0V3Z6J8Q2M5X4T7B9C1D3E5")]
     Explain(objects::ExplainArgs),
+    /// A cluster on this machine.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// What a node serves and how it is.
     #[command(after_help = "Example: verdict status --json")]
     Status(connect::Target),
@@ -214,6 +218,7 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Apply(arguments) => objects::apply(&arguments, output),
         Command::Export(arguments) => objects::export(&arguments, output),
         Command::Explain(arguments) => objects::explain(&arguments, output),
+        Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(target) => objects::status(&target, output),
         Command::DemoData(folder) => demo_data(&folder, output),
         Command::Completions { shell } => {

@@ -27,6 +27,7 @@ use verdict_actors::Handle;
 use verdict_config::settings::{HttpSettings, Role};
 use verdict_config::{Code, TimestampMs};
 
+use crate::cluster::Cluster;
 use crate::metrics::{HttpMetrics, Route};
 
 pub mod body;
@@ -36,6 +37,7 @@ pub mod problem;
 pub mod query;
 pub mod status;
 
+mod admin;
 mod changes;
 mod decisions;
 mod flag_events;
@@ -82,6 +84,8 @@ pub struct GatewayOptions {
     pub prometheus: PrometheusHandle,
     /// The node's region, a fact of flag evaluations.
     pub region: String,
+    /// The cluster that the node is a member of.
+    pub cluster: Option<Cluster>,
 }
 
 /// What handlers work with.
@@ -91,6 +95,7 @@ pub(crate) struct Services {
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
     pub(crate) region: String,
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) keys: KeyRing,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) flag_streams: Arc<Semaphore>,
@@ -115,7 +120,7 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region } = options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster } = options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -125,6 +130,7 @@ impl Gateway {
             prometheus,
             metrics: HttpMetrics::register(),
             region,
+            cluster,
             keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),

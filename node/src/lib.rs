@@ -11,6 +11,7 @@
 
 pub mod catalogue_dir;
 pub mod cli;
+pub mod cluster;
 pub mod demo;
 pub mod demo_files;
 pub mod folder_sync;

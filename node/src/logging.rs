@@ -14,7 +14,12 @@ use verdict_config::settings::{LogFormat, LogSettings};
 /// # Errors
 /// The filter cannot be read.
 pub fn start(settings: &LogSettings) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.level)
+    let mut directives = settings.level.clone();
+    if !directives.contains("openraft") {
+        // It tells every message that it gets; what matters of them, the node's own lines say.
+        directives.push_str(",openraft=warn");
+    }
+    let filter = EnvFilter::try_new(&directives)
         .map_err(|error| format!("log.level {:?}: {error}", settings.level))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -109,6 +109,7 @@ routes! {
     Models = "/v1/models", "/v1/models";
     Watch = "/v1/watch", "/v1/watch";
     Status = "/v1/status", "/v1/status";
+    Admin = "/v1/admin", "/v1/admin and what is below";
     OfrepFlag = "/ofrep/v1/evaluate/flags/{key}", "one flag";
     OfrepFlags = "/ofrep/v1/evaluate/flags", "every flag";
     FlagEvents = "/ofrep/v1/events", "changes of flags";
@@ -136,6 +137,7 @@ impl Route {
                 ("models", _) => Self::Models,
                 ("watch", true) => Self::Watch,
                 ("status", true) => Self::Status,
+                ("admin", false) => Self::Admin,
                 _ => Self::Other,
             };
         }

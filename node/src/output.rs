@@ -28,6 +28,7 @@ pub enum Colour {
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
+    silent: bool,
     colour_out: bool,
     colour_err: bool,
 }
@@ -55,9 +56,16 @@ impl Output {
         };
         Self {
             json,
+            silent: false,
             colour_out: wanted(std::io::stdout().is_terminal()) && !json,
             colour_err: wanted(std::io::stderr().is_terminal()),
         }
+    }
+
+    /// Output of a command that another one runs: results are not printed.
+    #[must_use]
+    pub const fn silent() -> Self {
+        Self { json: false, silent: true, colour_out: false, colour_err: false }
     }
 
     /// Whether results are JSON.
@@ -74,13 +82,19 @@ impl Output {
 
     /// One line of a result.
     pub fn line(&self, text: impl AsRef<str>) {
-        write_out(text.as_ref());
+        self.write(text.as_ref());
+    }
+
+    fn write(&self, text: &str) {
+        if !self.silent {
+            write_out(text);
+        }
     }
 
     /// One line for people only: nothing when results are JSON.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.json {
-            write_out(text.as_ref());
+            self.write(text.as_ref());
         }
     }
 
@@ -91,7 +105,7 @@ impl Output {
         } else {
             serde_json::to_string(value)
         };
-        write_out(&text.unwrap_or_default());
+        self.write(&text.unwrap_or_default());
     }
 
     /// A table for people.
@@ -107,7 +121,7 @@ impl Output {
         for row in rows {
             table.add_row(row);
         }
-        write_out(&table.to_string());
+        self.write(&table.to_string());
     }
 
     /// A note on standard error.

@@ -1,7 +1,8 @@
 //! One node process: from settings to a served address, and down again.
 //!
 //! ```text
-//! settings -> bind -> runtime (state folder) -> folder's first settling -> ready
+//! settings -> bind -> log and peers -> runtime (state folder) -> caught up
+//!          -> folder's first settling -> ready
 //!          -> SIGTERM, SIGINT -> server drains -> records flushed -> end
 //! ```
 
@@ -13,12 +14,17 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use verdict_actors::blobs::BlobSource;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
 use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
-use verdict_consensus::{LocalLog, LocalLogOptions, Log, LogError};
+use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
+use crate::cluster::Cluster;
+use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::service::ClusterService;
+use crate::cluster::start::{self, Opened};
 use crate::folder_sync::{FolderSync, Synced};
 use crate::http::keys::{KeyEntry, KeyRing};
 use crate::http::{Gateway, GatewayOptions};
@@ -27,6 +33,13 @@ use crate::server::{Server, ServerError, ServerOptions, tls};
 
 /// How long connections are still taken after a stop.
 const DRAIN_GRACE: Duration = Duration::from_millis(200);
+
+/// How long a node that restarts tries to reach the others before it goes on alone.
+const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long a node that has just joined waits for its first catalogue.
+const JOINED_CATCH_UP: Duration = Duration::from_secs(120);
+/// Between two tries.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +123,27 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
-    let runtime = start_runtime(&settings).await?;
+    let member = start::open(&settings, server.address()).await?;
+    let Opened { cluster, listener, joined } = member;
+    let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
+    let source = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
+    let source: Arc<dyn BlobSource> = Arc::new(source);
+    let runtime = start_runtime(&settings, (log, Some(source)), cluster.node_id()).await?;
+    // Peers are listened to until this node has left: the drain itself may need them.
+    let leave = CancellationToken::new();
+    if let Some(listener) = listener {
+        let service =
+            Arc::new(ClusterService::new(cluster.clone(), runtime.clone(), tasks.clone()));
+        let serving = listener.serve(service, leave.clone());
+        // On the threads of the consensus: decisions that keep every core busy must not cost a
+        // leader its office.
+        match cluster.log().threads() {
+            Some(threads) => drop(threads.spawn(serving)),
+            None => drop(tasks.spawn(serving)),
+        }
+    }
+    catch_up(&cluster, &runtime, joined, &stop).await;
+    spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
         tracing::warn!("there are no keys: whoever reaches this machine may do everything");
@@ -122,6 +155,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         open,
         prometheus: prometheus.clone(),
         region: settings.node.region.clone(),
+        cluster: Some(cluster.clone()),
     }));
     let address = server.address();
     let serving = tokio::select! {
@@ -137,6 +171,8 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         tracing::warn!("requests were still running when the drain's time was up");
     }
     stop.cancel();
+    cluster.step_down().await;
+    leave.cancel();
     tasks.close();
     let wait = Duration::from_millis(settings.node.drain_timeout_ms);
     let _ = tokio::time::timeout(wait, tasks.wait()).await;
@@ -147,23 +183,20 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Opens the state folder and starts the tree.
+/// Starts the tree over a log that is open.
 ///
 /// # Errors
 /// A damaged, newer or used folder; a catalogue that cannot be served.
-pub async fn start_runtime(settings: &Settings) -> Result<Handle, NodeError> {
+pub async fn start_runtime(
+    settings: &Settings,
+    (log, blob_source): (Arc<dyn Log>, Option<Arc<dyn BlobSource>>),
+    node_id: u64,
+) -> Result<Handle, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
-    let folder = data_dir.join("log");
-    let opening = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder)
-            .map_err(|source| LogError::Io { file: folder.display().to_string(), source })?;
-        LocalLog::open(&folder, LocalLogOptions::new(crate::http::now))
-    });
-    let opened = opening.await.map_err(|error| NodeError::Process(error.to_string()))?;
-    let (log, recovery) = opened.map_err(|error| state_error(error.code(), &error))?;
-    tracing::info!(?recovery, "the log is open");
-    let log: Arc<dyn Log> = Arc::new(log);
-    let options = RuntimeOptions::from_settings(data_dir, log, settings);
+    let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
+    options.blob_source = blob_source;
+    let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
+    options.node_id = u16::try_from(node_id).map_err(beyond)?;
     let started = Runtime::start(options).await;
     let (handle, report) =
         started.map_err(|error: StartError| state_error(error.code(), &error))?;
@@ -174,7 +207,47 @@ pub async fn start_runtime(settings: &Settings) -> Result<Handle, NodeError> {
     Ok(handle)
 }
 
-fn state_error(code: Code, error: &dyn std::fmt::Display) -> NodeError {
+/// Waits, within bounds, until this node serves what the cluster had agreed when it started. Without
+/// a majority it goes on with what it has.
+async fn catch_up(cluster: &Cluster, runtime: &Handle, joined: bool, stop: &CancellationToken) {
+    let limit = if joined { JOINED_CATCH_UP } else { CATCH_UP };
+    let reaching = async {
+        loop {
+            match cluster.log().linearizable().await {
+                Ok(catalogue) => {
+                    let revision = catalogue.revision();
+                    return runtime.wait_for_revision(revision, limit).await.is_ok();
+                }
+                Err(error) => tracing::debug!(%error, "the cluster is not reached yet"),
+            }
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        reached = tokio::time::timeout(limit, reaching) => if reached != Ok(true) {
+            let revision = runtime.serving().revision;
+            tracing::warn!(revision, "the cluster is not reached: going on with what is here");
+        }
+    }
+}
+
+/// Runs work until it ends or the node leaves.
+fn spawn_until(
+    tasks: &TaskTracker,
+    leave: &CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let leave = leave.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = leave.cancelled() => {}
+            () = work => {}
+        }
+    });
+}
+
+pub(crate) fn state_error(code: Code, error: &dyn std::fmt::Display) -> NodeError {
     NodeError::Runtime { code, message: format!("{error}. {}", code.advice()) }
 }
 

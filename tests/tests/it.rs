@@ -12,6 +12,8 @@
 mod bad_input;
 #[path = "it/catalogue_folder.rs"]
 mod catalogue_folder;
+#[path = "it/cluster.rs"]
+mod cluster;
 #[path = "it/commands.rs"]
 mod commands;
 #[path = "it/dependency_law.rs"]

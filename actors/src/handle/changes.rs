@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use verdict_config::model::ModelObject;
+use verdict_config::model::{ModelFile, ModelObject};
 use verdict_config::{Code, Fault, ObjectId, ObjectKind};
 use verdict_consensus::{
     Applied, Author, ChangeRefused, ChangeSet, DryRun, Op, ProposeError, plan_rollback,
 };
 
 use super::Handle;
-use crate::blobs::Files;
+use crate::blobs::{BlobError, Files};
 use crate::catalogue::{CatalogueObjects, CheckReport, ObjectFault, check_catalogue};
 use crate::core::Core;
 use crate::error::RuntimeError;
@@ -164,19 +164,44 @@ impl Handle {
         .await
     }
 
+    /// What files a model folder of this node's store has.
+    ///
+    /// # Errors
+    /// `Model`: absent or damaged.
+    pub async fn describe_model(&self, hash: String) -> Result<Vec<ModelFile>, RuntimeError> {
+        self.blocking("describe", move |core| core.blobs.describe(&hash).map_err(model_error)).await
+    }
+
+    /// A piece of a file of a model folder: at most `length` bytes from `offset`.
+    ///
+    /// # Errors
+    /// `Model`: absent, or no path of the folder.
+    pub async fn model_piece(
+        &self,
+        (hash, path): (String, String),
+        span: (u64, usize),
+    ) -> Result<Vec<u8>, RuntimeError> {
+        let piece = move |core: &Core| core.blobs.piece(&hash, &path, span).map_err(model_error);
+        self.blocking("piece", piece).await
+    }
+
     /// The files of a model folder in the node's store.
     ///
     /// # Errors
     /// `Model`: absent or damaged.
     pub async fn model_files(&self, content_hash: String) -> Result<Files, RuntimeError> {
         self.blocking("model files", move |core| {
-            core.blobs.read(&content_hash).map_err(|error| RuntimeError::Model {
+            core.blobs.obtain(&content_hash).map_err(|error| RuntimeError::Model {
                 code: error.code(),
                 detail: error.to_string(),
             })
         })
         .await
     }
+}
+
+fn model_error(error: BlobError) -> RuntimeError {
+    RuntimeError::Model { code: error.code(), detail: error.to_string() }
 }
 
 /// Checks the catalogue as it would be, and that every model it gains can be loaded here.

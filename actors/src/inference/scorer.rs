@@ -73,7 +73,7 @@ impl ModelLoader for NeuralLoader {
     fn load(&self, content_hash: &str) -> Result<Arc<dyn Scorer>, ScoreError> {
         let files = self
             .store
-            .read(content_hash)
+            .obtain(content_hash)
             .map_err(|error| ScoreError { code: error.code(), detail: error.to_string() })?;
         let model = verdict_neural::Model::from_files(&files).map_err(ScoreError::from)?;
         Ok(Arc::new(model))

@@ -44,6 +44,8 @@ pub struct ChangeHead {
     pub revision: u64,
     /// Its index in the log.
     pub log_index: u64,
+    /// Its place among the change sets of that entry, from 0.
+    pub log_position: u32,
     /// Its request id.
     pub request_id: String,
     /// When, by the log's clock.

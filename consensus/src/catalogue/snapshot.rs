@@ -17,18 +17,19 @@ use crate::digest::ContentHash;
 use crate::references;
 
 const SNAPSHOT_MAGIC: [u8; 4] = *b"VDCS";
-const SNAPSHOT_VERSION: u16 = 1;
+const SNAPSHOT_VERSION: u16 = 2;
 /// The longest snapshot.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
+/// The payload of every version so far; what differs is what is known of a change set.
 #[derive(Serialize, Deserialize)]
-struct SnapshotV1 {
+struct Payload<Head> {
     limits: Limits,
     revision: u64,
     at_ms: i64,
     bodies: Vec<Bytes>,
     objects: Vec<(ObjectIdV1, u32, u64)>,
-    heads: Vec<HeadV1>,
+    heads: Vec<Head>,
     entries: Vec<EntryV1>,
     restorable_from: u64,
     requests: Vec<([u8; 16], u64, i64, [u8; 32])>,
@@ -44,6 +45,13 @@ struct HeadV1 {
     address: Option<String>,
     why: String,
     restores: Option<(u64, Vec<ObjectIdV1>)>,
+}
+
+/// Since several change sets share an entry of the log.
+#[derive(Serialize, Deserialize)]
+struct HeadV2 {
+    head: HeadV1,
+    log_position: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,7 +73,7 @@ struct VersionV1 {
 }
 
 /// Bytes that serde writes as one piece.
-struct Bytes(Arc<[u8]>);
+pub(crate) struct Bytes(pub(crate) Arc<[u8]>);
 
 impl Serialize for Bytes {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,11 +140,11 @@ pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> 
             ((&object.id).into(), table.place(object.hash, &object.body), object.revision)
         })
         .collect();
-    let mut heads: Vec<HeadV1> = Vec::new();
+    let mut heads: Vec<HeadV2> = Vec::new();
     let mut entries = Vec::new();
     for ((_, position), entry) in catalogue.history.entries.iter() {
-        if heads.last().is_none_or(|head| head.revision != entry.head.revision) {
-            heads.push(HeadV1::from(&*entry.head));
+        if heads.last().is_none_or(|last| last.head.revision != entry.head.revision) {
+            heads.push(HeadV2::from(&*entry.head));
         }
         entries.push(EntryV1 {
             head: u32::try_from(heads.len() - 1).unwrap_or(u32::MAX),
@@ -152,7 +160,7 @@ pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> 
         .iter()
         .map(|(id, request)| (*id, request.revision, request.at.0, request.digest.0))
         .collect();
-    let snapshot = SnapshotV1 {
+    let snapshot = Payload {
         limits: catalogue.limits,
         revision: catalogue.revision,
         at_ms: catalogue.at.0,
@@ -170,12 +178,13 @@ pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> 
     Ok(bytes)
 }
 
-impl From<&ChangeHead> for HeadV1 {
+impl From<&ChangeHead> for HeadV2 {
     fn from(head: &ChangeHead) -> Self {
         let restores = head.restores.as_ref().map(|restores| {
             (restores.to_revision, restores.objects.iter().map(Into::into).collect())
         });
-        Self {
+        let log_position = head.log_position;
+        let head = HeadV1 {
             revision: head.revision,
             log_index: head.log_index,
             request_id: head.request_id.clone(),
@@ -184,14 +193,21 @@ impl From<&ChangeHead> for HeadV1 {
             address: head.author.address.clone(),
             why: head.why.clone(),
             restores,
-        }
+        };
+        Self { head, log_position }
     }
 }
 
-impl TryFrom<HeadV1> for ChangeHead {
+impl From<HeadV1> for HeadV2 {
+    fn from(head: HeadV1) -> Self {
+        Self { head, log_position: 0 }
+    }
+}
+
+impl TryFrom<HeadV2> for ChangeHead {
     type Error = EnvelopeError;
 
-    fn try_from(head: HeadV1) -> Result<Self, EnvelopeError> {
+    fn try_from(HeadV2 { head, log_position }: HeadV2) -> Result<Self, EnvelopeError> {
         let restores = head.restores.map(|(to_revision, objects)| {
             let objects: Result<_, _> = objects.into_iter().map(ObjectId::try_from).collect();
             Ok::<_, EnvelopeError>(Restores { to_revision, objects: objects? })
@@ -199,6 +215,7 @@ impl TryFrom<HeadV1> for ChangeHead {
         Ok(Self {
             revision: head.revision,
             log_index: head.log_index,
+            log_position,
             request_id: head.request_id,
             at: TimestampMs(head.at_ms),
             author: Author { name: head.author, address: head.address },
@@ -217,8 +234,14 @@ fn absent(what: &str) -> EnvelopeError {
 /// # Errors
 /// Anything but exactly one snapshot of a known version.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<Catalogue, EnvelopeError> {
-    let (_, payload) = open(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SNAPSHOT_BYTES_MAX, bytes)?;
-    let snapshot: SnapshotV1 = decode(payload)?;
+    let (version, payload) = open(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SNAPSHOT_BYTES_MAX, bytes)?;
+    match version {
+        1 => restore::<HeadV1>(decode(payload)?),
+        _ => restore::<HeadV2>(decode(payload)?),
+    }
+}
+
+fn restore<Head: Into<HeadV2>>(snapshot: Payload<Head>) -> Result<Catalogue, EnvelopeError> {
     let body = |place: u32| {
         let bytes = snapshot.bodies.get(place as usize).ok_or_else(|| absent("a body"))?;
         Ok::<_, EnvelopeError>(Arc::clone(&bytes.0))
@@ -232,7 +255,8 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Catalogue, EnvelopeError> {
         let object = Object { id: id.clone(), body, hash, revision, references: Vec::new() };
         catalogue.objects.insert(id, Arc::new(object));
     }
-    let heads = snapshot.heads.into_iter().map(|head| ChangeHead::try_from(head).map(Arc::new));
+    let heads =
+        snapshot.heads.into_iter().map(|head| ChangeHead::try_from(head.into()).map(Arc::new));
     let heads = heads.collect::<Result<Vec<_>, _>>()?;
     let version = |version: VersionV1| {
         let body = version.body.map(body).transpose()?;

@@ -83,8 +83,14 @@ pub fn open(
 
 /// Decodes a payload; every byte must belong to it.
 pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, EnvelopeError> {
-    // The limit bounds what a forged length can make the decoder allocate.
-    let config = bincode::config::standard().with_limit::<{ 1 << 30 }>();
+    decode_within::<T, { 1 << 30 }>(payload)
+}
+
+/// As [`decode`], with a limit of its own on what a forged length can make the decoder allocate.
+pub fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+    payload: &[u8],
+) -> Result<T, EnvelopeError> {
+    let config = bincode::config::standard().with_limit::<LIMIT>();
     let (value, consumed) = bincode::serde::decode_from_slice(payload, config)
         .map_err(|error| EnvelopeError::Payload(error.to_string()))?;
     if consumed != payload.len() {

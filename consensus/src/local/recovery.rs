@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::folder::{Folder, damaged, io, sync_folder, write_whole};
+use super::folder::{Folder, LOCAL, damaged, io, sync_folder, write_whole};
 use super::frames::{self, FILE_HEAD_BYTES, Read};
 use super::mark::Mark;
 use super::{LocalLogOptions, LocalLogRecovery, snapshots};
@@ -48,7 +48,7 @@ pub fn log_name(first: u64) -> String {
 
 /// Opens a folder.
 pub fn open(path: &Path, options: &LocalLogOptions) -> Result<(State, LocalLogRecovery), LogError> {
-    let folder = Folder::open(path)?;
+    let folder = Folder::open(path, LOCAL)?;
     if folder.is_new {
         make(&folder)?;
     }

@@ -170,7 +170,7 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
 }
 
 /// Writes the demo catalogue into a folder that does not exist yet: whole, or not at all.
-fn write_demo(catalogue: &Path) -> Result<(), Failure> {
+pub fn write_demo(catalogue: &Path) -> Result<(), Failure> {
     let mut name = catalogue.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     let partial = catalogue.with_file_name(name);

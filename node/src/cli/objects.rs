@@ -51,6 +51,13 @@ pub struct ApplyArgs {
     target: Target,
 }
 
+impl ApplyArgs {
+    /// Everything of a folder, nothing deleted.
+    pub fn new(dir: PathBuf, why: &str, target: Target) -> Self {
+        Self { dir, why: why.to_owned(), prune: false, dry_run: false, target }
+    }
+}
+
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {

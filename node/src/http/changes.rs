@@ -244,9 +244,11 @@ fn version_json(version: &Version) -> Json {
 pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
     match error {
         ProposeError::Refused(refused) => refusal(refused),
-        ProposeError::Overloaded | ProposeError::Draining | ProposeError::Storage(_) => {
-            Problem::new(error.code(), error.to_string())
-        }
+        ProposeError::Overloaded
+        | ProposeError::Draining
+        | ProposeError::Storage(_)
+        | ProposeError::NoLeader
+        | ProposeError::OutcomeUnknown => Problem::new(error.code(), error.to_string()),
     }
 }
 

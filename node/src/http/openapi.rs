@@ -15,7 +15,8 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    changes, decisions, flag_events, models, objects, ofrep, operations, outcomes, records, watch,
+    admin, changes, decisions, flag_events, models, objects, ofrep, operations, outcomes, records,
+    watch,
 };
 
 pub mod answers;
@@ -46,6 +47,9 @@ pub mod decision;
         models::get_model,
         watch::get,
         operations::status,
+        admin::members,
+        admin::post_token,
+        admin::post_member,
         ofrep::post_flag,
         ofrep::post_flags,
         flag_events::get,
@@ -89,6 +93,9 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
     ("watch", &[400, 410]),
     ("flag_events", &[400]),
     ("status", &[]),
+    ("members", &[404]),
+    ("make_token", &[400, 404, 409, 413, 415, 503]),
+    ("change_member", &[400, 404, 409, 503]),
 ];
 
 const SHARED_REFUSALS: &[u16] = &[401, 403, 412, 429, 500, 503];

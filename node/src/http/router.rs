@@ -13,7 +13,7 @@ use verdict_config::Code;
 
 use super::problem::{Answer, Problem};
 use super::{
-    Services, changes, decisions, flag_events, models, objects, ofrep, operations, outcomes,
+    Services, admin, changes, decisions, flag_events, models, objects, ofrep, operations, outcomes,
     records, watch,
 };
 
@@ -32,6 +32,9 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/models/{name}", get(models::get_model))
         .route("/v1/watch", get(watch::get))
         .route("/v1/status", get(operations::status))
+        .route("/v1/admin/members", get(admin::members))
+        .route("/v1/admin/members/{key}", post(admin::post_member))
+        .route("/v1/admin/tokens", post(admin::post_token))
         .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
@@ -63,6 +66,8 @@ fn methods(path: &str) -> String {
     let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
     let allowed: &[Method] = match path {
         "/v1/outcomes" | "/v1/changes" | "/v1/rollback" | "/v1/models" => &[Method::POST],
+        "/v1/admin/tokens" => &[Method::POST],
+        _ if below("/v1/admin/members/") => &[Method::POST],
         _ if path.starts_with("/ofrep/v1/evaluate/") => &[Method::POST],
         _ if below("/v1/units/") => &[Method::DELETE],
         _ if below("/v1/decisions/") => &[Method::GET, Method::HEAD, Method::POST],

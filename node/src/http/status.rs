@@ -23,7 +23,10 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::ObjectNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::RequestIdConflict | Code::ChangeConflict | Code::ChangeTooOld => StatusCode::CONFLICT,
+        Code::RequestIdConflict
+        | Code::ChangeConflict
+        | Code::ChangeTooOld
+        | Code::MembershipRefused => StatusCode::CONFLICT,
         Code::UnitErased | Code::ReplayUnavailable | Code::RevisionNotRetained => StatusCode::GONE,
         Code::RevisionNotReached => StatusCode::PRECONDITION_FAILED,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -50,6 +53,10 @@ pub const fn status(code: Code) -> StatusCode {
         Code::StateDamaged
         | Code::StateVersion
         | Code::StateLocked
+        | Code::StateGap
+        | Code::StateForeign
+        | Code::NoLeader
+        | Code::OutcomeUnknown
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! A gateway over a real runtime, without sockets.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -8,6 +9,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
 use verdict_actors::Handle;
 use verdict_config::settings::{Role, Settings};
+use verdict_consensus::{LocalLog, LocalLogOptions, Log};
 use verdict_node::folder_sync::{FolderSync, Synced};
 use verdict_node::http::keys::{KeyEntry, KeyRing, digest};
 use verdict_node::http::{Gateway, GatewayOptions};
@@ -63,7 +65,8 @@ impl World {
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
-        let handle = process::start_runtime(&settings).await.unwrap();
+        let handle =
+            process::start_runtime(&settings, (local_log(&settings), None), 1).await.unwrap();
         let mut sync =
             FolderSync::new(catalogue, folder.path().join("memory.json"), handle.clone());
         let synced = sync.settle().await.unwrap();
@@ -83,6 +86,7 @@ impl World {
             ]),
             open: false,
             prometheus: metrics::install().unwrap(),
+            cluster: None,
             region: "local".into(),
         });
         gateway.set_ready();
@@ -144,4 +148,17 @@ impl Reply {
 
 pub fn payment(amount: f64) -> Json {
     json!({ "input": { "card": "c1", "amount": amount } })
+}
+
+/// The log of a node without a cluster, in the state folder.
+fn local_log(settings: &Settings) -> Arc<dyn Log> {
+    let folder = std::path::Path::new(&settings.node.data_dir).join("log");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (log, _) = LocalLog::open(&folder, LocalLogOptions::new(now)).unwrap();
+    Arc::new(log)
+}
+
+fn now() -> verdict_config::TimestampMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    verdict_config::TimestampMs(i64::try_from(since.as_millis()).unwrap())
 }

@@ -4,11 +4,13 @@
 //! what a node would have decided.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
 use verdict_actors::{Answer, DecideOptions, Handle, RuntimeError};
 use verdict_config::settings::Settings;
+use verdict_consensus::{LocalLog, LocalLogOptions, Log};
 use verdict_decisions::RequestRejected;
 use verdict_decisions::request::parse_body;
 
@@ -44,7 +46,12 @@ pub fn decide(
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         settings.inference.timeout_ms = 60_000;
-        let handle = process::start_runtime(&settings)
+        // A node for the length of the command needs no cluster.
+        let log_dir = folder.path().join("log");
+        let (log, _) = LocalLog::open(&log_dir, LocalLogOptions::new(crate::http::now))
+            .map_err(|error| Failure::new(error.to_string()))?;
+        let log: Arc<dyn Log> = Arc::new(log);
+        let handle = process::start_runtime(&settings, (log, None), u64::from(settings.node.id))
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
         let decided = serve(&handle, catalogue, folder.path(), arguments, records, output).await;

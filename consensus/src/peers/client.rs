@@ -1,0 +1,250 @@
+//! The calling side: connections are made when they are needed, and kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{Connection, PeerConnectionCounts};
+use super::handshake::{self, Hello, Purpose};
+use super::tls::{self, PeerIdentity};
+use super::{PeerIdentityError, server};
+use crate::raft::{Peer, PeerChannel, PeerError, PeerFuture, PeerTransport};
+
+/// Bounds of the calling side.
+#[derive(Debug, Clone)]
+pub struct PeerClientsOptions {
+    /// How long connecting, TLS and hello may take.
+    pub connect_timeout: Duration,
+    /// The first pause after a connection could not be made; it doubles up to `pause_max`.
+    pub pause_min: Duration,
+    /// The longest pause.
+    pub pause_max: Duration,
+}
+
+impl Default for PeerClientsOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            pause_min: Duration::from_millis(50),
+            pause_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// One way to one peer.
+#[derive(Default)]
+struct Slot {
+    state: tokio::sync::Mutex<SlotState>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    connection: Option<Arc<Connection>>,
+    /// The address that it leads to.
+    address: String,
+    /// Not to be tried again before.
+    paused_until: Option<Instant>,
+    failures: u32,
+    last_error: String,
+}
+
+/// Connections to every peer, made when needed. Implements [`PeerTransport`].
+pub struct PeerClients {
+    identity: RwLock<Arc<PeerIdentity>>,
+    options: PeerClientsOptions,
+    slots: Mutex<BTreeMap<(u64, PeerChannel), Arc<Slot>>>,
+    tasks: TaskTracker,
+    counts: Arc<PeerConnectionCounts>,
+}
+
+impl std::fmt::Debug for PeerClients {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PeerClients({:?})", self.identity.read())
+    }
+}
+
+impl PeerClients {
+    /// No connection yet.
+    #[must_use]
+    pub fn new(identity: PeerIdentity, options: PeerClientsOptions) -> Self {
+        Self {
+            identity: RwLock::new(Arc::new(identity)),
+            options,
+            slots: Mutex::default(),
+            tasks: TaskTracker::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Goes on with another certificate; connections that are open stay.
+    pub fn set_identity(&self, identity: PeerIdentity) {
+        *self.identity.write() = Arc::new(identity);
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counts(&self) -> &PeerConnectionCounts {
+        &self.counts
+    }
+
+    /// Closes the connections to nodes that are no members any more.
+    pub fn keep(&self, member: impl Fn(u64) -> bool) {
+        self.slots.lock().retain(|(node_id, _), slot| {
+            let keep = member(*node_id);
+            if !keep
+                && let Ok(state) = slot.state.try_lock()
+                && let Some(connection) = &state.connection
+            {
+                connection.close();
+            }
+            keep
+        });
+    }
+
+    /// Asks a node, without a certificate, to be let into its cluster: one request, one answer.
+    ///
+    /// # Errors
+    /// No way there, an end that the authority did not sign, or no answer in time.
+    pub async fn ask_to_join(
+        address: &str,
+        cluster_id: &str,
+        (member, authority): (u64, &[u8]),
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, PeerError> {
+        let work = async {
+            let connector = tls::joining_connector(authority).map_err(unusable)?;
+            let name = tls::server_name(cluster_id, member).map_err(unusable)?;
+            let hello = Hello {
+                purpose: Purpose::Join,
+                from: 0,
+                to: member,
+                cluster_id: cluster_id.to_owned(),
+            };
+            let stream = connect(address).await?;
+            let mut stream = connector.connect(name, stream).await.map_err(unreachable)?;
+            handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
+            let (tasks, counts) = (TaskTracker::new(), Arc::default());
+            let connection = Connection::start(stream, PeerChannel::Forward, &tasks, &counts);
+            let answer = connection.call(request).await;
+            connection.close();
+            answer
+        };
+        let limit = || PeerError::NoAnswer(format!("within {timeout:?}"));
+        tokio::time::timeout(timeout, work).await.map_err(|_| limit())?
+    }
+
+    async fn connection(
+        &self,
+        peer: &Peer,
+        channel: PeerChannel,
+    ) -> Result<Arc<Connection>, PeerError> {
+        let slot = Arc::clone(self.slots.lock().entry((peer.node_id, channel)).or_default());
+        // Those who come meanwhile wait for the same connection.
+        let mut state = slot.state.lock().await;
+        let address = &peer.attributes.peer_address;
+        if let Some(connection) = &state.connection
+            && !connection.is_closed()
+            && state.address == *address
+        {
+            return Ok(Arc::clone(connection));
+        }
+        if state.address != *address {
+            *state = SlotState { address: address.clone(), ..SlotState::default() };
+        }
+        if state.paused_until.is_some_and(|until| Instant::now() < until) {
+            return Err(PeerError::Unreachable(state.last_error.clone()));
+        }
+        let opened = tokio::time::timeout(self.options.connect_timeout, self.open(peer, channel));
+        let late = || PeerError::Unreachable(format!("{address} does not answer"));
+        match opened.await.unwrap_or_else(|_| Err(late())) {
+            Ok(connection) => {
+                (state.failures, state.paused_until) = (0, None);
+                state.connection = Some(Arc::clone(&connection));
+                self.counts.opened.fetch_add(1, Ordering::Relaxed);
+                Ok(connection)
+            }
+            Err(error) => {
+                let pause = self.options.pause_min * 2u32.saturating_pow(state.failures.min(16));
+                state.paused_until = Some(Instant::now() + pause.min(self.options.pause_max));
+                state.failures = state.failures.saturating_add(1);
+                state.last_error = error.to_string();
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(&self, peer: &Peer, channel: PeerChannel) -> Result<Arc<Connection>, PeerError> {
+        let identity = Arc::clone(&self.identity.read());
+        let name = tls::server_name(&identity.cluster_id, peer.node_id).map_err(unusable)?;
+        let stream = connect(&peer.attributes.peer_address).await?;
+        let mut stream = identity.connector.connect(name, stream).await.map_err(unreachable)?;
+        let hello = Hello {
+            purpose: Purpose::Channel(channel),
+            from: identity.node_id,
+            to: peer.node_id,
+            cluster_id: identity.cluster_id.to_string(),
+        };
+        handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
+        Ok(Connection::start(stream, channel, &self.tasks, &self.counts))
+    }
+
+    async fn ask(
+        &self,
+        peer: Peer,
+        channel: PeerChannel,
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, PeerError> {
+        let mut connection = None;
+        let work = async {
+            let opened = self.connection(&peer, channel).await?;
+            connection = Some(Arc::clone(&opened));
+            opened.call(request).await
+        };
+        if let Ok(answer) = tokio::time::timeout(timeout, work).await {
+            return answer;
+        }
+        match connection {
+            // Whoever does not answer may be cut off one way: the next request goes another way.
+            Some(connection) if channel != PeerChannel::Forward => {
+                connection.close();
+                Err(PeerError::NoAnswer(format!("within {timeout:?}")))
+            }
+            Some(_) => Err(PeerError::NoAnswer(format!("within {timeout:?}"))),
+            None => Err(PeerError::Unreachable(format!("no connection within {timeout:?}"))),
+        }
+    }
+}
+
+impl PeerTransport for PeerClients {
+    fn call(
+        &self,
+        peer: Peer,
+        channel: PeerChannel,
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> PeerFuture<'_> {
+        Box::pin(self.ask(peer, channel, request, timeout))
+    }
+}
+
+async fn connect(address: &str) -> Result<TcpStream, PeerError> {
+    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    server::guard(&stream).map_err(unreachable)?;
+    Ok(stream)
+}
+
+fn unreachable(error: std::io::Error) -> PeerError {
+    PeerError::Unreachable(error.to_string())
+}
+
+fn unusable(error: PeerIdentityError) -> PeerError {
+    PeerError::Unreachable(error.to_string())
+}

@@ -1,0 +1,208 @@
+//! What nodes say to each other beside the log: joining, and what members ask of one another.
+//!
+//! Versioned envelopes as in the log: `[magic][version][bincode]`. Enumerations grow at their end.
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::PEER_FRAME_BYTES_MAX;
+use crate::command::{EnvelopeError, decode, open, seal};
+use crate::raft::NodeAttributes;
+
+const JOIN_MAGIC: [u8; 4] = *b"VDPJ";
+const JOINED_MAGIC: [u8; 4] = *b"VDPK";
+const REQUEST_MAGIC: [u8; 4] = *b"VDNQ";
+const ANSWER_MAGIC: [u8; 4] = *b"VDNR";
+const VERSION: u16 = 1;
+/// The longest request to join, and its answer.
+pub const WIRE_JOIN_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a piece of a model folder.
+pub const FOLDER_PIECE_BYTES: usize = 1 << 20;
+
+/// Why bytes are no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a message between nodes: {0}")]
+pub struct WireError(String);
+
+impl From<EnvelopeError> for WireError {
+    fn from(error: EnvelopeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A node asks to be let in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// Which token it has.
+    pub token_id: String,
+    /// The token's secret.
+    pub secret: String,
+    /// The public half of its key.
+    pub public_key: Vec<u8>,
+    /// What the members are to know of it.
+    pub attributes: NodeAttributes,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "JoinRequest({}, {:?})", self.token_id, self.attributes)
+    }
+}
+
+/// What it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinAnswer {
+    /// It is a member now.
+    Admitted(Admitted),
+    /// It is not.
+    Refused {
+        /// Why, and what to do.
+        detail: String,
+        /// Whether asking again, here or elsewhere, could help.
+        retryable: bool,
+    },
+}
+
+/// What makes a node a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Its id.
+    pub node_id: u64,
+    /// Its certificate and what stands between it and the authority, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Certificates of the authorities, DER.
+    pub authorities: Vec<Vec<u8>>,
+}
+
+/// What a member asks of another.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeRequest {
+    /// To keep the authority's private key, PEM, before it becomes a voter.
+    KeepAuthority {
+        /// The key.
+        key_pem: String,
+    },
+    /// To stand for election: the leader is about to leave.
+    StandForElection,
+    /// What files a model folder has.
+    DescribeFolder {
+        /// Its content hash.
+        hash: String,
+    },
+    /// A piece of a file of a model folder, at most [`FOLDER_PIECE_BYTES`] long.
+    FolderPiece {
+        /// The folder's content hash.
+        hash: String,
+        /// The file's path in it.
+        path: String,
+        /// Where the piece begins.
+        offset: u64,
+    },
+}
+
+impl std::fmt::Debug for NodeRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::KeepAuthority { .. } => formatter.write_str("KeepAuthority"),
+            Self::StandForElection => formatter.write_str("StandForElection"),
+            Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
+            Self::FolderPiece { hash, path, offset } => {
+                write!(formatter, "FolderPiece({hash}, {path}, {offset})")
+            }
+        }
+    }
+}
+
+/// What it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeAnswer {
+    /// It is done.
+    Done,
+    /// It is not.
+    Refused {
+        /// Why.
+        detail: String,
+    },
+    /// The files of a folder: path, SHA-256 in hex, bytes.
+    Folder(Vec<(String, String, u64)>),
+    /// A piece of a file; shorter at the file's end.
+    Piece(Vec<u8>),
+}
+
+macro_rules! messages {
+    ($($type:ty, $magic:expr, $limit:expr;)*) => {$(
+        impl $type {
+            /// The message as it is sent.
+            ///
+            /// # Errors
+            /// One that is too long.
+            pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+                let bytes = seal($magic, VERSION, self)?;
+                if bytes.len() > $limit {
+                    return Err(WireError(format!("{} bytes are too many", bytes.len())));
+                }
+                Ok(bytes)
+            }
+
+            /// Reads a message.
+            ///
+            /// # Errors
+            /// Bytes that are none.
+            pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+                let (_, payload) = open($magic, VERSION, $limit, bytes)?;
+                Ok(decode(payload)?)
+            }
+        }
+    )*};
+}
+
+messages! {
+    JoinRequest, JOIN_MAGIC, WIRE_JOIN_BYTES_MAX;
+    JoinAnswer, JOINED_MAGIC, WIRE_JOIN_BYTES_MAX;
+    NodeRequest, REQUEST_MAGIC, PEER_FRAME_BYTES_MAX;
+    NodeAnswer, ANSWER_MAGIC, PEER_FRAME_BYTES_MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are on the wire between versions of this program.
+    #[test]
+    fn golden_bytes() {
+        let request = JoinRequest {
+            token_id: "t".to_owned(),
+            secret: "s".to_owned(),
+            public_key: vec![4, 5],
+            attributes: NodeAttributes { region: "eu".to_owned(), ..NodeAttributes::default() },
+        };
+        let bytes = request.encode().unwrap();
+        assert_eq!(
+            hex::encode(&bytes),
+            "5644504a01000174017302040500000000026575".to_owned() + "00"
+        );
+        assert_eq!(JoinRequest::decode(&bytes).unwrap(), request);
+        let refused = JoinAnswer::Refused { detail: "no".to_owned(), retryable: true };
+        let bytes = refused.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "5644504b010001026e6f01");
+        assert_eq!(JoinAnswer::decode(&bytes).unwrap(), refused);
+        let keep = NodeRequest::KeepAuthority { key_pem: "k".to_owned() };
+        let bytes = keep.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "56444e51010000016b");
+        assert_eq!(NodeRequest::decode(&bytes).unwrap(), keep);
+        assert_eq!(hex::encode(NodeAnswer::Done.encode().unwrap()), "56444e52010000");
+    }
+
+    #[test]
+    fn wild_bytes_are_refused() {
+        assert!(JoinRequest::decode(b"").is_err());
+        assert!(JoinRequest::decode(b"VDPJ\x01\x00\xff\xff\xff\xff\xff").is_err());
+        assert!(JoinRequest::decode(&vec![0; WIRE_JOIN_BYTES_MAX + 1]).is_err());
+        let mut longer = NodeAnswer::Done.encode().unwrap();
+        longer.push(0);
+        assert!(NodeAnswer::decode(&longer).is_err());
+        let mut newer = NodeAnswer::Done.encode().unwrap();
+        newer[4] = 9;
+        assert!(NodeAnswer::decode(&newer).is_err());
+    }
+}

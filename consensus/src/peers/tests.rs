@@ -1,0 +1,278 @@
+//! Real connections on loopback: who is let in, who is not, and what a bad peer costs the others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use verdict_config::TimestampMs;
+
+use super::*;
+use crate::raft::{NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport};
+
+const CLUSTER: &str = "01hzy3test";
+const WAIT: Duration = Duration::from_secs(20);
+
+fn now() -> TimestampMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    TimestampMs(i64::try_from(since.as_millis()).unwrap())
+}
+
+fn authority() -> Authority {
+    Authority::generate(CLUSTER, now()).unwrap()
+}
+
+fn identity(authority: &Authority, node_id: u64) -> PeerIdentity {
+    let key = NodeKey::generate().unwrap();
+    let certificate = authority.issue(node_id, &key.public(), now()).unwrap();
+    let trusted = [authority.certificate().to_vec()];
+    PeerIdentity::new(CLUSTER, node_id, &[certificate], &key.pkcs8(), &trusted).unwrap()
+}
+
+/// Says who asked, and gives the request back.
+struct Echo;
+
+impl PeerService for Echo {
+    fn answer(&self, from: u64, channel: PeerChannel, request: Vec<u8>) -> ServiceFuture<'_> {
+        Box::pin(async move {
+            if request == b"never" {
+                std::future::pending::<()>().await;
+            }
+            let mut answer = format!("{from} {channel:?} ").into_bytes();
+            answer.extend_from_slice(&request);
+            answer
+        })
+    }
+
+    fn join(&self, request: Vec<u8>) -> ServiceFuture<'_> {
+        Box::pin(async move { [b"join ".as_slice(), &request].concat() })
+    }
+}
+
+struct Host {
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Host {
+    async fn start(identity: PeerIdentity, options: PeerServerOptions) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), identity, options).await
+    }
+
+    async fn start_at(
+        address: SocketAddr,
+        identity: PeerIdentity,
+        options: PeerServerOptions,
+    ) -> Self {
+        let listener = PeerListener::bind(address, identity, options).await.unwrap();
+        let address = listener.address().unwrap();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(listener.serve(Arc::new(Echo), stop.clone()));
+        Self { address, stop, tasks }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn peer(&self, node_id: u64) -> Peer {
+        let attributes =
+            NodeAttributes { peer_address: self.address.to_string(), ..NodeAttributes::default() };
+        Peer { node_id, attributes: Arc::new(attributes) }
+    }
+}
+
+fn clients(identity: PeerIdentity) -> PeerClients {
+    let options = PeerClientsOptions {
+        connect_timeout: Duration::from_secs(10),
+        pause_min: Duration::from_millis(1),
+        pause_max: Duration::from_millis(2),
+    };
+    PeerClients::new(identity, options)
+}
+
+async fn call(
+    clients: &PeerClients,
+    peer: &Peer,
+    channel: PeerChannel,
+    request: &[u8],
+) -> Result<Vec<u8>, PeerError> {
+    clients.call(peer.clone(), channel, request.to_vec(), WAIT).await
+}
+
+#[tokio::test]
+async fn peers_know_each_other_and_answers_find_their_requests() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let clients = Arc::new(clients(identity(&authority, 2)));
+    let peer = host.peer(1);
+    let answer = call(&clients, &peer, PeerChannel::Raft, b"hello").await.unwrap();
+    assert_eq!(answer, b"2 Raft hello");
+    // Many at once, on two channels, long and short ones mixed.
+    let asked = (0..60usize).map(|number| {
+        let (clients, peer) = (Arc::clone(&clients), peer.clone());
+        async move {
+            let channel =
+                if number % 2 == 0 { PeerChannel::Forward } else { PeerChannel::Snapshot };
+            let request = vec![b'a' + (number % 26) as u8; 1 + (number % 7) * 100_000];
+            let answer = call(&clients, &peer, channel, &request).await.unwrap();
+            assert_eq!(answer, [format!("2 {channel:?} ").as_bytes(), &request].concat());
+        }
+    });
+    futures::future::join_all(asked).await;
+    assert_eq!(clients.counts().opened.load(std::sync::atomic::Ordering::Relaxed), 3);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn whoever_is_not_who_they_say_is_refused() {
+    let (ours, theirs) = (authority(), authority());
+    let host = Host::start(identity(&ours, 1), PeerServerOptions::default()).await;
+    let unreachable = |result: Result<Vec<u8>, PeerError>| match result {
+        Err(PeerError::Unreachable(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    // An authority of another cluster with the same name.
+    let foreign = clients(identity(&theirs, 2));
+    unreachable(call(&foreign, &host.peer(1), PeerChannel::Raft, b"x").await);
+    // A peer at whose address another node lives now.
+    let honest = clients(identity(&ours, 2));
+    unreachable(call(&honest, &host.peer(3), PeerChannel::Raft, b"x").await);
+    // A certificate of node 2 in the hands of one who says to be node 5.
+    let mut liar = identity(&ours, 2);
+    liar.node_id = 5;
+    let why = unreachable(call(&clients(liar), &host.peer(1), PeerChannel::Raft, b"x").await);
+    assert!(why.contains("certificate"), "{why}");
+    // The right keys, and another cluster's name.
+    let mut other = identity(&ours, 2);
+    other.cluster_id = "another".into();
+    unreachable(call(&clients(other), &host.peer(1), PeerChannel::Raft, b"x").await);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn without_a_certificate_one_may_ask_to_join_and_nothing_else() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let address = host.address.to_string();
+    let trusted = (1, authority.certificate());
+    let answer = PeerClients::ask_to_join(&address, CLUSTER, trusted, b"me".to_vec(), WAIT).await;
+    assert_eq!(answer.unwrap(), b"join me");
+    // Trusting another authority than the host's.
+    let other = Authority::generate(CLUSTER, now()).unwrap();
+    let trusted = (1, other.certificate());
+    let answer = PeerClients::ask_to_join(&address, CLUSTER, trusted, b"me".to_vec(), WAIT).await;
+    assert!(matches!(answer, Err(PeerError::Unreachable(_))), "{answer:?}");
+    // A hello for a channel of members.
+    let connector = tls::joining_connector(authority.certificate()).unwrap();
+    let stream = TcpStream::connect(host.address).await.unwrap();
+    let name = tls::server_name(CLUSTER, 1).unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    let hello = handshake::Hello {
+        purpose: handshake::Purpose::Channel(PeerChannel::Raft),
+        from: 1,
+        to: 1,
+        cluster_id: CLUSTER.to_owned(),
+    };
+    let refused = handshake::greet(&mut stream, &hello).await.unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn silent_and_wild_connections_hold_nobody_up() {
+    let authority = authority();
+    let options =
+        PeerServerOptions { handshake_timeout: Duration::from_millis(300), ..Default::default() };
+    let host = Host::start(identity(&authority, 1), options).await;
+    let mut silent = Vec::new();
+    for number in 0..100u8 {
+        let mut stream = TcpStream::connect(host.address).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(&[number; 64]).await.unwrap();
+        }
+        silent.push(stream);
+    }
+    let clients = clients(identity(&authority, 2));
+    let answer = call(&clients, &host.peer(1), PeerChannel::Raft, b"hello").await.unwrap();
+    assert_eq!(answer, b"2 Raft hello");
+    // Every one of them is sent away.
+    for mut stream in silent {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(WAIT, stream.read_to_end(&mut rest)).await;
+        ended.expect("the connection is closed").ok();
+    }
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_long_ends_its_connection_only() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let clients = clients(identity(&authority, 2));
+    let peer = host.peer(1);
+    let too_long = vec![0; PEER_FRAME_BYTES_MAX + 1];
+    let refused = call(&clients, &peer, PeerChannel::Forward, &too_long).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let answer = call(&clients, &peer, PeerChannel::Raft, b"hello").await.unwrap();
+    assert_eq!(answer, b"2 Raft hello");
+    let again = call(&clients, &peer, PeerChannel::Forward, b"short").await.unwrap();
+    assert_eq!(again, b"2 Forward short");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_told_and_the_next_request_takes_another_connection() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let clients = clients(identity(&authority, 2));
+    let peer = host.peer(1);
+    let short = Duration::from_millis(200);
+    let late = clients.call(peer.clone(), PeerChannel::Raft, b"never".to_vec(), short).await;
+    assert!(matches!(late, Err(PeerError::NoAnswer(_))), "{late:?}");
+    let answer = call(&clients, &peer, PeerChannel::Raft, b"hello").await.unwrap();
+    assert_eq!(answer, b"2 Raft hello");
+    assert_eq!(clients.counts().opened.load(std::sync::atomic::Ordering::Relaxed), 2);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_restarts_is_found_again() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let (address, peer) = (host.address, host.peer(1));
+    let clients = clients(identity(&authority, 2));
+    call(&clients, &peer, PeerChannel::Raft, b"hello").await.unwrap();
+    host.end().await;
+    let gone = call(&clients, &peer, PeerChannel::Raft, b"hello").await;
+    assert!(gone.is_err(), "{gone:?}");
+    let host = Host::start_at(address, identity(&authority, 1), PeerServerOptions::default()).await;
+    let found = async {
+        while call(&clients, &peer, PeerChannel::Raft, b"hello").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WAIT, found).await.expect("the peer is found");
+    host.end().await;
+}
+
+#[test]
+fn an_authority_is_the_same_after_it_was_kept() {
+    let first = authority();
+    let kept = Authority::from_parts(CLUSTER, first.certificate().to_vec(), &first.key_pem());
+    let key = NodeKey::from_pem(&NodeKey::generate().unwrap().to_pem()).unwrap();
+    let certificate = kept.unwrap().issue(7, &key.public(), now()).unwrap();
+    let trusted = [first.certificate().to_vec()];
+    let identity =
+        PeerIdentity::new(CLUSTER, 7, std::slice::from_ref(&certificate), &key.pkcs8(), &trusted);
+    assert_eq!(identity.unwrap().node_id, 7);
+    let wrong = PeerIdentity::new(CLUSTER, 8, &[certificate], &key.pkcs8(), &trusted);
+    assert!(wrong.unwrap_err().to_string().contains("node-8"));
+    assert!(first.issue(7, b"no key", now()).is_err());
+}

@@ -1,0 +1,153 @@
+//! Who a node is on the wire: its certificate, its key, and whom it trusts.
+
+use std::sync::Arc;
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use verdict_config::Code;
+
+/// The name that a node's certificate is valid for.
+#[must_use]
+pub fn node_name(cluster_id: &str, node_id: u64) -> String {
+    format!("node-{node_id}.{cluster_id}.verdict.internal")
+}
+
+/// A node's certificate, key and trust, ready for both ends of a connection.
+#[derive(Clone)]
+pub struct PeerIdentity {
+    /// The cluster.
+    pub cluster_id: Arc<str>,
+    /// The node; 0 for one that has yet to join.
+    pub node_id: u64,
+    pub(super) acceptor: TlsAcceptor,
+    pub(super) connector: TlsConnector,
+}
+
+impl std::fmt::Debug for PeerIdentity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PeerIdentity(node {} of {})", self.node_id, self.cluster_id)
+    }
+}
+
+/// Why an identity cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the node's certificate cannot be used: {0}")]
+pub struct PeerIdentityError(String);
+
+impl PeerIdentityError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        Code::SettingsInvalid
+    }
+
+    /// Whether trying again could help: never.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+fn unusable(error: impl std::fmt::Display) -> PeerIdentityError {
+    PeerIdentityError(error.to_string())
+}
+
+fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, PeerIdentityError> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(CertificateDer::from(authority.clone())).map_err(unusable)?;
+    }
+    Ok(roots)
+}
+
+impl PeerIdentity {
+    /// An identity from a certificate chain and the certificates of the authorities that are
+    /// trusted, all DER, and a key in PKCS#8. Authorities may be several while they are rotated.
+    ///
+    /// # Errors
+    /// Parts that do not fit each other, or a certificate that is not for this node.
+    pub fn new(
+        cluster_id: &str,
+        node_id: u64,
+        chain: &[Vec<u8>],
+        key_pkcs8: &[u8],
+        authorities: &[Vec<u8>],
+    ) -> Result<Self, PeerIdentityError> {
+        let leaf = chain.first().ok_or_else(|| unusable("there is none"))?;
+        if !is_for(leaf, cluster_id, node_id) {
+            let name = node_name(cluster_id, node_id);
+            return Err(unusable(format!("it is not for {name}")));
+        }
+        let trusted = Arc::new(roots(authorities)?);
+        let chain: Vec<CertificateDer<'static>> =
+            chain.iter().cloned().map(CertificateDer::from).collect();
+        let key = || PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key_pkcs8.to_vec()));
+        let provider = Arc::new(ring::default_provider());
+        // Those who have yet to join have no certificate: what they may ask is up to the handshake.
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::clone(&trusted),
+            Arc::clone(&provider),
+        )
+        .allow_unauthenticated()
+        .build()
+        .map_err(unusable)?;
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(unusable)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key())
+            .map_err(unusable)?;
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(unusable)?
+            .with_root_certificates(trusted)
+            .with_client_auth_cert(chain, key())
+            .map_err(unusable)?;
+        Ok(Self {
+            cluster_id: cluster_id.into(),
+            node_id,
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            connector: TlsConnector::from(Arc::new(client)),
+        })
+    }
+}
+
+/// A connector for a node that has no certificate yet and trusts one authority.
+///
+/// # Errors
+/// A certificate that is none.
+pub fn joining_connector(authority: &[u8]) -> Result<TlsConnector, PeerIdentityError> {
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unusable)?
+        .with_root_certificates(roots(&[authority.to_vec()])?)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(client)))
+}
+
+/// Whether a certificate is valid for a node's name. Who signed it was checked by TLS.
+pub fn is_for(certificate: &[u8], cluster_id: &str, node_id: u64) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    let (Ok(parsed), Ok(name)) =
+        (ParsedCertificate::try_from(&certificate), server_name(cluster_id, node_id))
+    else {
+        return false;
+    };
+    verify_server_name(&parsed, &name).is_ok()
+}
+
+/// The name to ask a node for.
+///
+/// # Errors
+/// A cluster id that is no part of a name.
+pub fn server_name(
+    cluster_id: &str,
+    node_id: u64,
+) -> Result<ServerName<'static>, PeerIdentityError> {
+    ServerName::try_from(node_name(cluster_id, node_id)).map_err(unusable)
+}

@@ -1,0 +1,228 @@
+//! What the parts of a Raft log share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use openraft::RaftMetrics;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use verdict_config::TimestampMs;
+
+use super::log_store::LogStore;
+use super::members::{self, MemberAnswer, MemberCommand, Members, MembershipError};
+use super::messages::{Answer, FailureV1, RequestBody};
+use super::network::PeerNetwork;
+use super::options::RaftLogOptions;
+use super::proposer::Proposal;
+use super::state_machine::Shared;
+use super::transport::{Peer, PeerChannel};
+use super::types::{NodeAttributes, NodeId, Raft};
+use crate::catalogue::Catalogue;
+use crate::error::ReadError;
+
+/// How long to wait before a leader is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Figures since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub waiting: u64,
+    pub applied: u64,
+    pub refused: u64,
+    pub commit_us_last: u64,
+}
+
+/// How far a clock may jump from where it was, and ran to, since the start.
+const CLOCK_JUMP_MS_MAX: i64 = 3_600_000;
+
+/// The clock of the options, held near to where it was at the start: a clock that jumps a year
+/// ahead would make every later time of the log wrong for good, because time never goes back.
+pub struct LeaderClock {
+    begun: std::time::Instant,
+    at_start: TimestampMs,
+}
+
+impl LeaderClock {
+    pub fn start(options: &RaftLogOptions) -> Self {
+        Self { begun: std::time::Instant::now(), at_start: (options.clock)() }
+    }
+
+    pub fn now(&self, options: &RaftLogOptions) -> TimestampMs {
+        let elapsed_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let expected = self.at_start.0.saturating_add(elapsed_ms);
+        let earliest = expected.saturating_sub(CLOCK_JUMP_MS_MAX);
+        let latest = expected.saturating_add(CLOCK_JUMP_MS_MAX);
+        TimestampMs((options.clock)().0.clamp(earliest, latest))
+    }
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leadership {
+    /// This node, in a term.
+    Here(u64),
+    /// Another one.
+    There(Peer),
+    /// Nobody that is known.
+    Nobody,
+    /// The consensus has ended here.
+    Ended(String),
+}
+
+/// What the parts of a Raft log share.
+pub struct Core {
+    pub node_id: NodeId,
+    pub raft: Raft,
+    pub store: LogStore,
+    pub shared: Arc<Shared>,
+    pub network: Arc<PeerNetwork>,
+    pub options: RaftLogOptions,
+    pub clock: LeaderClock,
+    pub counts: Mutex<Counts>,
+    /// Bytes of bodies that wait.
+    pub waiting_bytes: AtomicUsize,
+    /// Taken away when the log closes.
+    pub proposals: Mutex<Option<mpsc::Sender<Proposal>>>,
+    pub draining: AtomicBool,
+}
+
+impl Core {
+    pub fn metrics(&self) -> RaftMetrics<NodeId, NodeAttributes> {
+        self.raft.metrics().borrow().clone()
+    }
+
+    /// The members as this node's log has them, committed or not.
+    pub fn members(&self) -> Members {
+        let stored = Arc::clone(&self.raft.metrics().borrow().membership_config);
+        Members::of(stored.log_id().map_or(0, |id| id.index), stored.membership())
+    }
+
+    /// Why the log takes no more, if so.
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.store.durable().failure().borrow().clone();
+        failed.or_else(|| match &self.raft.metrics().borrow().running_state {
+            Err(fatal) if !self.draining.load(Ordering::SeqCst) => Some(fatal.to_string()),
+            _ => None,
+        })
+    }
+
+    /// Who leads, as far as this node knows.
+    pub fn leadership(&self) -> Leadership {
+        if let Some(failure) = self.failure() {
+            return Leadership::Ended(failure);
+        }
+        let watch = self.raft.metrics();
+        let metrics = watch.borrow();
+        match metrics.current_leader {
+            Some(id) if id == self.node_id && metrics.state.is_leader() => {
+                Leadership::Here(metrics.current_term)
+            }
+            Some(id) if id != self.node_id => {
+                match metrics.membership_config.membership().get_node(&id) {
+                    Some(node) => {
+                        Leadership::There(Peer { node_id: id, attributes: Arc::new(node.clone()) })
+                    }
+                    None => Leadership::Nobody,
+                }
+            }
+            _ => Leadership::Nobody,
+        }
+    }
+
+    /// Waits until something may have changed about who leads, a moment at most.
+    pub async fn look_again(&self, until: Instant) {
+        let mut metrics = self.raft.metrics();
+        let mut applied = self.shared.applied();
+        let until = until.min(Instant::now() + LOOK_AGAIN);
+        tokio::select! {
+            _ = metrics.changed() => {}
+            _ = applied.changed() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+
+    /// Waits until a node other than `leader` leads, or none.
+    pub async fn leader_lost(&self, leader: NodeId) {
+        let mut metrics = self.raft.metrics();
+        let lost = metrics.wait_for(|metrics| metrics.current_leader != Some(leader)).await;
+        // An error says that the consensus has ended, which is a loss as well.
+        drop(lost);
+    }
+
+    /// Index that a read must have applied to see everything that was acknowledged.
+    pub async fn read_index(&self) -> Result<u64, FailureV1> {
+        match self.raft.get_read_log_id().await {
+            Ok((index, applied)) => Ok(index.max(applied).map_or(0, |id| id.index)),
+            Err(openraft::error::RaftError::Fatal(_)) => Err(FailureV1::Stopped),
+            Err(_) => Err(FailureV1::NotLeader),
+        }
+    }
+
+    /// A catalogue with everything that was acknowledged before the call.
+    pub async fn linearizable(&self) -> Result<Arc<Catalogue>, ReadError> {
+        let until = Instant::now() + self.options.timeout;
+        while Instant::now() < until {
+            let index = match self.leadership() {
+                Leadership::Here(_) => self.read_index().await.ok(),
+                Leadership::There(peer) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let body = RequestBody::ReadIndex;
+                    let asked = self.network.ask(&peer, PeerChannel::Forward, body, left);
+                    tokio::select! {
+                        answer = asked => match answer {
+                            Ok(Answer::ReadIndex { index }) => Some(index),
+                            _ => None,
+                        },
+                        () = self.leader_lost(peer.node_id) => None,
+                    }
+                }
+                Leadership::Nobody => None,
+                Leadership::Ended(failure) => return Err(ReadError::Closed(failure)),
+            };
+            let Some(index) = index else {
+                self.look_again(until).await;
+                continue;
+            };
+            let mut applied = self.shared.applied();
+            let reached = applied.wait_for(|applied| *applied >= index);
+            if let Ok(Ok(_)) = tokio::time::timeout_at(until, reached).await {
+                return Ok(Arc::clone(&self.shared.watch().borrow()));
+            }
+        }
+        Err(ReadError::NoLeader)
+    }
+
+    /// Changes the members, here or at the leader.
+    pub async fn change_members(
+        &self,
+        command: MemberCommand,
+    ) -> Result<MemberAnswer, MembershipError> {
+        let until = Instant::now() + self.options.timeout;
+        while Instant::now() < until {
+            match self.leadership() {
+                Leadership::Here(term) if self.shared.applied_term() == term => {
+                    let done = members::carry_out(self, command);
+                    let done = tokio::time::timeout_at(until, done).await;
+                    return done.unwrap_or(Err(MembershipError::OutcomeUnknown));
+                }
+                Leadership::There(peer) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let body = RequestBody::Member(command.clone().into());
+                    let asked = self.network.ask(&peer, PeerChannel::Forward, body, left);
+                    match asked.await {
+                        Ok(Answer::Member(result)) => return result.into(),
+                        Ok(Answer::Failed(FailureV1::NotLeader)) => {}
+                        Err(super::transport::PeerError::Unreachable(_)) => {}
+                        _ => return Err(MembershipError::OutcomeUnknown),
+                    }
+                }
+                Leadership::Ended(failure) => return Err(MembershipError::Storage(failure)),
+                Leadership::Here(_) | Leadership::Nobody => {}
+            }
+            self.look_again(until).await;
+        }
+        Err(MembershipError::NoLeader)
+    }
+}

@@ -1,0 +1,259 @@
+//! What arrives from other nodes, answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+use openraft::{Snapshot, SnapshotMeta};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::core::{Core, Leadership};
+use super::members::{self, MembershipError};
+use super::messages::{
+    Answer, AppendAnswerV1, FORWARD_MAX, FailureV1, Request, RequestBody, SnapshotPieceV1, results,
+};
+use super::proposer::Proposal;
+use super::snapshot_file::{FILE_BYTES_MAX, SnapshotFile};
+use super::types::{Entry, LogId, StoredMembership, TypeConfig, Vote};
+use super::wire::{LogIdV1, VoteV1};
+use crate::command::{Command, EnvelopeError};
+use crate::error::ProposeError;
+
+/// A snapshot that is being received.
+struct Incoming {
+    snapshot_id: String,
+    file: SnapshotFile,
+}
+
+/// Answers requests of other nodes. Clones share the log.
+#[derive(Clone)]
+pub struct PeerHandler {
+    core: Arc<Core>,
+    incoming: Arc<Mutex<Option<Incoming>>>,
+}
+
+fn failed(failure: FailureV1) -> Answer {
+    Answer::Failed(failure)
+}
+
+fn misdirected(error: &EnvelopeError) -> Answer {
+    Answer::Failed(FailureV1::Misdirected(error.to_string()))
+}
+
+impl PeerHandler {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, incoming: Arc::new(Mutex::new(None)) }
+    }
+
+    /// Answers a request that arrived over a connection with another node. `from` is who the
+    /// connection proved to be.
+    pub async fn answer(&self, from: super::NodeId, request: &[u8]) -> Vec<u8> {
+        let answer = match Request::decode(request) {
+            Ok(request) => self.answer_request(from, request).await,
+            Err(error) => misdirected(&error),
+        };
+        let encoded = answer.encode();
+        encoded.or_else(|error| misdirected(&error).encode()).unwrap_or_default()
+    }
+
+    async fn answer_request(&self, from: super::NodeId, request: Request) -> Answer {
+        let network = &self.core.network;
+        let here = (self.core.node_id, network.cluster_id.as_str());
+        if (request.to, request.cluster_id.as_str()) != here || request.from != from {
+            let detail = format!("this is node {} of cluster {}", here.0, here.1);
+            return failed(FailureV1::Misdirected(detail));
+        }
+        match request.body {
+            RequestBody::Append { vote, previous, entries, committed } => {
+                let entries = entries.into_iter().map(Entry::try_from).collect();
+                match entries {
+                    Ok(entries) => self.append(vote, previous, entries, committed).await,
+                    Err(error) => misdirected(&error),
+                }
+            }
+            RequestBody::Vote { vote, last } => self.vote(vote, last).await,
+            RequestBody::Snapshot(piece) => self.snapshot(piece).await,
+            RequestBody::Propose { proposals, wait_ms } => self.propose(proposals, wait_ms).await,
+            RequestBody::ReadIndex => match self.core.read_index().await {
+                Ok(index) => Answer::ReadIndex { index },
+                Err(failure) => failed(failure),
+            },
+            RequestBody::Member(command) => self.member(command.into()).await,
+        }
+    }
+
+    async fn append(
+        &self,
+        vote: VoteV1,
+        previous: Option<LogIdV1>,
+        entries: Vec<Entry>,
+        committed: Option<LogIdV1>,
+    ) -> Answer {
+        let rpc = AppendEntriesRequest {
+            vote: vote.into(),
+            prev_log_id: previous.map(LogId::from),
+            entries,
+            leader_commit: committed.map(LogId::from),
+        };
+        match self.core.raft.append_entries(rpc).await {
+            Ok(AppendEntriesResponse::Success) => Answer::Append(AppendAnswerV1::Success),
+            Ok(AppendEntriesResponse::PartialSuccess(upto)) => {
+                let upto = upto.as_ref().map(LogIdV1::from);
+                Answer::Append(AppendAnswerV1::PartialSuccess(upto))
+            }
+            Ok(AppendEntriesResponse::Conflict) => Answer::Append(AppendAnswerV1::Conflict),
+            Ok(AppendEntriesResponse::HigherVote(vote)) => {
+                Answer::Append(AppendAnswerV1::HigherVote((&vote).into()))
+            }
+            Err(_) => failed(FailureV1::Stopped),
+        }
+    }
+
+    async fn vote(&self, vote: VoteV1, last: Option<LogIdV1>) -> Answer {
+        let rpc = VoteRequest::new(vote.into(), last.map(LogId::from));
+        match self.core.raft.vote(rpc).await {
+            Ok(response) => Answer::Vote {
+                vote: (&response.vote).into(),
+                granted: response.vote_granted,
+                last: response.last_log_id.as_ref().map(LogIdV1::from),
+            },
+            Err(_) => failed(FailureV1::Stopped),
+        }
+    }
+
+    /// Takes a piece; the last one installs the whole, checked against its hash.
+    async fn snapshot(&self, piece: SnapshotPieceV1) -> Answer {
+        let own = self.core.raft.with_raft_state(|state| *state.vote_ref()).await;
+        let Ok(own) = own else { return failed(FailureV1::Stopped) };
+        let sender = Vote::from(piece.vote);
+        if own > sender || piece.bytes > FILE_BYTES_MAX {
+            return Answer::Snapshot { vote: (&own).into(), next_offset: 0, installed: false };
+        }
+        let (vote, bytes, last) = (piece.vote, piece.bytes, piece.last);
+        let (members, snapshot_id) = (piece.members.clone(), piece.snapshot_id.clone());
+        let file = match self.take_piece(piece) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::error!(%error, "a snapshot cannot be received");
+                return failed(FailureV1::Busy);
+            }
+        };
+        let next_offset = match file {
+            Ok(next_offset) => next_offset,
+            Err(file) => {
+                let members = match StoredMembership::try_from(members) {
+                    Ok(members) => members,
+                    Err(error) => return misdirected(&error),
+                };
+                let meta = SnapshotMeta {
+                    last_log_id: last.map(LogId::from),
+                    last_membership: members,
+                    snapshot_id,
+                };
+                return self.install(sender, meta, file).await;
+            }
+        };
+        debug_assert!(next_offset <= bytes);
+        Answer::Snapshot { vote, next_offset, installed: false }
+    }
+
+    /// `Ok`: where the next piece begins. `Err`: the whole file.
+    fn take_piece(&self, piece: SnapshotPieceV1) -> std::io::Result<Result<u64, SnapshotFile>> {
+        let mut incoming = self.incoming.lock();
+        let same = incoming.as_ref().is_some_and(|known| known.snapshot_id == piece.snapshot_id);
+        if !same {
+            if let Some(given_up) = incoming.take() {
+                // What stays behind goes at the next start.
+                let _ = std::fs::remove_file(&given_up.file.path);
+            }
+            let file = self.core.shared.incoming()?;
+            *incoming = Some(Incoming { snapshot_id: piece.snapshot_id.clone(), file });
+        }
+        let Some(current) = incoming.as_mut() else { return Ok(Ok(0)) };
+        let at = current.file.bytes;
+        let fits = piece.offset == at && at + piece.data.0.len() as u64 <= piece.bytes;
+        if fits {
+            current.file.append(&piece.data.0)?;
+        }
+        if current.file.bytes < piece.bytes {
+            return Ok(Ok(current.file.bytes));
+        }
+        match incoming.take() {
+            Some(whole) => Ok(Err(whole.file)),
+            None => Ok(Ok(0)),
+        }
+    }
+
+    async fn install(
+        &self,
+        sender: Vote,
+        meta: SnapshotMeta<super::NodeId, super::NodeAttributes>,
+        file: SnapshotFile,
+    ) -> Answer {
+        // A damaged transfer must not reach the state machine, where it would be fatal.
+        let received = file.clone();
+        let check = move || {
+            let bytes = received.read().map_err(|error| error.to_string())?;
+            super::snapshot_file::decode_machine(&bytes).map(|machine| machine.last_applied)
+        };
+        match tokio::task::spawn_blocking(check).await {
+            Ok(Ok(last_applied)) if last_applied == meta.last_log_id => {}
+            _ => {
+                tracing::warn!(snapshot = %meta.snapshot_id, "a snapshot arrived damaged");
+                let _ = std::fs::remove_file(&file.path);
+                return Answer::Snapshot {
+                    vote: (&sender).into(),
+                    next_offset: 0,
+                    installed: false,
+                };
+            }
+        }
+        let snapshot = Snapshot::<TypeConfig> { meta, snapshot: Box::new(file) };
+        match self.core.raft.install_full_snapshot(sender, snapshot).await {
+            Ok(response) => {
+                Answer::Snapshot { vote: (&response.vote).into(), next_offset: 0, installed: true }
+            }
+            Err(_) => failed(FailureV1::Stopped),
+        }
+    }
+
+    async fn propose(&self, proposals: Vec<crate::catalogue::Bytes>, wait_ms: u32) -> Answer {
+        if !matches!(self.core.leadership(), Leadership::Here(_)) {
+            return failed(FailureV1::NotLeader);
+        }
+        if proposals.len() > FORWARD_MAX {
+            return failed(FailureV1::Busy);
+        }
+        let wait = Duration::from_millis(wait_ms.into()).min(self.core.options.timeout);
+        let until = Instant::now() + wait;
+        let mut waiting = Vec::with_capacity(proposals.len());
+        for bytes in proposals {
+            let Command::Propose(command) = match Command::decode(&bytes.0) {
+                Ok(command) => command,
+                Err(error) => return misdirected(&error),
+            };
+            waiting.push(Proposal::enqueue(&self.core, command, until, true));
+        }
+        let mut results = Vec::with_capacity(waiting.len());
+        for receiver in waiting {
+            let result = match receiver {
+                Ok(receiver) => receiver.await.unwrap_or(Err(ProposeError::OutcomeUnknown)),
+                Err(error) => Err(error),
+            };
+            results.push(results::to_wire(result));
+        }
+        Answer::Proposed(results)
+    }
+
+    async fn member(&self, command: super::members::MemberCommand) -> Answer {
+        let core = &self.core;
+        let ready = matches!(core.leadership(), Leadership::Here(term) if core.shared.applied_term() == term);
+        if !ready {
+            return failed(FailureV1::NotLeader);
+        }
+        let done = members::carry_out(core, command);
+        let done = tokio::time::timeout(core.options.timeout, done).await;
+        Answer::Member(done.unwrap_or(Err(MembershipError::OutcomeUnknown)).into())
+    }
+}

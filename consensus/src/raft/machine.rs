@@ -1,0 +1,122 @@
+//! The replicated state as a pure value: what applying one entry makes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openraft::EntryPayload as Content;
+
+use super::entry::EntryCommand;
+use super::types::{Entry, EntryReply, LogId, NodeId, StoredMembership};
+use crate::apply::{LogPosition, apply_in_place};
+use crate::catalogue::Catalogue;
+use crate::command::{Command, EnvelopeError};
+use crate::validate::NoValidation;
+
+/// Ids that may be given but not yet used; more are refused, so that asking costs nothing.
+const PENDING_NODES_MAX: usize = 1_000;
+
+/// What the members agreed on beside the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClusterState {
+    /// Names the cluster; peers of another one are turned away.
+    pub cluster_id: String,
+    /// Commands of later versions are not used yet.
+    pub version: u16,
+    /// The id that the next node gets. It only grows, so that no id is ever given twice.
+    pub next_node_id: NodeId,
+    /// Ids that were given to nodes which have not joined yet, with who asked.
+    pub pending: BTreeMap<NodeId, String>,
+}
+
+/// Everything that is replicated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    pub last_applied: Option<LogId>,
+    pub members: StoredMembership,
+    pub catalogue: Arc<Catalogue>,
+    pub cluster: ClusterState,
+}
+
+impl Machine {
+    /// The state before any entry.
+    pub fn empty(catalogue: Catalogue) -> Self {
+        Self {
+            last_applied: None,
+            members: StoredMembership::default(),
+            catalogue: Arc::new(catalogue),
+            cluster: ClusterState::default(),
+        }
+    }
+
+    /// Applies the next entry.
+    ///
+    /// # Errors
+    /// The entry was written by a newer program: this one cannot go on.
+    pub fn apply(&mut self, entry: &Entry) -> Result<EntryReply, EnvelopeError> {
+        let reply = match &entry.payload {
+            Content::Blank => EntryReply::Nothing,
+            Content::Membership(members) => {
+                self.members = StoredMembership::new(Some(entry.log_id), members.clone());
+                let pending = &mut self.cluster.pending;
+                pending.retain(|id, _| members.get_node(id).is_none());
+                EntryReply::Nothing
+            }
+            Content::Normal(payload) => match EntryCommand::decode(payload)? {
+                EntryCommand::Changes { base_revision, commands } => {
+                    self.change(entry.log_id.index, base_revision, &commands)?
+                }
+                EntryCommand::AllocateNode { request_id } => self.allocate(request_id),
+                EntryCommand::RaiseVersion { version } => {
+                    self.cluster.version = self.cluster.version.max(version);
+                    EntryReply::Nothing
+                }
+            },
+        };
+        self.last_applied = Some(entry.log_id);
+        Ok(reply)
+    }
+
+    /// All of a batch or nothing: its change sets were accepted one on top of the other.
+    fn change(
+        &mut self,
+        index: u64,
+        base_revision: u64,
+        commands: &[Vec<u8>],
+    ) -> Result<EntryReply, EnvelopeError> {
+        let stale = EntryReply::Stale { revision: self.catalogue.revision() };
+        if base_revision != self.catalogue.revision() {
+            return Ok(stale);
+        }
+        let mut catalogue = Catalogue::clone(&self.catalogue);
+        for (position, bytes) in (0u32..).zip(commands) {
+            let command = Command::decode(bytes)?;
+            // It was validated by the leader on this very revision; checks that differ from one
+            // version of the program to the next must not tell nodes apart.
+            let place = LogPosition { index, position };
+            if apply_in_place(&mut catalogue, &command, place, &NoValidation).is_err() {
+                return Ok(stale);
+            }
+        }
+        let revision = catalogue.revision();
+        self.catalogue = Arc::new(catalogue);
+        Ok(EntryReply::Applied { revision })
+    }
+
+    fn allocate(&mut self, request_id: String) -> EntryReply {
+        let pending = &mut self.cluster.pending;
+        if let Some((id, _)) = pending.iter().find(|(_, request)| **request == request_id) {
+            return EntryReply::Allocated { node_id: *id };
+        }
+        if pending.len() >= PENDING_NODES_MAX {
+            let detail = format!("{PENDING_NODES_MAX} node ids were given and wait to be used");
+            return EntryReply::Refused { detail };
+        }
+        let node_id = self.cluster.next_node_id;
+        self.cluster.next_node_id = node_id.saturating_add(1);
+        pending.insert(node_id, request_id);
+        EntryReply::Allocated { node_id }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! openraft's network on a [`PeerTransport`]: one client for each peer.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, RemoteError, ReplicationClosed, StreamingError,
+    Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{AnyError, OptionalSend, Snapshot};
+use parking_lot::Mutex;
+
+use super::messages::{
+    Answer, AppendAnswerV1, FailureV1, Request, RequestBody, SNAPSHOT_PIECE_BYTES, SnapshotPieceV1,
+};
+use super::transport::{Peer, PeerChannel, PeerError, PeerTransport};
+use super::types::{LogId, NodeAttributes, NodeId, TypeConfig, Vote};
+use super::wire::{EntryV1, LogIdV1};
+use crate::catalogue::Bytes;
+
+type RpcError = RPCError<NodeId, NodeAttributes, RaftError<NodeId>>;
+type SendError = StreamingError<TypeConfig, Fatal<NodeId>>;
+
+/// How long a piece of a snapshot may take; the last one is installed before it is answered.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pauses after a failed call, growing.
+const BACKOFF_MS: [u64; 5] = [20, 50, 100, 200, 400];
+
+/// What every client of a node shares.
+pub struct PeerNetwork {
+    pub node_id: NodeId,
+    pub cluster_id: String,
+    pub transport: Arc<dyn PeerTransport>,
+    /// When each peer last answered.
+    heard: Mutex<BTreeMap<NodeId, Instant>>,
+}
+
+impl PeerNetwork {
+    pub fn new(node_id: NodeId, cluster_id: String, transport: Arc<dyn PeerTransport>) -> Self {
+        Self { node_id, cluster_id, transport, heard: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// How long ago a peer last answered.
+    pub fn heard_ago(&self, peer: NodeId) -> Option<Duration> {
+        self.heard.lock().get(&peer).map(Instant::elapsed)
+    }
+
+    /// Forgets peers that are no members any more.
+    pub fn keep(&self, members: impl Fn(NodeId) -> bool) {
+        self.heard.lock().retain(|id, _| members(*id));
+    }
+
+    /// Asks a peer.
+    pub async fn ask(
+        &self,
+        peer: &Peer,
+        channel: PeerChannel,
+        body: RequestBody,
+        timeout: Duration,
+    ) -> Result<Answer, PeerError> {
+        let invalid = |error: crate::command::EnvelopeError| PeerError::Invalid(error.to_string());
+        let request = Request {
+            from: self.node_id,
+            to: peer.node_id,
+            cluster_id: self.cluster_id.clone(),
+            body,
+        };
+        let bytes = request.encode().map_err(invalid)?;
+        let call = self.transport.call(peer.clone(), channel, bytes, timeout);
+        let answer = tokio::time::timeout(timeout, call).await;
+        let answer = answer.map_err(|_| PeerError::NoAnswer(format!("within {timeout:?}")))??;
+        let answer = Answer::decode(&answer).map_err(invalid)?;
+        self.heard.lock().insert(peer.node_id, Instant::now());
+        Ok(answer)
+    }
+}
+
+/// Makes clients.
+pub struct Clients(pub Arc<PeerNetwork>);
+
+impl RaftNetworkFactory<TypeConfig> for Clients {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: NodeId, node: &NodeAttributes) -> Client {
+        let peer = Peer { node_id: target, attributes: Arc::new(node.clone()) };
+        Client { network: Arc::clone(&self.0), peer }
+    }
+}
+
+/// A client of one peer.
+pub struct Client {
+    network: Arc<PeerNetwork>,
+    peer: Peer,
+}
+
+fn rpc_error(error: &PeerError) -> RpcError {
+    match error {
+        PeerError::Unreachable(_) | PeerError::Invalid(_) => Unreachable::new(error).into(),
+        PeerError::NoAnswer(_) => NetworkError::new(error).into(),
+    }
+}
+
+/// An answer that is none to what was asked.
+fn unexpected(answer: &Answer) -> PeerError {
+    match answer {
+        Answer::Failed(failure) => PeerError::Unreachable(format!("{failure:?}")),
+        _ => PeerError::Invalid("an answer to another question".to_owned()),
+    }
+}
+
+impl RaftNetwork<TypeConfig> for Client {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<NodeId>, RpcError> {
+        let body = RequestBody::Append {
+            vote: (&rpc.vote).into(),
+            previous: rpc.prev_log_id.as_ref().map(LogIdV1::from),
+            entries: rpc.entries.iter().map(EntryV1::from).collect(),
+            committed: rpc.leader_commit.as_ref().map(LogIdV1::from),
+        };
+        let timeout = option.hard_ttl();
+        let answer = self.network.ask(&self.peer, PeerChannel::Raft, body, timeout).await;
+        match answer.map_err(|error| rpc_error(&error))? {
+            Answer::Append(AppendAnswerV1::Success) => Ok(AppendEntriesResponse::Success),
+            Answer::Append(AppendAnswerV1::PartialSuccess(upto)) => {
+                Ok(AppendEntriesResponse::PartialSuccess(upto.map(LogId::from)))
+            }
+            Answer::Append(AppendAnswerV1::Conflict) => Ok(AppendEntriesResponse::Conflict),
+            Answer::Append(AppendAnswerV1::HigherVote(vote)) => {
+                Ok(AppendEntriesResponse::HigherVote(vote.into()))
+            }
+            other => Err(rpc_error(&unexpected(&other))),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<NodeId>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<NodeId>, RpcError> {
+        let last = rpc.last_log_id.as_ref().map(LogIdV1::from);
+        let body = RequestBody::Vote { vote: (&rpc.vote).into(), last };
+        let timeout = option.hard_ttl();
+        let answer = self.network.ask(&self.peer, PeerChannel::Raft, body, timeout).await;
+        match answer.map_err(|error| rpc_error(&error))? {
+            Answer::Vote { vote, granted, last } => {
+                Ok(VoteResponse::new(Vote::from(vote), last.map(LogId::from), granted))
+            }
+            other => Err(rpc_error(&unexpected(&other))),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<NodeId>, SendError> {
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = self.send_snapshot(vote, &snapshot) => sent,
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        let last = BACKOFF_MS[BACKOFF_MS.len() - 1];
+        let pauses = BACKOFF_MS.into_iter().chain(std::iter::repeat(last));
+        Backoff::new(pauses.map(Duration::from_millis))
+    }
+}
+
+impl Client {
+    /// Sends piece after piece; the receiver says where to go on, so that a transfer that broke is
+    /// resumed.
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: &Snapshot<TypeConfig>,
+    ) -> Result<SnapshotResponse<NodeId>, SendError> {
+        let file = &snapshot.snapshot;
+        let mut offset = 0;
+        // A receiver that asks for the same piece for ever is no receiver.
+        let pieces_max = 2 * (file.bytes / SNAPSHOT_PIECE_BYTES as u64 + 2);
+        for _ in 0..pieces_max {
+            let data = file.piece(offset, SNAPSHOT_PIECE_BYTES).map_err(|error| {
+                let error = AnyError::new(&error);
+                StreamingError::StorageError(
+                    openraft::StorageIOError::read_snapshot(None, error).into(),
+                )
+            })?;
+            let piece = SnapshotPieceV1 {
+                vote: (&vote).into(),
+                last: snapshot.meta.last_log_id.as_ref().map(LogIdV1::from),
+                members: (&snapshot.meta.last_membership).into(),
+                snapshot_id: snapshot.meta.snapshot_id.clone(),
+                bytes: file.bytes,
+                offset,
+                data: Bytes(data.into()),
+            };
+            let body = RequestBody::Snapshot(piece);
+            let asked = self.network.ask(&self.peer, PeerChannel::Snapshot, body, PIECE_TIMEOUT);
+            let answer = asked.await.map_err(|error| stream_error(&error))?;
+            match answer {
+                Answer::Snapshot { vote: other, installed, .. }
+                    if installed || Vote::from(other) > vote =>
+                {
+                    return Ok(SnapshotResponse::new(other.into()));
+                }
+                Answer::Snapshot { next_offset, .. } => offset = next_offset.min(file.bytes),
+                Answer::Failed(FailureV1::Stopped) => {
+                    let fatal = RemoteError::new(self.peer.node_id, Fatal::Stopped);
+                    return Err(StreamingError::RemoteError(fatal));
+                }
+                other => return Err(stream_error(&unexpected(&other))),
+            }
+        }
+        Err(stream_error(&PeerError::Invalid("the snapshot makes no progress".to_owned())))
+    }
+}
+
+fn stream_error(error: &PeerError) -> SendError {
+    StreamingError::Unreachable(Unreachable::new(error))
+}

@@ -1,0 +1,408 @@
+//! [`Log`] by consensus.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::backup::{BackupInfo, write_backup};
+use super::core::{Core, Counts, LeaderClock, Leadership};
+use super::folder::{FolderIdentity, open_folder};
+use super::handler::PeerHandler;
+use super::log_store::{self, LogStore};
+use super::members::{MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError};
+use super::network::{Clients, PeerNetwork};
+use super::options::RaftLogOptions;
+use super::proposer::{Proposal, Proposer, unstamped};
+use super::state_machine::{self, StateMachine};
+use super::status::{ClusterStatus, cluster_status, log_status};
+use super::transport::PeerTransport;
+use super::types::{NodeId, Raft};
+use crate::apply::{Applied, DryRun};
+use crate::catalogue::Catalogue;
+use crate::command::{Author, ChangeSet};
+use crate::error::{ChangeRefused, LogError, ProposeError, ReadError};
+use crate::local::folder::{Folder, io};
+use crate::log::{Log, LogFuture, LogStatus};
+
+/// How often the size of the log is looked at.
+const MAINTENANCE_PERIOD: Duration = Duration::from_millis(500);
+/// How long a lone voter may take to lead, before the log is open all the same.
+const LEAD_ALONE_MAX: Duration = Duration::from_secs(10);
+/// How long tasks may take to end.
+const END_MAX: Duration = Duration::from_secs(3);
+
+/// What opening a log found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct RaftLogRecovery {
+    /// Index of the snapshot that was read; 0 if none.
+    pub snapshot_index: u64,
+    /// Entries of the log.
+    pub entries: u64,
+    /// Index of the last one.
+    pub last_index: u64,
+    /// Index up to which they are applied.
+    pub applied_index: u64,
+}
+
+/// The log of a node of a cluster.
+pub struct RaftLog {
+    core: Arc<Core>,
+    handler: PeerHandler,
+    catalogues: watch::Receiver<Arc<Catalogue>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What ends with the log.
+struct Running {
+    runtime: Runtime,
+    tasks: Vec<JoinHandle<()>>,
+    _folder: Folder,
+}
+
+impl RaftLog {
+    /// Opens the log in a folder that [`create_raft_folder`](super::create_raft_folder) has made,
+    /// and begins to take part in its cluster. `expected` guards against a folder of another node.
+    ///
+    /// # Errors
+    /// Damage, a gap where entries were acknowledged, a newer format, a folder of another node or
+    /// cluster, another process, or the disk.
+    pub fn open(
+        folder: &Path,
+        expected: Option<&FolderIdentity>,
+        options: RaftLogOptions,
+        transport: Arc<dyn PeerTransport>,
+    ) -> Result<(Self, RaftLogRecovery), LogError> {
+        let (locked, identity) = open_folder(folder)?;
+        if let Some(expected) = expected.filter(|expected| **expected != identity) {
+            let detail = format!("it belongs to {identity:?}, not to {expected:?}");
+            return Err(LogError::Foreign { folder: folder.display().to_string(), detail });
+        }
+        let store_path = folder.join("store");
+        let engine = (options.engine)(&store_path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidData => {
+                crate::local::folder::damaged(&store_path, 0, source.to_string())
+            }
+            _ => io(&store_path, source),
+        })?;
+        let (store, found) = log_store::opening::open(folder, engine)?;
+        let snapshots = folder.join("snapshots");
+        let empty = Catalogue::new(options.limits);
+        let (machine, shared) = state_machine::open(&snapshots, empty, store.purged())?;
+        let snapshot_index = *shared.applied().borrow();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("verdict-raft")
+            .enable_all()
+            .build()
+            .map_err(|source| io(folder, source))?;
+        let starting = Starting { identity, options, store, machine, shared, transport };
+        // The caller may be inside a runtime of its own, where waiting for another is forbidden.
+        let started =
+            std::thread::scope(|scope| scope.spawn(|| runtime.block_on(starting.start())).join());
+        let panicked = |_| LogError::Start("a panic while starting".to_owned());
+        let (core, queue) = started.map_err(panicked)??;
+        let recovery = RaftLogRecovery {
+            snapshot_index,
+            entries: found.entries,
+            last_index: found.last_index,
+            applied_index: *core.shared.applied().borrow(),
+        };
+        let proposer = runtime.spawn(Proposer::new(Arc::clone(&core), queue).run());
+        let tasks = vec![
+            runtime.spawn(end_with(proposer, Arc::clone(&core))),
+            runtime.spawn(maintain(Arc::clone(&core))),
+        ];
+        let log = Self {
+            handler: PeerHandler::new(Arc::clone(&core)),
+            catalogues: core.shared.watch(),
+            running: Mutex::new(Some(Running { runtime, tasks, _folder: locked })),
+            core,
+        };
+        Ok((log, recovery))
+    }
+
+    /// Answers requests of other nodes; to be called by whoever listens for them.
+    #[must_use]
+    pub fn peer_handler(&self) -> PeerHandler {
+        self.handler.clone()
+    }
+
+    /// The threads of the consensus, until it is drained. Listening for peers belongs there, so that
+    /// work which keeps every other thread busy does not make this node look dead.
+    #[must_use]
+    pub fn threads(&self) -> Option<tokio::runtime::Handle> {
+        self.running.lock().as_ref().map(|running| running.runtime.handle().clone())
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.core.node_id
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.core.network.cluster_id
+    }
+
+    /// Changes the members, at whichever node leads.
+    pub fn change_members(
+        &self,
+        command: MemberCommand,
+    ) -> LogFuture<'_, Result<MemberAnswer, MembershipError>> {
+        let core = Arc::clone(&self.core);
+        let work = self.on_own_threads(Box::pin(async move { core.change_members(command).await }));
+        Box::pin(async move { work.await.unwrap_or(Err(MembershipError::OutcomeUnknown)) })
+    }
+
+    /// The members, as they change.
+    #[must_use]
+    pub fn watch_members(&self) -> MembersWatch {
+        MembersWatch::new(self.core.raft.metrics())
+    }
+
+    /// Makes a snapshot now, and lets go of what it covers; for operators and tests.
+    pub fn snapshot(&self) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(async move {
+            let triggered = self.core.raft.trigger().snapshot().await;
+            triggered.map_err(|fatal| LogError::Start(fatal.to_string()))
+        })
+    }
+
+    /// Writes what is applied as a backup, while everything goes on.
+    pub fn backup(&self, path: &Path) -> LogFuture<'_, Result<BackupInfo, LogError>> {
+        let (machine, path) = (self.core.shared.machine(), path.to_owned());
+        let work = async move {
+            // Encoding and syncing would hold up a worker of the consensus.
+            let write = move || write_backup(&machine, &path);
+            tokio::task::spawn_blocking(write).await.ok()
+        };
+        let work = self.on_own_threads(Box::pin(work));
+        Box::pin(async move {
+            let ended = || LogError::Start("the log has ended".to_owned());
+            work.await.flatten().unwrap_or_else(|| Err(ended()))
+        })
+    }
+
+    /// Stands for election now, for example when another node drains.
+    pub fn elect(&self) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(async move {
+            let triggered = self.core.raft.trigger().elect().await;
+            triggered.map_err(|fatal| LogError::Start(fatal.to_string()))
+        })
+    }
+
+    /// Runs on the threads of the consensus, whose timers it needs; `None` if it has ended.
+    fn on_own_threads<T: Send + 'static>(
+        &self,
+        work: LogFuture<'static, T>,
+    ) -> LogFuture<'static, Option<T>> {
+        let task = self.running.lock().as_ref().map(|running| running.runtime.spawn(work));
+        Box::pin(async move {
+            match task {
+                Some(task) => task.await.ok(),
+                None => None,
+            }
+        })
+    }
+
+    fn send(
+        &self,
+        change_set: ChangeSet,
+        author: Author,
+    ) -> Result<oneshot::Receiver<Result<Applied, ProposeError>>, ProposeError> {
+        let change_set = change_set.normalised().map_err(ChangeRefused::Invalid)?;
+        let until = Instant::now() + self.core.options.timeout;
+        Proposal::enqueue(&self.core, unstamped(change_set, author), until, false)
+    }
+
+    fn close(&self) -> Option<Running> {
+        self.core.draining.store(true, Ordering::SeqCst);
+        self.core.proposals.lock().take();
+        self.running.lock().take()
+    }
+}
+
+struct Starting {
+    identity: FolderIdentity,
+    options: RaftLogOptions,
+    store: LogStore,
+    machine: StateMachine,
+    shared: Arc<state_machine::Shared>,
+    transport: Arc<dyn PeerTransport>,
+}
+
+impl Starting {
+    async fn start(self) -> Result<(Arc<Core>, mpsc::Receiver<Proposal>), LogError> {
+        let Self { identity, options, store, machine, shared, transport } = self;
+        let FolderIdentity { cluster_id, node_id } = identity;
+        let config = options.config(&cluster_id)?;
+        let network = Arc::new(PeerNetwork::new(node_id, cluster_id, transport));
+        let clients = Clients(Arc::clone(&network));
+        let raft = Raft::new(node_id, config, clients, store.clone(), machine).await;
+        let raft = raft.map_err(|fatal| LogError::Start(fatal.to_string()))?;
+        let (sender, queue) = mpsc::channel(options.queue_max.max(1));
+        let core = Arc::new(Core {
+            node_id,
+            raft,
+            store,
+            shared,
+            network,
+            clock: LeaderClock::start(&options),
+            options,
+            counts: Mutex::new(Counts::default()),
+            waiting_bytes: AtomicUsize::new(0),
+            proposals: Mutex::new(Some(sender)),
+            draining: AtomicBool::new(false),
+        });
+        lead_alone(&core).await;
+        Ok((core, queue))
+    }
+}
+
+/// A voter that is alone need not wait to be elected, and has committed whatever its log holds.
+async fn lead_alone(core: &Core) {
+    let members = core.members();
+    let voters: Vec<_> = members.members.iter().filter(|member| member.voter).collect();
+    if voters.len() != 1 || voters[0].node_id != core.node_id {
+        return;
+    }
+    let until = Instant::now() + LEAD_ALONE_MAX;
+    // A leader of before leads again at once; asking it to stand for election does no harm.
+    if core.leadership() == Leadership::Nobody && core.raft.trigger().elect().await.is_err() {
+        return;
+    }
+    while Instant::now() < until {
+        match core.leadership() {
+            Leadership::Here(term) if core.shared.applied_term() == term => {
+                let applied = *core.shared.applied().borrow();
+                if core.store.last().is_none_or(|last| last.index <= applied) {
+                    return;
+                }
+            }
+            Leadership::Ended(_) => return,
+            _ => {}
+        }
+        core.look_again(until).await;
+    }
+}
+
+/// Without its proposer a node would wait for ever: its panic ends the log.
+async fn end_with(proposer: JoinHandle<()>, core: Arc<Core>) {
+    if proposer.await.is_err_and(|error| error.is_panic()) {
+        core.store.durable().fail("the proposer panicked");
+    }
+}
+
+/// Looks after the size of the log: openraft counts entries, which may be short or long.
+async fn maintain(core: Arc<Core>) {
+    while !core.draining.load(Ordering::SeqCst) {
+        tokio::time::sleep(MAINTENANCE_PERIOD).await;
+        let bytes = core.shared.bytes_since_snapshot.load(Ordering::Relaxed);
+        // A snapshot that is longer than the entries behind it is not worth writing again.
+        let due = core.shared.snapshot_bytes.load(Ordering::Relaxed);
+        if bytes >= core.options.snapshot_bytes.max(due) {
+            // A consensus that has ended says so elsewhere.
+            let _ = core.raft.trigger().snapshot().await;
+        }
+        let members = core.members();
+        core.network.keep(|id| members.get(id).is_some());
+    }
+}
+
+impl Log for RaftLog {
+    fn propose(
+        &self,
+        change_set: ChangeSet,
+        author: Author,
+    ) -> LogFuture<'_, Result<Applied, ProposeError>> {
+        let sent = self.send(change_set, author);
+        Box::pin(async move { sent?.await.unwrap_or(Err(ProposeError::OutcomeUnknown)) })
+    }
+
+    fn dry_run(&self, change_set: ChangeSet, author: Author) -> Result<DryRun, ChangeRefused> {
+        let at = (self.core.options.clock)();
+        let validator = &*self.core.options.validator;
+        crate::apply::dry_run(&self.catalogue(), change_set, author, at, validator)
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogues.borrow())
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogues.clone()
+    }
+
+    fn status(&self) -> LogStatus {
+        log_status(&self.core)
+    }
+
+    fn linearizable(&self) -> LogFuture<'_, Result<Arc<Catalogue>, ReadError>> {
+        let core = Arc::clone(&self.core);
+        let work = self.on_own_threads(Box::pin(async move { core.linearizable().await }));
+        Box::pin(async move {
+            let closed = || ReadError::Closed("it has ended".to_owned());
+            work.await.unwrap_or_else(|| Err(closed()))
+        })
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        self.core.raft.metrics().borrow().current_leader
+    }
+
+    fn members(&self) -> Members {
+        self.core.members()
+    }
+
+    fn cluster(&self) -> Option<ClusterStatus> {
+        Some(cluster_status(&self.core))
+    }
+
+    fn drain(&self) -> LogFuture<'_, ()> {
+        let running = self.close();
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let Some(running) = running else { return };
+            let (ended, end) = oneshot::channel();
+            // A runtime must not be ended from within another.
+            std::thread::spawn(move || {
+                end_running(running, &core);
+                let _ = ended.send(());
+            });
+            let _ = end.await;
+        })
+    }
+}
+
+/// Answers what waits, ends the consensus, then lets go of the files.
+fn end_running(running: Running, core: &Core) {
+    let Running { runtime, tasks, _folder } = running;
+    runtime.block_on(async {
+        let wait = core.options.timeout + END_MAX;
+        for task in tasks {
+            let _ = tokio::time::timeout(wait, task).await;
+        }
+        let _ = tokio::time::timeout(END_MAX, core.raft.shutdown()).await;
+    });
+    runtime.shutdown_timeout(END_MAX);
+    core.store.durable().close();
+}
+
+impl Drop for RaftLog {
+    fn drop(&mut self) {
+        let Some(running) = self.close() else { return };
+        let Running { runtime, tasks, _folder } = running;
+        tasks.iter().for_each(JoinHandle::abort);
+        runtime.shutdown_background();
+        self.core.store.durable().close();
+    }
+}

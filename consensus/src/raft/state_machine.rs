@@ -1,0 +1,282 @@
+//! The state machine as openraft drives it.
+//!
+//! ```text
+//!   start:  newest whole snapshot ─> entries behind it, up to `committed` ─> ready
+//!   apply:  Machine::apply (pure) ─> watch<Arc<Catalogue>>, watch<applied index>
+//!   every N entries: Machine ─> file (write, sync, rename, sync folder) ─> log is purged
+//! ```
+//!
+//! The state lives in memory; what is durable is the log and the snapshot before it. Writing each
+//! applied entry to a store once more would double the bytes and syncs of every change, and the
+//! catalogue is needed whole in memory anyway. The price is a replay at start, which the snapshot
+//! policy bounds: 10,000 entries take a fraction of a second.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openraft::storage::{RaftStateMachine, Snapshot};
+use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageIOError};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::machine::Machine;
+use super::snapshot_file::{self, SnapshotFile};
+use super::types::{
+    Entry, EntryReply, LogId, NodeAttributes, NodeId, StorageError, StoredMembership, TypeConfig,
+};
+use crate::catalogue::Catalogue;
+use crate::error::LogError;
+use crate::local::folder::{damaged, io as io_error, numbered};
+
+/// Snapshots that are kept: one behind the newest, should that be damaged.
+const SNAPSHOTS_KEPT: usize = 2;
+
+type Meta = SnapshotMeta<NodeId, NodeAttributes>;
+
+/// What the state machine shows to others.
+pub struct Shared {
+    folder: PathBuf,
+    machine: Mutex<Machine>,
+    current: Mutex<Option<(Meta, SnapshotFile)>>,
+    catalogues: watch::Sender<Arc<Catalogue>>,
+    /// Index of the last applied entry.
+    applied: watch::Sender<u64>,
+    incoming: AtomicU64,
+    /// Bytes of entries applied since the newest snapshot.
+    pub bytes_since_snapshot: AtomicU64,
+    pub snapshot_bytes: AtomicU64,
+}
+
+/// The state machine; openraft owns one.
+pub struct StateMachine {
+    shared: Arc<Shared>,
+}
+
+fn meta_of(machine: &Machine, hash: &str) -> Meta {
+    let at = machine.last_applied;
+    let term = at.map_or(0, |id| id.leader_id.term);
+    let index = at.map_or(0, |id| id.index);
+    Meta {
+        last_log_id: at,
+        last_membership: machine.members.clone(),
+        snapshot_id: format!("{term}-{index}-{hash}"),
+    }
+}
+
+fn fingerprint(bytes: &[u8]) -> String {
+    hex::encode(bytes.get(8..16).unwrap_or_default())
+}
+
+fn snapshot_error(error: &(impl std::error::Error + 'static)) -> StorageError {
+    StorageIOError::write_snapshot(None, AnyError::new(error)).into()
+}
+
+impl Shared {
+    /// The catalogue that is applied.
+    pub fn watch(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogues.subscribe()
+    }
+
+    /// Index of the last applied entry, as it grows.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// The whole state as it is.
+    pub fn machine(&self) -> Machine {
+        self.machine.lock().clone()
+    }
+
+    /// Term of the last applied entry.
+    pub fn applied_term(&self) -> u64 {
+        self.machine.lock().last_applied.map_or(0, |id| id.leader_id.term)
+    }
+
+    /// Where the next snapshot is received.
+    pub fn incoming(&self) -> std::io::Result<SnapshotFile> {
+        let number = self.incoming.fetch_add(1, Ordering::Relaxed);
+        SnapshotFile::create(&self.folder.join(format!("incoming-{number}.part")))
+    }
+
+    fn publish(&self, machine: &Machine) {
+        self.catalogues.send_if_modified(|shown| {
+            let newer = !Arc::ptr_eq(shown, &machine.catalogue);
+            if newer {
+                *shown = Arc::clone(&machine.catalogue);
+            }
+            newer
+        });
+        self.applied.send_replace(machine.last_applied.map_or(0, |id| id.index));
+    }
+
+    /// Writes a state as the newest snapshot and lets go of older ones.
+    fn keep(&self, machine: &Machine, bytes: &[u8]) -> Result<(Meta, SnapshotFile), LogError> {
+        let index = machine.last_applied.map_or(0, |id| id.index);
+        let file = snapshot_file::write(&self.folder, index, bytes)?;
+        let kept = (meta_of(machine, &fingerprint(bytes)), file);
+        {
+            let mut current = self.current.lock();
+            let newer = current
+                .as_ref()
+                .is_none_or(|(meta, _)| meta.last_log_id.map(|id| id.index) <= Some(index));
+            if newer {
+                *current = Some(kept.clone());
+            }
+        }
+        self.bytes_since_snapshot.store(0, Ordering::Relaxed);
+        self.snapshot_bytes.store(kept.1.bytes, Ordering::Relaxed);
+        let mut older = numbered(&self.folder, "snapshot", ".vraft")?;
+        older.truncate(older.len().saturating_sub(SNAPSHOTS_KEPT));
+        for (_, path) in older {
+            fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
+        }
+        Ok(kept)
+    }
+}
+
+/// Opens the state machine in a folder of snapshots. `purged` is how far the log was let go: a
+/// snapshot must reach there.
+pub fn open(
+    folder: &Path,
+    empty: Catalogue,
+    purged: Option<LogId>,
+) -> Result<(StateMachine, Arc<Shared>), LogError> {
+    fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
+    for (_, path) in numbered(folder, "incoming", ".part")? {
+        fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
+    }
+    let mut machine = Machine::empty(empty);
+    let mut current = None;
+    let snapshots = numbered(folder, "snapshot", ".vraft")?;
+    for (_, path) in snapshots.iter().rev() {
+        match snapshot_file::read(path)? {
+            Ok(read) => {
+                let file = SnapshotFile::open(path).map_err(|source| io_error(path, source))?;
+                let head = file.piece(0, 16).map_err(|source| io_error(path, source))?;
+                current = Some((meta_of(&read, &fingerprint(&head)), file));
+                machine = read;
+                break;
+            }
+            Err(detail) => {
+                tracing::error!(path = %path.display(), %detail, "a snapshot is damaged");
+            }
+        }
+    }
+    let index = machine.last_applied.map(|id| id.index);
+    if index < purged.map(|id| id.index) || (current.is_none() && !snapshots.is_empty()) {
+        let detail = "no whole snapshot reaches to where the log begins";
+        return Err(damaged(folder, 0, detail));
+    }
+    let snapshot_bytes = current.as_ref().map_or(0, |(_, file)| file.bytes);
+    let shared = Arc::new(Shared {
+        folder: folder.to_owned(),
+        catalogues: watch::channel(Arc::clone(&machine.catalogue)).0,
+        applied: watch::channel(index.unwrap_or(0)).0,
+        machine: Mutex::new(machine),
+        current: Mutex::new(current),
+        incoming: AtomicU64::new(0),
+        bytes_since_snapshot: AtomicU64::new(0),
+        snapshot_bytes: AtomicU64::new(snapshot_bytes),
+    });
+    Ok((StateMachine { shared: Arc::clone(&shared) }, shared))
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        let machine = self.shared.machine.lock();
+        Ok((machine.last_applied, machine.members.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<EntryReply>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut machine = self.shared.machine();
+        let mut replies = Vec::new();
+        let mut bytes = 0;
+        for entry in entries {
+            if let openraft::EntryPayload::Normal(payload) = &entry.payload {
+                bytes += payload.0.len() as u64;
+            }
+            let reply = machine.apply(&entry).map_err(|error| {
+                let log_id = entry.log_id;
+                tracing::error!(%log_id, %error, "an entry cannot be applied by this program");
+                StorageError::from(StorageIOError::apply(log_id, AnyError::new(&error)))
+            })?;
+            replies.push(reply);
+        }
+        self.shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        *self.shared.machine.lock() = machine.clone();
+        self.shared.publish(&machine);
+        Ok(replies)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder { machine: self.shared.machine(), shared: Arc::clone(&self.shared) }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
+        self.shared.incoming().map(Box::new).map_err(|error| snapshot_error(&error))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &Meta,
+        snapshot: Box<SnapshotFile>,
+    ) -> Result<(), StorageError> {
+        let (shared, last) = (Arc::clone(&self.shared), meta.last_log_id);
+        let (file, path) = (SnapshotFile::clone(&snapshot), snapshot.path.clone());
+        let install = move || {
+            let bytes = file.read().map_err(|source| io_error(&file.path, source))?;
+            let machine = snapshot_file::decode_machine(&bytes)
+                .map_err(|detail| damaged(&file.path, 0, detail))?;
+            if machine.last_applied != last {
+                return Err(damaged(&file.path, 0, "it is of another place in the log"));
+            }
+            shared.keep(&machine, &bytes)?;
+            Ok(machine)
+        };
+        let installed = tokio::task::spawn_blocking(install).await;
+        let installed = installed.map_err(|error| snapshot_error(&error))?;
+        let machine = installed.map_err(|error: LogError| snapshot_error(&error))?;
+        *self.shared.machine.lock() = machine.clone();
+        self.shared.publish(&machine);
+        if path.extension().is_some_and(|extension| extension == "part") {
+            // It is kept under its own name now; what stays behind goes at the next start.
+            let _ = fs::remove_file(&path);
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        let current = self.shared.current.lock().clone();
+        Ok(current.map(|(meta, file)| Snapshot { meta, snapshot: Box::new(file) }))
+    }
+}
+
+/// Builds the snapshot of the state as it was when it was asked for.
+pub struct SnapshotBuilder {
+    machine: Machine,
+    shared: Arc<Shared>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let (machine, shared) = (self.machine.clone(), Arc::clone(&self.shared));
+        // Encoding and syncing would hold up a worker of the consensus.
+        let build = move || {
+            let too_long = |error: crate::EnvelopeError| LogError::Start(error.to_string());
+            let bytes = snapshot_file::encode(&machine).map_err(too_long)?;
+            shared.keep(&machine, &bytes)
+        };
+        let built = tokio::task::spawn_blocking(build).await;
+        let kept = built.map_err(|error| snapshot_error(&error))?;
+        let (meta, file) = kept.map_err(|error| snapshot_error(&error))?;
+        Ok(Snapshot { meta, snapshot: Box::new(file) })
+    }
+}

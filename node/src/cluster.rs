@@ -1,0 +1,138 @@
+//! This node as a member of its cluster.
+//!
+//! ```text
+//!  start: identity? ── none, a token ─> join: a member signs the key, adds the node as a learner
+//!             │        none ─────────> a cluster of its own (a log of before the cluster moves in)
+//!             └─ open the log, listen for peers ─> service: entries, votes, snapshots, joining
+//! ```
+//!
+//! One node is a cluster of one voter: the same log, the same code, nothing to prepare. Who is a
+//! member is what the log says; a certificate only proves which node speaks.
+
+pub mod blobs;
+pub mod join;
+pub mod members;
+pub mod service;
+pub mod start;
+pub mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use verdict_config::Code;
+use verdict_consensus::peers::{KeptIdentity, PeerClients};
+use verdict_consensus::{
+    Log, MembershipError, NodeAttributes, Peer, PeerError, ProposeError, RaftLog, ReadError,
+};
+
+/// How long one member may take to answer another about other things than the log.
+pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the node's parts know of the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: Arc<RaftLog>,
+    clients: Arc<PeerClients>,
+    identity: Mutex<KeptIdentity>,
+    folder: PathBuf,
+    attributes: NodeAttributes,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Cluster({:?})", self.inner.identity.lock())
+    }
+}
+
+/// Why something about the members was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct ClusterError {
+    /// The stable code.
+    pub code: Code,
+    /// What is wrong, in a sentence.
+    pub detail: String,
+    /// Whether trying again could help.
+    pub retryable: bool,
+}
+
+impl ClusterError {
+    pub(crate) fn refused(detail: impl Into<String>) -> Self {
+        Self { code: Code::MembershipRefused, detail: detail.into(), retryable: false }
+    }
+}
+
+impl From<MembershipError> for ClusterError {
+    fn from(error: MembershipError) -> Self {
+        let (code, retryable) = (error.code(), error.is_retryable());
+        Self { code, detail: error.to_string(), retryable }
+    }
+}
+
+impl From<ProposeError> for ClusterError {
+    fn from(error: ProposeError) -> Self {
+        let (code, retryable) = (error.code(), error.is_retryable());
+        Self { code, detail: error.to_string(), retryable }
+    }
+}
+
+impl From<ReadError> for ClusterError {
+    fn from(error: ReadError) -> Self {
+        Self { code: error.code(), detail: error.to_string(), retryable: true }
+    }
+}
+
+impl From<PeerError> for ClusterError {
+    fn from(error: PeerError) -> Self {
+        Self { code: Code::NoLeader, detail: error.to_string(), retryable: true }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        log: Arc<RaftLog>,
+        clients: Arc<PeerClients>,
+        (folder, identity): (PathBuf, KeptIdentity),
+        attributes: NodeAttributes,
+    ) -> Self {
+        let identity = Mutex::new(identity);
+        Self { inner: Arc::new(Inner { log, clients, identity, folder, attributes }) }
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<RaftLog> {
+        &self.inner.log
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node_id(&self) -> u64 {
+        self.inner.log.node_id()
+    }
+
+    /// The connections to other nodes.
+    #[must_use]
+    pub fn clients(&self) -> &Arc<PeerClients> {
+        &self.inner.clients
+    }
+
+    /// What the members know of this node.
+    #[must_use]
+    pub fn attributes(&self) -> &NodeAttributes {
+        &self.inner.attributes
+    }
+
+    /// A member other than this node, to ask it something.
+    pub(crate) fn peer(&self, node_id: u64) -> Option<Peer> {
+        let members = self.inner.log.members();
+        let member = members.get(node_id)?;
+        Some(Peer { node_id, attributes: Arc::new(member.attributes.clone()) })
+    }
+}

@@ -1,0 +1,200 @@
+//! Joining, at both ends: a token, a public key, an id, a certificate.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+use verdict_config::model::sha256_hex;
+use verdict_config::{Code, ObjectKind};
+use verdict_consensus::peers::{
+    Admitted, JoinAnswer, JoinRequest, KeptIdentity, NodeKey, PeerClients,
+};
+use verdict_consensus::{
+    Author, Change, ChangeSet, Log, LogError, MemberAnswer, MemberCommand, NodeAttributes,
+};
+
+use super::token::{JoinToken, KeptToken, object_name};
+use super::{Cluster, ClusterError};
+
+/// How long one member may take to let a node in.
+const JOIN_WITHIN: Duration = Duration::from_secs(20);
+/// Rounds over the members of a token before joining is given up.
+const ROUNDS_MAX: u32 = 30;
+/// Between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    /// Lets a node in that has a token.
+    pub(crate) async fn admit(&self, request: JoinRequest, tasks: &TaskTracker) -> JoinAnswer {
+        match self.admitted(request, tasks).await {
+            Ok(admitted) => JoinAnswer::Admitted(admitted),
+            Err(error) => {
+                tracing::warn!(code = %error.code, %error, "a node was not let in");
+                JoinAnswer::Refused { detail: error.detail, retryable: error.retryable }
+            }
+        }
+    }
+
+    async fn admitted(
+        &self,
+        request: JoinRequest,
+        tasks: &TaskTracker,
+    ) -> Result<Admitted, ClusterError> {
+        let (authority, authorities) = {
+            let identity = self.inner.identity.lock();
+            (identity.authority(), identity.authorities.clone())
+        };
+        let authority = authority.ok_or_else(|| ClusterError {
+            code: Code::MembershipRefused,
+            detail: "this node does not sign: ask a voter".to_owned(),
+            retryable: true,
+        })?;
+        if !request.attributes.fits() {
+            return Err(ClusterError::refused("an attribute is too long"));
+        }
+        let (node_id, voter) = self.use_token(&request).await?;
+        let now = crate::http::now();
+        let certificate = authority
+            .issue(node_id, &request.public_key, now)
+            .map_err(|error| ClusterError::refused(error.to_string()))?;
+        self.add(node_id, request.attributes).await?;
+        if voter {
+            tasks.spawn(self.clone().promote_when_ready(node_id));
+        }
+        tracing::info!(node_id, "a node was let in");
+        Ok(Admitted { node_id, chain: vec![certificate], authorities })
+    }
+
+    /// Checks a token and uses it up. Gives the node's id, and whether it becomes a voter.
+    async fn use_token(&self, request: &JoinRequest) -> Result<(u64, bool), ClusterError> {
+        let catalogue = self.log().linearizable().await?;
+        let name = object_name(&request.token_id);
+        let invalid = || ClusterError::refused("the token is not valid here");
+        let object = catalogue
+            .of_kind(ObjectKind::Member)
+            .find(|object| object.id.name.as_str() == name)
+            .ok_or_else(invalid)?;
+        let mut kept: KeptToken = serde_json::from_slice(&object.body).map_err(|_| invalid())?;
+        let known = kept
+            .admits(&request.secret, &request.public_key, crate::http::now())
+            .map_err(ClusterError::refused)?;
+        if let Some(node_id) = known {
+            return Ok((node_id, kept.voter));
+        }
+        let command = MemberCommand::Allocate { request_id: request.token_id.clone() };
+        let MemberAnswer::Allocated(node_id) = self.change_members(command).await? else {
+            return Err(ClusterError::refused("no id was given"));
+        };
+        kept.used_by = Some((node_id, sha256_hex(&request.public_key)));
+        let body = serde_json::to_string(&kept).unwrap_or_default();
+        let mut change = Change::put(ObjectKind::Member, name.as_str(), body);
+        // Of two nodes with one token, one comes first.
+        change.expected_revision = Some(object.revision);
+        let id = format!("join-{}-{}", request.token_id, &sha256_hex(&request.public_key)[..16]);
+        let set = ChangeSet::new(id, format!("node {node_id} joins"), vec![change]);
+        self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
+        Ok((node_id, kept.voter))
+    }
+
+    async fn add(&self, node_id: u64, attributes: NodeAttributes) -> Result<(), ClusterError> {
+        let known = self.log().members().get(node_id).is_some();
+        let command = if known {
+            MemberCommand::SetAttributes { node_id, attributes }
+        } else {
+            MemberCommand::AddLearner { node_id, attributes }
+        };
+        self.change_members(command).await?;
+        Ok(())
+    }
+
+    /// Keeps the authority's private key: this node is about to become a voter.
+    pub(crate) fn keep_authority(&self, key_pem: String) -> Result<(), LogError> {
+        let mut identity = self.inner.identity.lock();
+        if identity.authority_key_pem.as_ref() == Some(&key_pem) {
+            return Ok(());
+        }
+        let kept = KeptIdentity { authority_key_pem: Some(key_pem), ..identity.clone() };
+        kept.save(&self.inner.folder)?;
+        *identity = kept;
+        Ok(())
+    }
+}
+
+/// Joins a cluster by a token; what it is told is kept in `folder`. The node's key is made and kept
+/// first, so that a try that was cut off is the same node when it tries again.
+///
+/// # Errors
+/// A token that is none or is refused; no member that answers; the disk.
+pub async fn join(
+    folder: &Path,
+    text: &str,
+    attributes: &NodeAttributes,
+) -> Result<KeptIdentity, ClusterError> {
+    let disk = |error: LogError| ClusterError {
+        code: error.code(),
+        detail: error.to_string(),
+        retryable: false,
+    };
+    let no_token = || ClusterError::refused("cluster.join is no token: copy it whole");
+    let token = JoinToken::parse(text).ok_or_else(no_token)?;
+    let authority = token.authority_der().ok_or_else(no_token)?;
+    let kept = match KeptIdentity::load(folder).map_err(disk)? {
+        Some(kept) => kept,
+        None => {
+            let key =
+                NodeKey::generate().map_err(|error| ClusterError::refused(error.to_string()))?;
+            let kept = KeptIdentity::joining(&key);
+            kept.save(folder).map_err(disk)?;
+            kept
+        }
+    };
+    let key = NodeKey::from_pem(&kept.key_pem)
+        .map_err(|error| ClusterError::refused(error.to_string()))?;
+    let request = JoinRequest {
+        token_id: token.id.clone(),
+        secret: token.secret.clone(),
+        public_key: key.public(),
+        attributes: attributes.clone(),
+    };
+    let admitted = ask_members(&token, &authority, &request).await?;
+    let kept = KeptIdentity {
+        cluster_id: token.cluster_id,
+        node_id: admitted.node_id,
+        chain: admitted.chain,
+        authorities: admitted.authorities,
+        ..kept
+    };
+    kept.save(folder).map_err(disk)?;
+    Ok(kept)
+}
+
+async fn ask_members(
+    token: &JoinToken,
+    authority: &[u8],
+    request: &JoinRequest,
+) -> Result<Admitted, ClusterError> {
+    let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
+    let mut last = ClusterError::refused("the token names no member");
+    for round in 0..ROUNDS_MAX {
+        if round > 0 {
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
+        for (member, address) in &token.members {
+            let trusted = (*member, authority);
+            let cluster = &token.cluster_id;
+            let asked =
+                PeerClients::ask_to_join(address, cluster, trusted, bytes.clone(), JOIN_WITHIN);
+            match asked.await.map(|answer| JoinAnswer::decode(&answer)) {
+                Ok(Ok(JoinAnswer::Admitted(admitted))) => return Ok(admitted),
+                Ok(Ok(JoinAnswer::Refused { detail, retryable: false })) => {
+                    return Err(ClusterError::refused(detail));
+                }
+                Ok(Ok(JoinAnswer::Refused { detail, .. })) => last = ClusterError::refused(detail),
+                Ok(Err(error)) => last = ClusterError::refused(error.to_string()),
+                Err(error) => last = error.into(),
+            }
+            tracing::warn!(address, error = %last, "the cluster did not let this node in yet");
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,187 @@
+//! Changes of the members: tokens, promotion, removal, leaving.
+
+use std::time::Duration;
+
+use verdict_config::model::sha256_hex;
+use verdict_config::{ObjectKind, TimestampMs};
+use verdict_consensus::peers::{NodeAnswer, NodeRequest};
+use verdict_consensus::{
+    Author, Change, ChangeSet, Log, MemberAnswer, MemberCommand, MembershipError, PeerChannel,
+    PeerTransport,
+};
+
+use super::token::{JoinToken, KeptToken, object_name};
+use super::{ASK_WITHIN, Cluster, ClusterError};
+
+/// How long a learner may take to catch up before its promotion is given up.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(600);
+/// Between two looks at whether it has.
+const CATCH_UP_PERIOD: Duration = Duration::from_millis(200);
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenOptions {
+    /// How long it is good.
+    pub valid: Duration,
+    /// Whether the node becomes a voter.
+    pub voter: bool,
+}
+
+impl Cluster {
+    /// Makes a token that lets one node join.
+    ///
+    /// # Errors
+    /// No leader, or the log's.
+    pub async fn issue_token(
+        &self,
+        options: TokenOptions,
+        author: Author,
+    ) -> Result<String, ClusterError> {
+        let secret = hex::encode(rand::random::<[u8; 24]>());
+        let id = ulid::Ulid::generate().to_string().to_lowercase();
+        let now = crate::http::now();
+        let valid = i64::try_from(options.valid.as_millis()).unwrap_or(i64::MAX);
+        let kept = KeptToken {
+            secret_sha256: sha256_hex(secret.as_bytes()),
+            expires: TimestampMs(now.0.saturating_add(valid)),
+            voter: options.voter,
+            used_by: None,
+        };
+        let body = serde_json::to_string(&kept).unwrap_or_default();
+        let change = Change::put(ObjectKind::Member, object_name(&id), body);
+        let set =
+            ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
+        self.log().propose(set, author).await?;
+        let identity = self.inner.identity.lock();
+        let authority = identity.authorities.first().map(Vec::as_slice).unwrap_or_default();
+        let members = self.log().members().members.into_iter();
+        Ok(JoinToken {
+            cluster_id: identity.cluster_id.clone(),
+            members: members
+                .filter(|member| member.voter)
+                .map(|member| (member.node_id, member.attributes.peer_address))
+                .collect(),
+            authority: JoinToken::encode_authority(authority),
+            id,
+            secret,
+        }
+        .to_text())
+    }
+
+    /// Makes a learner a voter: it gets the authority's key first, because voters sign.
+    ///
+    /// # Errors
+    /// It is no member, has not caught up, or cannot be reached.
+    pub async fn promote(&self, node_id: u64) -> Result<(), ClusterError> {
+        let key = self.inner.identity.lock().authority_key_pem.clone();
+        if node_id != self.node_id()
+            && let Some(key_pem) = key
+        {
+            self.ask(node_id, &NodeRequest::KeepAuthority { key_pem }).await?;
+        }
+        self.change(MemberCommand::Promote { node_id }).await
+    }
+
+    /// Promotes a learner as soon as it has caught up.
+    pub(crate) async fn promote_when_ready(self, node_id: u64) {
+        let trying = async {
+            loop {
+                match self.promote(node_id).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::debug!(node_id, %error, "not a voter yet"),
+                }
+                tokio::time::sleep(CATCH_UP_PERIOD).await;
+            }
+        };
+        if tokio::time::timeout(CATCH_UP_WITHIN, trying).await.is_err() {
+            tracing::warn!(node_id, "the node did not catch up: it stays a learner");
+        }
+    }
+
+    /// Removes a member for ever. Refused where those that remain would have no majority.
+    ///
+    /// # Errors
+    /// As refused; no leader.
+    pub async fn remove(&self, node_id: u64) -> Result<(), ClusterError> {
+        self.change(MemberCommand::Remove { node_id }).await
+    }
+
+    /// Tells the members where this node is found now, if that changed since it was last told.
+    pub(crate) async fn tell_addresses(self) {
+        loop {
+            let members = self.log().members();
+            match members.get(self.node_id()) {
+                // One that is no member, or not yet, has nobody to tell.
+                None => {}
+                Some(known) if known.attributes == *self.attributes() => return,
+                Some(_) => {
+                    let (node_id, attributes) = (self.node_id(), self.attributes().clone());
+                    let told = self.change(MemberCommand::SetAttributes { node_id, attributes });
+                    if told.await.is_ok() {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(CATCH_UP_PERIOD).await;
+        }
+    }
+
+    /// Hands the lead to the voter that is furthest, before this node leaves.
+    pub(crate) async fn step_down(&self) {
+        let Some(status) = self.log().cluster() else { return };
+        if status.leader != Some(self.node_id()) {
+            return;
+        }
+        let others = status
+            .peers
+            .iter()
+            .filter(|peer| peer.member.voter && peer.member.node_id != self.node_id());
+        let Some(next) = others.max_by_key(|peer| peer.matched_index) else { return };
+        let node_id = next.member.node_id;
+        match self.ask(node_id, &NodeRequest::StandForElection).await {
+            Ok(()) => tracing::info!(node_id, "another node takes the lead"),
+            Err(error) => tracing::debug!(node_id, %error, "nobody takes the lead at once"),
+        }
+    }
+
+    async fn change(&self, command: MemberCommand) -> Result<(), ClusterError> {
+        self.change_members(command).await.map(|_| ()).map_err(ClusterError::from)
+    }
+
+    pub(crate) async fn change_members(
+        &self,
+        command: MemberCommand,
+    ) -> Result<MemberAnswer, MembershipError> {
+        self.log().change_members(command).await
+    }
+
+    /// Asks another member something that has no more to tell than that it is done.
+    pub(crate) async fn ask(
+        &self,
+        node_id: u64,
+        request: &NodeRequest,
+    ) -> Result<(), ClusterError> {
+        match self.ask_for(node_id, request).await? {
+            NodeAnswer::Done => Ok(()),
+            _ => Err(ClusterError::refused("the answer is of another kind")),
+        }
+    }
+
+    /// Asks another member something.
+    pub(crate) async fn ask_for(
+        &self,
+        node_id: u64,
+        request: &NodeRequest,
+    ) -> Result<NodeAnswer, ClusterError> {
+        let peer = self
+            .peer(node_id)
+            .ok_or_else(|| ClusterError::refused(format!("node {node_id} is no member")))?;
+        let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
+        let answer = self.clients().call(peer, PeerChannel::Blob, bytes, ASK_WITHIN).await?;
+        match NodeAnswer::decode(&answer) {
+            Ok(NodeAnswer::Refused { detail }) => Err(ClusterError::refused(detail)),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(ClusterError::refused(error.to_string())),
+        }
+    }
+}

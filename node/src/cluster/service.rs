@@ -1,0 +1,90 @@
+//! What other nodes ask of this one.
+
+use tokio_util::task::TaskTracker;
+use verdict_actors::Handle;
+use verdict_consensus::peers::{
+    FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
+    ServiceFuture,
+};
+use verdict_consensus::{Log, PeerChannel};
+
+use super::Cluster;
+
+/// Answers other nodes.
+pub struct ClusterService {
+    cluster: Cluster,
+    runtime: Handle,
+    tasks: TaskTracker,
+}
+
+impl ClusterService {
+    /// Answers for a node; what goes on after an answer runs among `tasks`.
+    #[must_use]
+    pub const fn new(cluster: Cluster, runtime: Handle, tasks: TaskTracker) -> Self {
+        Self { cluster, runtime, tasks }
+    }
+
+    async fn node_request(&self, from: u64, request: &[u8]) -> NodeAnswer {
+        let refused = |detail: String| NodeAnswer::Refused { detail };
+        let members = self.cluster.log().members();
+        if members.get(from).is_none() {
+            return refused(format!("node {from} is no member"));
+        }
+        match NodeRequest::decode(request) {
+            Err(error) => refused(error.to_string()),
+            Ok(NodeRequest::KeepAuthority { key_pem }) => {
+                if members.get(from).is_none_or(|member| !member.voter) {
+                    return refused("only a voter gives the authority away".to_owned());
+                }
+                match self.cluster.keep_authority(key_pem) {
+                    Ok(()) => NodeAnswer::Done,
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::DescribeFolder { hash }) => {
+                match self.runtime.describe_model(hash).await {
+                    Ok(files) => NodeAnswer::Folder(
+                        files.into_iter().map(|file| (file.path, file.sha256, file.size)).collect(),
+                    ),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::FolderPiece { hash, path, offset }) => {
+                let span = (offset, FOLDER_PIECE_BYTES);
+                match self.runtime.model_piece((hash, path), span).await {
+                    Ok(bytes) => NodeAnswer::Piece(bytes),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::StandForElection) => match self.cluster.log().elect().await {
+                Ok(()) => NodeAnswer::Done,
+                Err(error) => refused(error.to_string()),
+            },
+        }
+    }
+}
+
+impl PeerService for ClusterService {
+    fn answer(&self, from: u64, channel: PeerChannel, request: Vec<u8>) -> ServiceFuture<'_> {
+        Box::pin(async move {
+            match channel {
+                PeerChannel::Raft | PeerChannel::Snapshot | PeerChannel::Forward => {
+                    self.cluster.log().peer_handler().answer(from, &request).await
+                }
+                PeerChannel::Blob => {
+                    self.node_request(from, &request).await.encode().unwrap_or_default()
+                }
+            }
+        })
+    }
+
+    fn join(&self, request: Vec<u8>) -> ServiceFuture<'_> {
+        Box::pin(async move {
+            let answer = match JoinRequest::decode(&request) {
+                Ok(request) => self.cluster.admit(request, &self.tasks).await,
+                Err(error) => JoinAnswer::Refused { detail: error.to_string(), retryable: false },
+            };
+            answer.encode().unwrap_or_default()
+        })
+    }
+}

@@ -1,0 +1,365 @@
+//! Several node processes with one log: any node takes any write, and what was answered stands
+//! whoever is killed.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use crate::process::{VERDICT, eventually};
+
+/// A cluster on this machine. Dropping it kills every node.
+struct Cluster {
+    folder: TempDir,
+    nodes: Vec<Node>,
+    key: String,
+    agent: ureq::Agent,
+    /// Nodes that the test itself started.
+    children: Vec<Child>,
+}
+
+struct Node {
+    id: u64,
+    http: String,
+    pid: u64,
+    dir: PathBuf,
+}
+
+struct Answer {
+    status: u16,
+    body: Json,
+}
+
+/// A block of ports that nobody listens on: the test asks for its first, and looks at the rest.
+fn free_ports(nodes: u16) -> u16 {
+    for _ in 0..200 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = listener.local_addr().expect("bound").port();
+        if !(10_000..=60_000).contains(&base) {
+            continue;
+        }
+        let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (1..=nodes).all(|id| (0..3).all(|offset| free(base + 10 * id + offset))) {
+            return base;
+        }
+    }
+    panic!("no free ports");
+}
+
+impl Cluster {
+    fn up(nodes: u16, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_ports(nodes).to_string();
+        let output = Command::new(VERDICT)
+            .args(["--json", "cluster", "up", &nodes.to_string(), "--base-port", &port])
+            .args(arguments)
+            .arg("--dir")
+            .arg(folder.path().join("cluster"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        let cluster: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+        let text = |value: &Json| value.as_str().expect("a text").to_owned();
+        let nodes = cluster["nodes"].as_array().expect("nodes").iter().map(|node| Node {
+            id: node["id"].as_u64().expect("an id"),
+            http: text(&node["http"]),
+            pid: node["pid"].as_u64().expect("a pid"),
+            dir: text(&node["dir"]).into(),
+        });
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .new_agent();
+        Self {
+            nodes: nodes.collect(),
+            key: text(&cluster["api_key"]),
+            agent,
+            folder,
+            children: Vec::new(),
+        }
+    }
+
+    fn get(&self, node: usize, path: &str, revision: u64) -> Option<Answer> {
+        let request = self.agent.get(format!("{}{path}", self.nodes[node].http));
+        let request = request.header("X-API-Key", &self.key);
+        answer(request.header("X-Verdict-Min-Revision", revision.to_string()).call())
+    }
+
+    fn post(&self, node: usize, path: &str, body: &Json, revision: u64) -> Option<Answer> {
+        let request = self.agent.post(format!("{}{path}", self.nodes[node].http));
+        let request = request.header("X-API-Key", &self.key).content_type("application/json");
+        let request = request.header("X-Verdict-Min-Revision", revision.to_string());
+        answer(request.send(serde_json::to_vec(body).expect("JSON")))
+    }
+
+    /// Sets a flag at a node, trying again with the same `request_id` until it is told that it was
+    /// applied; the revision.
+    fn set_flag(&self, node: usize, request_id: &str, variant: &str) -> u64 {
+        let body = json!({
+            "request_id": request_id,
+            "why": "a test",
+            "changes": [{ "kind": "flag", "name": "f", "op": "put", "body": {
+                "state": "ENABLED",
+                "variants": { "a": "a", "b": "b", "c": "c", "d": "d" },
+                "defaultVariant": variant,
+            }}],
+        });
+        let applied = eventually(
+            || self.post(node, "/v1/changes", &body, 0).map(|answer| (answer.status, answer.body)),
+            |answer| answer.as_ref().is_some_and(|(status, _)| *status == 200),
+        );
+        applied.expect("an answer").1["revision"].as_u64().expect("a revision")
+    }
+
+    /// The flag as a node answers it once it serves a revision.
+    fn flag(&self, node: usize, revision: u64) -> String {
+        let context = json!({ "context": { "targetingKey": "u" } });
+        let path = "/ofrep/v1/evaluate/flags/f";
+        let seen = eventually(
+            || self.post(node, path, &context, revision).map(|answer| (answer.status, answer.body)),
+            |answer| answer.as_ref().is_some_and(|(status, _)| *status == 200),
+        );
+        seen.expect("an answer").1["value"].as_str().expect("a value").to_owned()
+    }
+
+    /// The position of the leader, as a node sees it.
+    fn leader(&self, node: usize) -> usize {
+        let look = || {
+            let members = self.get(node, "/v1/admin/members", 0)?.body;
+            let leader = members["leader"].as_u64()?;
+            self.nodes.iter().position(|node| node.id == leader)
+        };
+        eventually(look, Option::is_some).expect("a leader")
+    }
+
+    fn signal(&self, node: usize, name: &str) {
+        let pid = self.nodes[node].pid.to_string();
+        let done = Command::new("kill").args([name, &pid]).status();
+        assert!(done.expect("kill runs").success());
+        let gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        // A zombie has ended: its parent, which ended before it, cannot tell so.
+        eventually(gone, |stat| stat.as_ref().is_none_or(|stat| stat.contains(") Z ")));
+    }
+
+    /// Starts a node again, without waiting for it.
+    fn start(&mut self, node: usize) {
+        let dir = self.nodes[node].dir.clone();
+        let log = std::fs::File::options().append(true).open(dir.join("node.log")).expect("log");
+        let child = Command::new(VERDICT)
+            .args(["node", "--config"])
+            .arg(dir.join("node.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("log"))
+            .stderr(log)
+            .spawn()
+            .expect("the node starts");
+        self.nodes[node].pid = u64::from(child.id());
+        self.children.push(child);
+    }
+
+    fn restart(&mut self, node: usize) {
+        self.start(node);
+        eventually(
+            || self.get(node, "/readyz", 0).map(|answer| answer.status),
+            |status| *status == Some(200),
+        );
+    }
+
+    fn history(&self, node: usize, revision: u64) -> Json {
+        let history = self.get(node, "/v1/history?limit=1000", revision).expect("an answer");
+        assert_eq!(history.status, 200, "{}", history.body);
+        history.body
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            let _ = Command::new("kill").args(["-KILL", &node.pid.to_string()]).output();
+            if std::thread::panicking() {
+                let log = std::fs::read_to_string(node.dir.join("node.log")).unwrap_or_default();
+                let tail = log.lines().rev().take(15).collect::<Vec<_>>();
+                eprintln!("node {}:\n{}", node.id, tail.join("\n"));
+            }
+        }
+        for child in &mut self.children {
+            let _ = child.wait();
+        }
+    }
+}
+
+fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<Answer> {
+    let mut response = result.ok()?;
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().ok()?;
+    Some(Answer { status, body: serde_json::from_str(&text).unwrap_or(Json::Null) })
+}
+
+#[test]
+fn a_change_at_any_node_is_served_at_all_and_survives_its_leader() {
+    let mut cluster = Cluster::up(3, &["--empty"]);
+
+    // A follower takes a change; whoever asks for its revision sees it at every node.
+    let leader = cluster.leader(0);
+    let follower = (leader + 1) % 3;
+    let revision = cluster.set_flag(follower, "first", "a");
+    for node in 0..3 {
+        assert_eq!(cluster.flag(node, revision), "a", "node {node}");
+    }
+
+    // The leader is killed. What was answered stands, a retry is not applied again, and a change
+    // at either survivor is taken.
+    cluster.signal(leader, "-KILL");
+    assert_eq!(cluster.set_flag(follower, "first", "a"), revision);
+    let second = cluster.set_flag(follower, "second", "b");
+    let other = (leader + 2) % 3;
+    assert_eq!(cluster.flag(other, second), "b");
+    let third = cluster.set_flag(other, "third", "c");
+    assert_eq!(cluster.flag(follower, third), "c");
+
+    // It comes back and has what it missed, in the same order as the others.
+    cluster.restart(leader);
+    assert_eq!(cluster.flag(leader, third), "c");
+    let expected = cluster.history(follower, third);
+    assert_eq!(cluster.history(leader, third), expected);
+    assert_eq!(cluster.history(other, third), expected);
+
+    // A rollback through the node that was away is one revision everywhere.
+    let body = json!({ "request_id": "back", "why": "a test", "to_revision": revision,
+        "objects": [{ "kind": "flag", "name": "f" }] });
+    let rolled = cluster.post(leader, "/v1/rollback", &body, 0).expect("an answer");
+    assert_eq!(rolled.status, 200, "{}", rolled.body);
+    let rolled = rolled.body["revision"].as_u64().expect("a revision");
+    assert_eq!(rolled, third + 1);
+    for node in 0..3 {
+        assert_eq!(cluster.flag(node, rolled), "a", "node {node}");
+    }
+}
+
+#[test]
+fn all_nodes_end_at_once_and_nothing_answered_is_lost() {
+    let mut cluster = Cluster::up(3, &["--empty"]);
+    let mut revision = 0;
+    for round in 0..10 {
+        revision = cluster.set_flag(round % 3, &format!("r{round}"), ["a", "b", "c"][round % 3]);
+    }
+    for node in 0..3 {
+        cluster.signal(node, "-KILL");
+    }
+    // Two of three are a majority; the third comes later.
+    for node in [2, 1, 0] {
+        cluster.start(node);
+    }
+    for node in 0..3 {
+        assert_eq!(cluster.flag(node, revision), "a", "node {node}");
+    }
+    let next = cluster.set_flag(1, "after", "d");
+    assert_eq!(next, revision + 1);
+    assert_eq!(cluster.flag(0, next), "d");
+}
+
+#[test]
+fn a_leader_that_is_told_to_stop_costs_no_request() {
+    let cluster = Cluster::up(3, &["--empty"]);
+    let leader = cluster.leader(0);
+    let survivor = (leader + 1) % 3;
+    let before = cluster.set_flag(survivor, "before", "a");
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
+    std::thread::scope(|scope| {
+        let cluster = &cluster;
+        let load = scope.spawn(move || {
+            let mut revisions = vec![before];
+            while stopped.try_recv().is_err() {
+                let body = json!({ "request_id": format!("w{}", revisions.len()), "why": "load",
+                    "changes": [{ "kind": "setting", "name": "s", "op": "put",
+                        "body": { "n": revisions.len() } }] });
+                // One try each: a drain must not need any client's patience.
+                let answer = cluster.post(survivor, "/v1/changes", &body, 0).expect("an answer");
+                assert_eq!(answer.status, 200, "{}", answer.body);
+                revisions.push(answer.body["revision"].as_u64().expect("a revision"));
+            }
+            revisions
+        });
+        cluster.signal(leader, "-TERM");
+        let after = cluster.set_flag(survivor, "after", "b");
+        stop.send(()).expect("the load goes on");
+        let revisions = load.join().expect("every change was taken");
+        assert!(revisions.windows(2).all(|pair| pair[0] < pair[1]), "{revisions:?}");
+        assert!(after > before);
+    });
+    assert_ne!(cluster.leader(survivor), leader);
+}
+
+#[test]
+fn members_join_once_by_token_and_never_go_below_a_majority() {
+    let cluster = Cluster::up(2, &["--empty"]);
+    let token = cluster.post(0, "/v1/admin/tokens", &json!({ "voter": false }), 0).expect("answer");
+    assert_eq!(token.status, 200, "{}", token.body);
+    let token = token.body["token"].as_str().expect("a token").to_owned();
+
+    // Two nodes with the same token: one is let in, the other is told why not.
+    let base = free_ports(2);
+    let start = |number: u16| {
+        let dir = cluster.folder.path().join(format!("joiner-{number}"));
+        std::fs::create_dir_all(&dir).expect("folder");
+        let settings = format!(
+            "[node]\ndata_dir = {:?}\n[http]\naddress = \"127.0.0.1:{}\"\n[cluster]\njoin = {token:?}\n",
+            dir.join("data"),
+            base + 10 * number,
+        );
+        std::fs::write(dir.join("node.toml"), settings).expect("settings");
+        let mut command = Command::new(VERDICT);
+        command.args(["node", "--config"]).arg(dir.join("node.toml")).stdin(Stdio::null());
+        command
+    };
+    let mut first = start(1).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let member = |id: u64| {
+        let members = cluster.get(0, "/v1/admin/members", 0)?.body;
+        let peers = members["peers"].as_array()?.clone();
+        peers.into_iter().map(|peer| peer["member"].clone()).find(|member| member["node_id"] == id)
+    };
+    let learner = eventually(|| member(3), Option::is_some).expect("a member");
+    assert_eq!(learner["voter"], false);
+    let second = start(2).output().expect("the node runs");
+    assert!(!second.status.success());
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(told.contains("used by another node"), "{told}");
+
+    // Two voters need each other; a learner may go, and its id is not given again.
+    let change = |path: &str| cluster.post(0, path, &json!(null), 0).expect("an answer");
+    let removed = change("/v1/admin/members/3:remove");
+    assert_eq!(removed.status, 200, "{}", removed.body);
+    assert!(member(3).is_none());
+    let _ = first.kill();
+    let _ = first.wait();
+    let last = change("/v1/admin/members/1:remove");
+    let rest = change("/v1/admin/members/2:remove");
+    assert!(last.status == 200 || rest.status == 200, "one of two may go");
+    let alone = change("/v1/admin/members/1:remove");
+    let other = change("/v1/admin/members/2:remove");
+    assert!(alone.status == 409 || other.status == 409, "{} {}", alone.body, other.body);
+}
+
+#[test]
+fn every_node_decides_by_the_models_that_one_was_given() {
+    let cluster = Cluster::up(2, &[]);
+    let input = json!({ "input": {
+        "name": "Harbour Bakery", "description": "bread, cakes and coffee to take away", "country": "DE",
+    }, "test": true });
+    let decide = |node| {
+        let answer = cluster.post(node, "/v1/decisions/merchant_onboarding", &input, 1);
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    };
+    let (one, two) = (decide(0), decide(1));
+    for part in ["outcome", "classification", "risk", "reasons", "models", "revision"] {
+        assert_eq!(one[part], two[part], "{part}");
+    }
+    assert_ne!(one["models"], json!([]), "a model was asked");
+}
