@@ -12,8 +12,10 @@
 mod compile;
 mod objects;
 mod report;
+mod validator;
 
 pub use compile::{Compilation, CompileOptions, check_catalogue, compile};
 pub(crate) use objects::TypedObject;
 pub use objects::{CatalogueObject, CatalogueObjects};
 pub use report::{CheckReport, ObjectFault, ObjectFinding, RuleSetTests};
+pub use validator::CompilingValidator;

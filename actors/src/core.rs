@@ -26,6 +26,7 @@ pub(crate) struct CoreOptions {
     pub limits: RuleLimits,
     pub model_timeout: Duration,
     pub revision_wait: Duration,
+    pub stale_after: Duration,
     pub batch_concurrency: usize,
 }
 
@@ -44,9 +45,6 @@ pub(crate) struct Core {
     pub spawner: Spawner,
     /// States rebuilt for replay, by revision.
     pub rebuilt: moka::sync::Cache<u64, Arc<ServingState>>,
-    /// One proposal at a time is checked and proposed, so that two of them never add up to a
-    /// catalogue that nobody checked.
-    pub proposing: tokio::sync::Mutex<()>,
     pub tree: Arc<TreeEntry>,
     pub root: ActorRef<SupervisorMessage>,
 }

@@ -36,7 +36,7 @@ use crate::error::RuntimeError;
 use crate::journal::{DecisionId, RequestGuard};
 use crate::monitoring::Counted;
 use crate::pool::{Done, PoolError};
-use crate::recording::{Origin, ReadSeries, Turn};
+use crate::recording::{Origin, ReadSeries, Sealing, Turn};
 use crate::serving::{ServedFlow, ServingState};
 use crate::spawn::panic_text;
 
@@ -248,7 +248,9 @@ impl Decision<'_> {
         let test = decided.decision.test;
         let started = Instant::now();
         let mode = self.served.flow.record_mode();
-        let answer = self.core.recording.append(id, decided, origin, (took_us, mode)).await?;
+        let stale = self.core.log.out_of_touch() >= self.core.options.stale_after;
+        let sealing = Sealing { took_us, stale, mode };
+        let answer = self.core.recording.append(id, decided, origin, sealing).await?;
         self.core.metrics.journal.record(started.elapsed().as_secs_f64());
         if !test {
             self.core.monitoring.decided(flow, self.timing.received_at, counted);

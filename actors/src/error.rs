@@ -1,7 +1,7 @@
 //! What this crate's callers are told when something does not work.
 
 use verdict_config::{Code, Faults};
-use verdict_consensus::{ChangeRefused, ProposeError};
+use verdict_consensus::{ChangeRefused, ProposeError, ReadError};
 use verdict_decisions::RequestRejected;
 
 use crate::catalogue::{CheckReport, ObjectFault};
@@ -78,6 +78,15 @@ pub enum RuntimeError {
     /// A fault of our own: a panic in a rule, a model or a handler.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<ReadError> for RuntimeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoLeader => Self::Change(ProposeError::NoLeader),
+            ReadError::Closed(_) => Self::Draining,
+        }
+    }
 }
 
 impl RuntimeError {

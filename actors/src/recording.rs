@@ -23,6 +23,17 @@ pub(crate) struct Recording {
 /// The series that a request read, each with its window.
 pub(crate) type ReadSeries = Vec<(Arc<WindowRead>, SeriesId)>;
 
+/// What a node adds to a decision before it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sealing {
+    /// Microseconds since the request came in.
+    pub took_us: u64,
+    /// Whether the node may have missed newer changes.
+    pub stale: bool,
+    /// How durable the record is before the answer.
+    pub mode: RecordMode,
+}
+
 /// Where a record comes from.
 #[derive(Default)]
 pub(crate) struct Origin {
@@ -110,12 +121,12 @@ impl Recording {
         id: DecisionId,
         mut decided: Decided,
         origin: Origin,
-        (took_us, mode): (u64, RecordMode),
+        Sealing { took_us, stale, mode }: Sealing,
     ) -> Result<Answer, RuntimeError> {
         let Origin { request, series } = origin;
         let unit = decided.unit.take();
         let window_events = std::mem::take(&mut decided.window_events);
-        let sealed = decided.seal(took_us, false).map_err(record_error)?;
+        let sealed = decided.seal(took_us, stale).map_err(record_error)?;
         let open = sealed.record.encode_open().map_err(record_error)?;
         let sensitive = sealed.record.encode_sensitive().map_err(record_error)?;
         let flow = &sealed.record.open.flow;

@@ -52,6 +52,8 @@ pub struct RuntimeOptions {
     pub journal: JournalOptions,
     /// How long a request may wait for a revision that is not served yet.
     pub revision_wait: Duration,
+    /// A node that is out of touch with its cluster for so long says that its answers may be stale.
+    pub stale_after: Duration,
     /// Items of a batch that are decided at the same time.
     pub batch_concurrency: usize,
     /// Where models come from; the model store of the state folder if absent.
@@ -116,6 +118,7 @@ impl RuntimeOptions {
                 ..JournalOptions::default()
             },
             revision_wait: Duration::from_secs(5),
+            stale_after: Duration::from_millis(settings.cluster.stale_after_ms),
             batch_concurrency: 64,
             loader: None,
             blob_source: None,
@@ -169,6 +172,7 @@ impl Runtime {
                 limits: options.rule_limits,
                 model_timeout: options.model_timeout,
                 revision_wait: options.revision_wait,
+                stale_after: options.stale_after,
                 batch_concurrency: options.batch_concurrency.clamp(1, 1_024),
             },
             serving,
@@ -182,7 +186,6 @@ impl Runtime {
             metrics: StageMetrics::default(),
             spawner,
             rebuilt: moka::sync::Cache::new(REBUILT_STATES_MAX),
-            proposing: tokio::sync::Mutex::default(),
             tree,
             root,
         };

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -89,6 +90,12 @@ pub trait Log: Send + Sync {
     /// How the cluster stands, as this node sees it; `None` without a cluster.
     fn cluster(&self) -> Option<ClusterStatus> {
         None
+    }
+
+    /// How long this node may have missed what the others agreed: the time since it last heard a
+    /// leader, or, leading, a majority. Zero without a cluster.
+    fn out_of_touch(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Answers what waits, takes no more, and lets go of the files.

@@ -12,6 +12,7 @@
 pub mod blobs;
 pub mod join;
 pub mod members;
+pub mod metrics;
 pub mod service;
 pub mod start;
 pub mod token;

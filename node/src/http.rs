@@ -195,6 +195,7 @@ impl Gateway {
             request.extensions_mut().insert(caller);
         }
         self.reach_revision(request.headers()).await?;
+        self.be_linearizable(&mut request).await?;
         // A stream outlives its request by hours and has bounds of its own.
         let exempt = !guarded || matches!(route, Route::Watch | Route::FlagEvents);
         let _permit = if exempt { None } else { Some(self.permit()?) };
@@ -245,6 +246,28 @@ impl Gateway {
         keys.authenticate(request.headers())
     }
 
+    /// With `?consistency=linearizable`: waits, for a bounded time, until the node serves every
+    /// change that was answered anywhere before this request came. Handlers do not see it.
+    async fn be_linearizable(&self, request: &mut Request<Body>) -> Answer<()> {
+        let Some((value, rest)) = request.uri().query().and_then(consistency_of) else {
+            return Ok(());
+        };
+        if value != "linearizable" {
+            return Err(Problem::parameter("consistency", "expected linearizable"));
+        }
+        let runtime = &self.services.runtime;
+        let catalogue = runtime.log().linearizable().await;
+        let catalogue = catalogue.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        let reached = runtime.wait_for_revision(catalogue.revision(), REVISION_WAIT).await;
+        reached.map_err(|error| problem_of(&error))?;
+        let path = request.uri().path();
+        let query = if rest.is_empty() { String::new() } else { format!("?{rest}") };
+        if let Ok(uri) = format!("{path}{query}").parse() {
+            *request.uri_mut() = uri;
+        }
+        Ok(())
+    }
+
     /// Waits, for a bounded time, until the node serves the revision that the client has seen.
     async fn reach_revision(&self, headers: &HeaderMap) -> Answer<()> {
         let Some(value) = headers.get(MIN_REVISION_HEADER) else { return Ok(()) };
@@ -256,6 +279,15 @@ impl Gateway {
         let reached = self.services.runtime.wait_for_revision(wanted, REVISION_WAIT).await;
         reached.map(|_| ()).map_err(|error| problem_of(&error))
     }
+}
+
+/// The parameter `consistency` of a query, and the query without it.
+fn consistency_of(query: &str) -> Option<(String, String)> {
+    let is = |pair: &&str| *pair == "consistency" || pair.starts_with("consistency=");
+    let pair = query.split('&').find(is)?;
+    let value = pair.split_once('=').map(|(_, value)| value).unwrap_or_default();
+    let rest: Vec<&str> = query.split('&').filter(|other| !is(other)).collect();
+    Some((value.to_owned(), rest.join("&")))
 }
 
 /// Counts a request for as long as it lives, also when its client goes away.

@@ -41,6 +41,7 @@ pub const UPKEEP: Duration = Duration::from_secs(5);
 
 fn describe() {
     verdict_actors::describe_metrics();
+    crate::cluster::metrics::describe();
     metrics::describe_counter!(
         "verdict_http_requests_total",
         Unit::Count,

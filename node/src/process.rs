@@ -41,6 +41,9 @@ const JOINED_CATCH_UP: Duration = Duration::from_secs(120);
 /// Between two tries.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often the metrics are told how the cluster stands.
+const CLUSTER_WATCH: Duration = Duration::from_secs(1);
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -144,6 +147,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
+    spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
         tracing::warn!("there are no keys: whoever reaches this machine may do everything");
@@ -229,6 +233,17 @@ async fn catch_up(cluster: &Cluster, runtime: &Handle, joined: bool, stop: &Canc
             let revision = runtime.serving().revision;
             tracing::warn!(revision, "the cluster is not reached: going on with what is here");
         }
+    }
+}
+
+/// Tells the metrics how the cluster stands, and lets go of connections to nodes that were removed.
+async fn watch_cluster(cluster: Cluster) {
+    let mut ticks = tokio::time::interval(CLUSTER_WATCH);
+    loop {
+        ticks.tick().await;
+        crate::cluster::metrics::record(&cluster);
+        let members = cluster.log().members();
+        cluster.clients().keep(|id| members.get(id).is_some());
     }
 }
 

@@ -61,11 +61,12 @@ impl Handle {
     /// `Change` for conflicts and refusals, `Check` with every fault.
     pub async fn propose(&self, proposal: Proposal) -> Result<Proposed, RuntimeError> {
         let _inside = self.enter()?;
-        let proposing = self.core.proposing.lock().await;
+        // What is checked here must know what was answered elsewhere; the leader checks again, on
+        // exactly the catalogue that the change set meets.
+        self.core.log.linearizable().await?;
         let (dry, check) = self.check(&proposal).await?;
         let Proposal { change_set, author } = proposal;
         let applied = self.core.log.propose(change_set, author).await?;
-        drop(proposing);
         let served = dry.repeated.is_some()
             || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
         Ok(Proposed { applied, check, served })
@@ -88,6 +89,7 @@ impl Handle {
     /// # Errors
     /// As [`Handle::propose`]; a revision that is not retained.
     pub async fn rollback(&self, rollback: Rollback) -> Result<Proposed, RuntimeError> {
+        self.core.log.linearizable().await?;
         self.propose(self.plan(rollback)?).await
     }
 
@@ -99,6 +101,7 @@ impl Handle {
         &self,
         rollback: Rollback,
     ) -> Result<(DryRun, CheckReport), RuntimeError> {
+        self.core.log.linearizable().await?;
         self.dry_run(&self.plan(rollback)?).await
     }
 

@@ -69,6 +69,13 @@ impl Handle {
         Readiness { ready: reasons.is_empty(), reasons }
     }
 
+    /// Whether the node has been out of touch with its cluster for longer than the settings allow:
+    /// what it answers may be old.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.core.log.out_of_touch() >= self.core.options.stale_after
+    }
+
     /// How publication stands.
     #[must_use]
     pub fn publisher(&self) -> Arc<PublisherStatus> {

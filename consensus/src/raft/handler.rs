@@ -96,7 +96,12 @@ impl PeerHandler {
             entries,
             leader_commit: committed.map(LogId::from),
         };
-        match self.core.raft.append_entries(rpc).await {
+        let answer = self.core.raft.append_entries(rpc).await;
+        if matches!(&answer, Ok(response) if !matches!(response, AppendEntriesResponse::HigherVote(_)))
+        {
+            self.core.network.note_leader();
+        }
+        match answer {
             Ok(AppendEntriesResponse::Success) => Answer::Append(AppendAnswerV1::Success),
             Ok(AppendEntriesResponse::PartialSuccess(upto)) => {
                 let upto = upto.as_ref().map(LogIdV1::from);

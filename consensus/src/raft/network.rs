@@ -39,11 +39,45 @@ pub struct PeerNetwork {
     pub transport: Arc<dyn PeerTransport>,
     /// When each peer last answered.
     heard: Mutex<BTreeMap<NodeId, Instant>>,
+    /// When a leader was last heard here.
+    leader_heard: Mutex<Option<Instant>>,
+    started: Instant,
 }
 
 impl PeerNetwork {
     pub fn new(node_id: NodeId, cluster_id: String, transport: Arc<dyn PeerTransport>) -> Self {
-        Self { node_id, cluster_id, transport, heard: Mutex::new(BTreeMap::new()) }
+        Self {
+            node_id,
+            cluster_id,
+            transport,
+            heard: Mutex::new(BTreeMap::new()),
+            leader_heard: Mutex::new(None),
+            started: Instant::now(),
+        }
+    }
+
+    /// Notes that a leader was heard.
+    pub fn note_leader(&self) {
+        *self.leader_heard.lock() = Some(Instant::now());
+    }
+
+    /// How long ago a leader was last heard here; since the start, if never.
+    pub fn leader_heard_ago(&self) -> Duration {
+        self.leader_heard.lock().unwrap_or(self.started).elapsed()
+    }
+
+    /// How long ago so many of these peers had last answered; since the start, if they never did.
+    pub fn so_many_heard_ago(
+        &self,
+        peers: impl Iterator<Item = NodeId>,
+        needed: usize,
+    ) -> Duration {
+        let Some(position) = needed.checked_sub(1) else { return Duration::ZERO };
+        let since_start = self.started.elapsed();
+        let ago = |peer| self.heard_ago(peer).unwrap_or(since_start);
+        let mut ages: Vec<Duration> = peers.map(ago).collect();
+        ages.sort_unstable();
+        ages.get(position).copied().unwrap_or(since_start)
     }
 
     /// How long ago a peer last answered.

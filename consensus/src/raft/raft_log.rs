@@ -367,6 +367,21 @@ impl Log for RaftLog {
         Some(cluster_status(&self.core))
     }
 
+    fn out_of_touch(&self) -> Duration {
+        let core = &self.core;
+        let (leads, voters) = {
+            let metrics = core.raft.metrics();
+            let metrics = metrics.borrow();
+            let voters: Vec<NodeId> = metrics.membership_config.membership().voter_ids().collect();
+            (metrics.current_leader == Some(core.node_id), voters)
+        };
+        if !leads {
+            return core.network.leader_heard_ago();
+        }
+        let others = voters.iter().copied().filter(|id| *id != core.node_id);
+        core.network.so_many_heard_ago(others, voters.len() / 2)
+    }
+
     fn drain(&self) -> LogFuture<'_, ()> {
         let running = self.close();
         let core = Arc::clone(&self.core);

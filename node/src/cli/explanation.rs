@@ -173,6 +173,10 @@ pub fn show_status(url: &str, status: &Json, output: &Output) {
         };
         output.say(format!("  {key:<10} {}", names.join(", ")));
     }
+    if status["stale"] == Json::Bool(true) {
+        output.say(format!("  {} the cluster is out of reach", output.styled(WARN, "stale")));
+    }
+    show_members(&status["cluster"], output);
     let status = &status["runtime"];
     for reason in items(&status["readiness"]["reasons"]) {
         output.say(format!("  {} {}", output.styled(WARN, "not ready"), text(reason)));
@@ -185,6 +189,38 @@ pub fn show_status(url: &str, status: &Json, output: &Output) {
     tree_rows(&status["tree"], 0, &mut rows);
     if !rows.is_empty() {
         output.table(&["actor", "state", "restarts", "queue"], rows);
+    }
+}
+
+/// The members of the cluster, as the node sees them.
+fn show_members(cluster: &Json, output: &Output) {
+    let rows = items(&cluster["peers"]).map(|peer| {
+        let (member, id) = (&peer["member"], &peer["member"]["node_id"]);
+        let role = match (*id == cluster["leader"], member["voter"] == Json::Bool(true)) {
+            (true, _) => "leader",
+            (false, true) => "voter",
+            (false, false) => "learner",
+        };
+        let here = if *id == cluster["node_id"] { "here" } else { "" };
+        // Only the leader knows how far the others are.
+        let lag = match (peer["matched_index"].as_u64(), cluster["last_index"].as_u64()) {
+            (Some(matched), Some(last)) => last.saturating_sub(matched).to_string(),
+            _ => String::new(),
+        };
+        let attributes = &member["attributes"];
+        vec![
+            text(id),
+            role.to_owned(),
+            text(&attributes["region"]),
+            text(&attributes["zone"]),
+            text(&attributes["http_address"]),
+            lag,
+            here.to_owned(),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    if !rows.is_empty() {
+        output.table(&["node", "role", "region", "zone", "http", "entries behind", ""], rows);
     }
 }
 

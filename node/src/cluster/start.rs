@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use verdict_actors::catalogue::CompilingValidator;
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
     Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
@@ -16,6 +17,8 @@ use verdict_consensus::{
 };
 
 use tokio_util::sync::CancellationToken;
+
+use verdict_rules::RuleLimits;
 
 use super::{Cluster, join};
 use crate::process::NodeError;
@@ -79,7 +82,7 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
-    let (known, options) = (attributes.clone(), options(settings.cluster.network));
+    let (known, options) = (attributes.clone(), options(settings));
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -124,9 +127,12 @@ fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -
     }
 }
 
-fn options(network: NetworkProfile) -> RaftLogOptions {
+fn options(settings: &Settings) -> RaftLogOptions {
     let mut options = RaftLogOptions::new(crate::http::now);
-    if network == NetworkProfile::Wan {
+    let limits =
+        RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
+    options.validator = Arc::new(CompilingValidator::new(limits));
+    if settings.cluster.network == NetworkProfile::Wan {
         options.heartbeat = Duration::from_millis(500);
         options.election_timeout_min = Duration::from_millis(1_500);
         options.election_timeout_max = Duration::from_millis(3_000);

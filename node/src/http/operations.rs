@@ -95,6 +95,8 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "flows": state.flows.keys().collect::<Vec<_>>(),
         "models": state.models.keys().collect::<Vec<_>>(),
         "flags": state.flags.keys().count(),
+        "stale": services.runtime.is_stale(),
+        "cluster": services.runtime.log().cluster(),
         "runtime": status,
     }))
 }

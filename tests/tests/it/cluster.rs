@@ -363,3 +363,52 @@ fn every_node_decides_by_the_models_that_one_was_given() {
     }
     assert_ne!(one["models"], json!([]), "a model was asked");
 }
+
+#[test]
+fn a_node_that_is_alone_answers_from_what_it_has_and_says_so() {
+    let mut cluster = Cluster::up(3, &["--empty"]);
+    let flow = json!({ "request_id": "flow", "why": "a test", "changes": [
+        { "kind": "flow", "name": "pay", "op": "put",
+          "body": { "flow": "pay", "fields": { "amount": { "type": "int" } } } } ] });
+    let put = cluster.post(1, "/v1/changes", &flow, 0).expect("an answer");
+    assert_eq!(put.status, 200, "{}", put.body);
+    let revision = put.body["revision"].as_u64().expect("a revision");
+
+    // A linearizable read at another node needs no revision to see it.
+    let read = cluster.get(2, "/v1/objects/flow/pay?consistency=linearizable", 0).expect("answer");
+    assert_eq!((read.status, &read.body["revision"]), (200, &json!(revision)), "{}", read.body);
+    let wrong = cluster.get(2, "/v1/objects/flow/pay?consistency=maybe", 0).expect("an answer");
+    assert_eq!(wrong.status, 400, "{}", wrong.body);
+
+    let decide = |cluster: &Cluster| {
+        let body = json!({ "input": { "amount": 5 } });
+        cluster.post(0, "/v1/decisions/pay", &body, revision).map(|answer| answer.body)
+    };
+    assert_eq!(decide(&cluster).expect("an answer")["stale"], false);
+
+    // Without the two others the node goes on, and marks what it answers; also after a cold start.
+    let settings = cluster.nodes[0].dir.join("node.toml");
+    let text = std::fs::read_to_string(&settings).expect("settings");
+    let text = text.replace("join = ", "stale_after_ms = 300\njoin = ");
+    std::fs::write(&settings, text).expect("settings");
+    for node in [1, 2] {
+        cluster.signal(node, "-KILL");
+    }
+    cluster.signal(0, "-KILL");
+    cluster.restart(0);
+    let stale = |answer: &Option<Json>| answer.as_ref().is_some_and(|body| body["stale"] == true);
+    eventually(|| decide(&cluster), stale);
+    let read = cluster.get(0, "/v1/objects/flow/pay?consistency=linearizable", 0).expect("answer");
+    assert_eq!((read.status, &read.body["code"]), (503, &json!("VD0606")), "{}", read.body);
+    let mut late = flow.clone();
+    late["request_id"] = json!("late");
+    let refused = cluster.post(0, "/v1/changes", &late, 0).expect("an answer");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+
+    // The others come back: the mark goes, and changes are taken again.
+    cluster.start(1);
+    cluster.start(2);
+    let fresh = |answer: &Option<Json>| answer.as_ref().is_some_and(|body| body["stale"] == false);
+    eventually(|| decide(&cluster), fresh);
+    assert_eq!(cluster.set_flag(0, "again", "b"), revision + 1);
+}

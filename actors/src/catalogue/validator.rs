@@ -1,0 +1,138 @@
+//! The leader's last word on a change set: the catalogue that it would make compiles.
+//!
+//! Whoever proposes has checked as much, and more (models load, rule tests pass), but on the catalogue
+//! of that moment. The leader asks this validator on exactly the catalogue that the change set meets,
+//! so that two edits, each valid where it was made, never add up to one that no node can compile.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use verdict_config::{Fault, Faults, ObjectId, ObjectKind};
+use verdict_consensus::{Catalogue, DefinitionValidator, Validator};
+use verdict_rules::RuleLimits;
+
+use super::{CatalogueObjects, CompileOptions, compile};
+use crate::serving::ServingState;
+
+/// Bodies by their definitions, references, and a compilation of the whole.
+pub struct CompilingValidator {
+    limits: RuleLimits,
+    /// The last state that compiled: what did not change since is not compiled again.
+    last: Mutex<Option<Arc<ServingState>>>,
+}
+
+impl CompilingValidator {
+    /// A validator that compiles within bounds.
+    #[must_use]
+    pub const fn new(limits: RuleLimits) -> Self {
+        Self { limits, last: Mutex::new(None) }
+    }
+}
+
+/// Whether a change of a kind can break the compilation of another object.
+const fn is_compiled_against(kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::RuleSet
+        | ObjectKind::Flow
+        | ObjectKind::List
+        | ObjectKind::Table
+        | ObjectKind::Model
+        | ObjectKind::Alias => true,
+        // Flags and segments are whole in themselves, and were checked as such.
+        ObjectKind::Flag
+        | ObjectKind::Segment
+        | ObjectKind::Experiment
+        | ObjectKind::Rollout
+        | ObjectKind::Key
+        | ObjectKind::Member
+        | ObjectKind::Setting => false,
+    }
+}
+
+impl Validator for CompilingValidator {
+    fn check_body(&self, object: &ObjectId, body: &[u8]) -> Faults {
+        DefinitionValidator.check_body(object, body)
+    }
+
+    fn checks_references(&self) -> bool {
+        true
+    }
+
+    fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        let faults = DefinitionValidator.check_catalogue(next, touched);
+        if !faults.is_empty() || !touched.iter().any(|id| is_compiled_against(id.kind)) {
+            return faults;
+        }
+        let previous = self.last.lock().clone();
+        let options = CompileOptions { limits: self.limits, check: false };
+        let compilation = compile(&CatalogueObjects::from(next), previous.as_deref(), options);
+        if let Some(state) = compilation.state {
+            *self.last.lock() = Some(Arc::new(state));
+            return Faults::new();
+        }
+        let placed = compilation.report.faults.into_iter().map(|found| {
+            let position = touched.iter().position(|id| *id == found.object);
+            match position {
+                Some(position) => found.fault.under(&format!("changes[{position}].body")),
+                // An object that the change set leaves as it is and would break.
+                None => {
+                    let Fault { code, path, message, .. } = found.fault;
+                    Fault::new(code, "changes", format!("{} {path}: {message}", found.object))
+                }
+            }
+        });
+        placed.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use verdict_consensus::{
+        Author, Change, ChangeRefused, ChangeSet, Command, Limits, Propose, apply,
+    };
+
+    use super::*;
+
+    fn change(
+        catalogue: &Catalogue,
+        kind: ObjectKind,
+        name: &str,
+        body: &str,
+    ) -> Result<Catalogue, ChangeRefused> {
+        let validator = CompilingValidator::new(RuleLimits::default());
+        let change_set = ChangeSet::new(
+            format!("r{}", catalogue.revision()),
+            String::new(),
+            vec![Change::put(kind, name, body.to_owned())],
+        );
+        let at = verdict_config::TimestampMs(1);
+        let propose = Propose { change_set, author: Author::named("test"), at };
+        apply(catalogue, &Command::Propose(propose), 1, &validator)
+            .map(|transition| Catalogue::clone(&transition.catalogue))
+    }
+
+    #[test]
+    fn an_edit_that_breaks_what_another_added_is_refused() {
+        let flow = |kind: &str| {
+            format!(
+                r#"{{"flow":"pay","fields":{{"amount":{{"type":"{kind}"}}}},"rules":["risk"]}}"#
+            )
+        };
+        let rules = r#"{"rule_set":"risk","flow":"pay","rules":[
+            {"id":"large","when":"amount > 5","then":{"points":5}}]}"#;
+        let empty = Catalogue::new(Limits::default());
+        let alone = change(
+            &empty,
+            ObjectKind::Flow,
+            "pay",
+            r#"{"flow":"pay","fields":{"amount":{"type":"int"}}}"#,
+        );
+        let with_rules = change(&alone.unwrap(), ObjectKind::RuleSet, "risk", rules).unwrap();
+        let whole = change(&with_rules, ObjectKind::Flow, "pay", &flow("int")).unwrap();
+        // Valid in itself, and every name it needs is there; but the rule compares a number.
+        let refused = change(&whole, ObjectKind::Flow, "pay", &flow("string")).unwrap_err();
+        let ChangeRefused::Invalid(faults) = refused else { panic!("{refused:?}") };
+        assert!(faults.iter().any(|fault| fault.message.contains("amount")), "{faults:?}");
+        change(&whole, ObjectKind::Flow, "pay", &flow("decimal")).unwrap();
+    }
+}
