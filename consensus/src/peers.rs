@@ -31,7 +31,7 @@ pub use connection::PeerConnectionCounts;
 pub use frame::PEER_FRAME_BYTES_MAX;
 pub use kept::KeptIdentity;
 pub use messages::{
-    Admitted, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest,
+    Admitted, DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest,
     WIRE_JOIN_BYTES_MAX, WireError,
 };
 pub use server::{PeerListener, PeerServerOptions, PeerService, ServiceFuture};

@@ -91,7 +91,7 @@ impl From<ReadError> for ClusterError {
 
 impl From<PeerError> for ClusterError {
     fn from(error: PeerError) -> Self {
-        Self { code: Code::NoLeader, detail: error.to_string(), retryable: true }
+        Self { code: Code::PeerUnreachable, detail: error.to_string(), retryable: true }
     }
 }
 

@@ -98,6 +98,28 @@ pub enum NodeRequest {
         /// Where the piece begins.
         offset: u64,
     },
+    /// A decision that the asked node made, as an answer of HTTP.
+    Decision {
+        /// Its id.
+        id: String,
+        /// What is asked of it.
+        read: DecisionRead,
+    },
+}
+
+/// What is asked of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DecisionRead {
+    /// To explain it.
+    Explain {
+        /// Whether sensitive fields are shown.
+        sees_sensitive: bool,
+    },
+    /// To compute it again.
+    Replay {
+        /// Whether its models' scores are computed again as well.
+        recompute: bool,
+    },
 }
 
 impl std::fmt::Debug for NodeRequest {
@@ -105,6 +127,7 @@ impl std::fmt::Debug for NodeRequest {
         match self {
             Self::KeepAuthority { .. } => formatter.write_str("KeepAuthority"),
             Self::StandForElection => formatter.write_str("StandForElection"),
+            Self::Decision { id, read } => write!(formatter, "Decision({id}, {read:?})"),
             Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
             Self::FolderPiece { hash, path, offset } => {
                 write!(formatter, "FolderPiece({hash}, {path}, {offset})")
@@ -127,6 +150,13 @@ pub enum NodeAnswer {
     Folder(Vec<(String, String, u64)>),
     /// A piece of a file; shorter at the file's end.
     Piece(Vec<u8>),
+    /// An answer of HTTP: its status and its JSON.
+    Http {
+        /// The status.
+        status: u16,
+        /// The body.
+        body: Vec<u8>,
+    },
 }
 
 macro_rules! messages {

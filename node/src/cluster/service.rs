@@ -41,6 +41,10 @@ impl ClusterService {
                     Err(error) => refused(error.to_string()),
                 }
             }
+            Ok(NodeRequest::Decision { id, read }) => {
+                let (status, body) = crate::http::read_for_peer(&self.runtime, &id, read).await;
+                NodeAnswer::Http { status, body }
+            }
             Ok(NodeRequest::DescribeFolder { hash }) => {
                 match self.runtime.describe_model(hash).await {
                     Ok(files) => NodeAnswer::Folder(

@@ -2,17 +2,22 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value as Json, json};
-use verdict_actors::journal::SearchQuery;
+use verdict_actors::Handle;
+use verdict_actors::journal::{DecisionId, SearchQuery};
+use verdict_config::Code;
 use verdict_config::definition::Outcome;
 use verdict_config::settings::Role;
+use verdict_consensus::Log;
+use verdict_consensus::peers::{DecisionRead, NodeAnswer, NodeRequest};
 use verdict_decisions::ExplainOptions;
 
 use super::decisions::problem_of;
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Services, Shared, caller_of, json, last_segment};
+use crate::cluster::{Cluster, ClusterError};
 use crate::http::openapi::decision;
 
 /// The role from which on sensitive fields are shown.
@@ -28,12 +33,73 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     let caller = caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
     let id = last_segment(request.uri())?;
-    let explained = services
-        .runtime
-        .explain(&id, ExplainOptions { may_see_sensitive: caller.role >= SEES_SENSITIVE })
-        .await
-        .map_err(|error| problem_of(&error))?;
-    json(&explained)
+    let read = DecisionRead::Explain { sees_sensitive: caller.role >= SEES_SENSITIVE };
+    read_decision(&services, &id, read).await
+}
+
+/// Reads a decision here, or at the node that made it.
+async fn read_decision(
+    services: &Services,
+    id: &str,
+    read: DecisionRead,
+) -> Answer<Response<Body>> {
+    let (status, body) = match made_elsewhere(services, id) {
+        None => read_here(&services.runtime, id, read).await?,
+        Some((cluster, node_id)) => {
+            let request = NodeRequest::Decision { id: id.to_owned(), read };
+            let asked = cluster.ask_for(node_id, &request).await;
+            let failed = |error: ClusterError| {
+                Problem::new(error.code, format!("Node {node_id} made it: {error}."))
+            };
+            match asked.map_err(failed)? {
+                NodeAnswer::Http { status, body } => (status, body),
+                _ => return Err(Problem::of(Code::PeerUnreachable)),
+            }
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let kind = if status < 300 { "application/json" } else { "application/problem+json" };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(response)
+}
+
+/// The member that made a decision, if that is not this node.
+fn made_elsewhere<'a>(services: &'a Services, id: &str) -> Option<(&'a Cluster, u64)> {
+    let cluster = services.cluster.as_ref()?;
+    let node_id = u64::from(id.parse::<DecisionId>().ok()?.node());
+    let here = node_id == cluster.node_id();
+    (!here && cluster.log().members().get(node_id).is_some()).then_some((cluster, node_id))
+}
+
+/// Reads a decision that this node made.
+async fn read_here(runtime: &Handle, id: &str, read: DecisionRead) -> Answer<(u16, Vec<u8>)> {
+    let read = match read {
+        DecisionRead::Explain { sees_sensitive } => {
+            let options = ExplainOptions { may_see_sensitive: sees_sensitive };
+            runtime.explain(id, options).await.map(|explained| serde_json::to_vec(&explained))
+        }
+        DecisionRead::Replay { recompute } => {
+            runtime.replay(id, recompute).await.map(|replayed| serde_json::to_vec(&replayed))
+        }
+    };
+    let body = read.map_err(|error| problem_of(&error))?;
+    body.map(|body| (200, body)).map_err(|_| Problem::of(Code::Internal))
+}
+
+/// Reads a decision that this node made, for another node; a problem is an answer as well.
+pub(crate) async fn read_for_peer(
+    runtime: &Handle,
+    id: &str,
+    read: DecisionRead,
+) -> (u16, Vec<u8>) {
+    match read_here(runtime, id, read).await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            let body = problem.body();
+            (body.status, serde_json::to_vec(&body).unwrap_or_default())
+        }
+    }
 }
 
 /// Decisions by flow, outcome, reason and time, newest first.
@@ -99,7 +165,5 @@ pub(super) async fn replay(
     let mut query = Query::read(request.uri(), &["recompute"]);
     let recompute = query.flag("recompute").unwrap_or(false);
     query.finish()?;
-    let replayed =
-        services.runtime.replay(id, recompute).await.map_err(|error| problem_of(&error))?;
-    json(&replayed)
+    read_decision(services, id, DecisionRead::Replay { recompute }).await
 }

@@ -57,6 +57,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::StateForeign
         | Code::NoLeader
         | Code::OutcomeUnknown
+        | Code::PeerUnreachable
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

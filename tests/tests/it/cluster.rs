@@ -362,6 +362,20 @@ fn every_node_decides_by_the_models_that_one_was_given() {
         assert_eq!(one[part], two[part], "{part}");
     }
     assert_ne!(one["models"], json!([]), "a model was asked");
+
+    // Whoever made it, any node tells of it, and computes it again to the same.
+    for (maker, asked, decision) in [(0, 1, &one), (1, 0, &two)] {
+        let id = decision["decision_id"].as_str().expect("an id");
+        let path = format!("/v1/decisions/{id}");
+        let told = cluster.get(asked, &path, 0).expect("an answer");
+        assert_eq!((told.status, &told.body["decision"]["decision_id"]), (200, &json!(id)));
+        assert_eq!(cluster.get(maker, &path, 0).expect("an answer").body, told.body);
+        let replayed = cluster.post(asked, &format!("{path}:replay"), &json!(null), 0);
+        let replayed = replayed.expect("an answer");
+        assert_eq!((replayed.status, &replayed.body["equal"]), (200, &json!(true)));
+    }
+    let unknown = cluster.get(0, "/v1/decisions/01M868EQR2000JDGBH9X8CQN5F", 0).expect("an answer");
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
 }
 
 #[test]
