@@ -21,6 +21,7 @@ mod decide;
 mod explanation;
 mod node;
 mod objects;
+mod recovery;
 mod train;
 
 /// Everything went well.
@@ -95,6 +96,15 @@ enum Command {
     /// A cluster on this machine.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Fetch a backup of everything that a node's cluster agreed, with the models.
+    #[command(after_help = "Example: verdict backup verdict-2026-11-24.tar")]
+    Backup(recovery::BackupArgs),
+    /// Begin a new cluster from a backup; the node of the settings must have no state.
+    #[command(after_help = "Example: verdict restore verdict-2026-11-24.tar --config node.toml")]
+    Restore(recovery::RestoreArgs),
+    /// Begin a new cluster with what one node has, when the majority is lost for good.
+    #[command(after_help = recovery::RECOVER_HELP)]
+    Recover(recovery::RecoverArgs),
     /// What a node serves and how it is.
     #[command(after_help = "Example: verdict status --json")]
     Status(connect::Target),
@@ -218,6 +228,9 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Apply(arguments) => objects::apply(&arguments, output),
         Command::Export(arguments) => objects::export(&arguments, output),
         Command::Explain(arguments) => objects::explain(&arguments, output),
+        Command::Backup(arguments) => recovery::backup(&arguments, output),
+        Command::Restore(arguments) => recovery::restore(&arguments, output),
+        Command::Recover(arguments) => recovery::recover(&arguments, output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Status(target) => objects::status(&target, output),
         Command::DemoData(folder) => demo_data(&folder, output),

@@ -13,6 +13,7 @@ pub mod blobs;
 pub mod join;
 pub mod members;
 pub mod metrics;
+pub mod recovery;
 pub mod service;
 pub mod start;
 pub mod token;

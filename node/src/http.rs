@@ -87,6 +87,8 @@ pub struct GatewayOptions {
     pub region: String,
     /// The cluster that the node is a member of.
     pub cluster: Option<Cluster>,
+    /// The state folder.
+    pub data_dir: std::path::PathBuf,
 }
 
 /// What handlers work with.
@@ -97,6 +99,8 @@ pub(crate) struct Services {
     pub(crate) metrics: HttpMetrics,
     pub(crate) region: String,
     pub(crate) cluster: Option<Cluster>,
+    pub(crate) data_dir: std::path::PathBuf,
+    pub(crate) backups: Semaphore,
     pub(crate) keys: KeyRing,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) flag_streams: Arc<Semaphore>,
@@ -121,7 +125,8 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster } = options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster, data_dir } =
+            options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -132,6 +137,8 @@ impl Gateway {
             metrics: HttpMetrics::register(),
             region,
             cluster,
+            data_dir,
+            backups: Semaphore::new(1),
             keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),

@@ -160,6 +160,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         prometheus: prometheus.clone(),
         region: settings.node.region.clone(),
         cluster: Some(cluster.clone()),
+        data_dir: PathBuf::from(&settings.node.data_dir),
     }));
     let address = server.address();
     let serving = tokio::select! {

@@ -94,6 +94,26 @@ impl Client {
         accepted(Answer { status, json }).map(|_| bytes)
     }
 
+    /// Asks for bytes and writes them to a file as they come; how many.
+    ///
+    /// # Errors
+    /// No answer, a refusal, or the disk.
+    pub fn download(&self, path: &str, file: &mut std::fs::File) -> Result<u64, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header("X-API-Key", key);
+        }
+        let mut response = request.call().map_err(anyhow::Error::from)?;
+        let status = response.status().as_u16();
+        if !(200..300).contains(&status) {
+            let text = response.body_mut().read_to_string().map_err(anyhow::Error::from)?;
+            let json = serde_json::from_str(&text).unwrap_or_default();
+            return accepted(Answer { status, json }).map(|_| 0);
+        }
+        let mut body = response.into_body().into_reader();
+        std::io::copy(&mut body, file).map_err(|error| anyhow::Error::from(error).into())
+    }
+
     /// Sends JSON.
     ///
     /// # Errors

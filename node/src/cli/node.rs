@@ -57,10 +57,15 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 fn load(arguments: &NodeArgs) -> Result<Settings, Failure> {
+    load_file(&arguments.config, &arguments.assignments)
+}
+
+/// The settings of a file, with the environment.
+pub fn load_file(config: &Path, assignments: &[String]) -> Result<Settings, Failure> {
     settings::load(settings::Sources {
-        file: Some(&arguments.config),
+        file: Some(config),
         environment: environment(),
-        assignments: &arguments.assignments,
+        assignments,
         ..settings::Sources::default()
     })
     .map_err(Failure::Faults)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
+use axum::http::{HeaderValue, Response, header};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -111,4 +111,27 @@ pub(super) async fn post_member(
     done.map_err(problem)?;
     tracing::info!(by = caller.name, node_id, verb, "a member was changed");
     json(&json!({ "node_id": node_id, "done": verb }))
+}
+
+/// A backup of everything that the cluster agreed, with the models: a tar stream.
+#[utoipa::path(
+    get, path = "/v1/admin/backup", tag = "Operating", operation_id = "backup",
+    responses((status = 200, description = "The backup.", content_type = "application/x-tar",
+        body = Vec<u8>))
+)]
+pub(super) async fn backup(State(services): Shared, request: Request) -> Answer<Response<Body>> {
+    let caller = caller_of(&request, Role::Operator)?;
+    Query::read(request.uri(), &[]).finish()?;
+    let cluster = cluster(&services)?;
+    // One at a time: each is written to the disk before it is sent.
+    let _turn = services.backups.acquire().await.map_err(|_| Problem::of(Code::Draining))?;
+    let made = cluster.backup(&services.data_dir).await;
+    let (info, file) = made.map_err(|detail| Problem::new(Code::StorageFailed, detail))?;
+    tracing::info!(by = caller.name, revision = info.revision, "a backup was made");
+    let stream = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file));
+    let mut response = Response::new(Body::from_stream(stream));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    Ok(response)
 }

@@ -48,6 +48,7 @@ pub mod decision;
         watch::get,
         operations::status,
         admin::members,
+        admin::backup,
         admin::post_token,
         admin::post_member,
         ofrep::post_flag,
@@ -94,6 +95,7 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
     ("flag_events", &[400]),
     ("status", &[]),
     ("members", &[404]),
+    ("backup", &[404, 503]),
     ("make_token", &[400, 404, 409, 413, 415, 503]),
     ("change_member", &[400, 404, 409, 503]),
 ];

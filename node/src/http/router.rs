@@ -34,6 +34,7 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/status", get(operations::status))
         .route("/v1/admin/members", get(admin::members))
         .route("/v1/admin/members/{key}", post(admin::post_member))
+        .route("/v1/admin/backup", get(admin::backup))
         .route("/v1/admin/tokens", post(admin::post_token))
         .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))

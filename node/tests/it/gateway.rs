@@ -87,6 +87,7 @@ impl World {
             open: false,
             prometheus: metrics::install().unwrap(),
             cluster: None,
+            data_dir: settings.node.data_dir.clone().into(),
             region: "local".into(),
         });
         gateway.set_ready();

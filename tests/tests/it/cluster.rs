@@ -426,3 +426,92 @@ fn a_node_that_is_alone_answers_from_what_it_has_and_says_so() {
     eventually(|| decide(&cluster), fresh);
     assert_eq!(cluster.set_flag(0, "again", "b"), revision + 1);
 }
+
+#[test]
+fn a_backup_is_a_cluster_again_elsewhere() {
+    let mut cluster = Cluster::up(2, &[]);
+    let revision = cluster.set_flag(1, "kept", "c");
+    let history = cluster.history(0, revision);
+    let backup = cluster.folder.path().join("backup.tar");
+    let fetched = Command::new(VERDICT)
+        .args(["backup", "--url", &cluster.nodes[1].http, "--api-key", &cluster.key])
+        .arg(&backup)
+        .output()
+        .expect("the command runs");
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    for node in 0..2 {
+        cluster.signal(node, "-KILL");
+    }
+
+    // A new folder with the settings of the first node, and nothing else of it.
+    let old = cluster.nodes[0].dir.clone();
+    let new = cluster.folder.path().join("restored");
+    std::fs::create_dir_all(&new).expect("folder");
+    let settings = std::fs::read_to_string(old.join("node.toml")).expect("settings");
+    let settings = settings.replace(&old.display().to_string(), &new.display().to_string());
+    std::fs::write(new.join("node.toml"), settings).expect("settings");
+    std::fs::write(new.join("node.log"), "").expect("log");
+    let restore = |file: &std::path::Path| {
+        let config = new.join("node.toml");
+        let mut command = Command::new(VERDICT);
+        command.arg("restore").arg(file).arg("--config").arg(config);
+        command.output().expect("the command runs")
+    };
+
+    // Cut off, or with one bit turned, it is refused and leaves nothing that could be started.
+    let whole = std::fs::read(&backup).expect("the backup");
+    let damaged = cluster.folder.path().join("damaged.tar");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for bytes in [&whole[..whole.len() / 3], &flipped[..]] {
+        std::fs::write(&damaged, bytes).expect("a damaged backup");
+        assert!(!restore(&damaged).status.success());
+        assert!(!new.join("data/raft").exists());
+    }
+    let restored = restore(&backup);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    // A folder that has state is not written over.
+    assert!(!restore(&backup).status.success());
+
+    let before = std::fs::read_to_string(old.join("data/raft/identity")).expect("an identity");
+    cluster.nodes[0].dir = new.clone();
+    cluster.restart(0);
+    let after = std::fs::read_to_string(new.join("data/raft/identity")).expect("an identity");
+    assert_ne!(before, after, "it is a cluster of its own");
+    assert_eq!(cluster.flag(0, revision), "c");
+    assert_eq!(cluster.history(0, revision), history);
+    let body = json!({ "input": { "name": "Harbour Bakery", "description": "bread and cakes" } });
+    let decided = cluster.post(0, "/v1/decisions/merchant_onboarding", &body, revision);
+    let decided = decided.expect("an answer");
+    assert_eq!((decided.status, &decided.body["degraded"]), (200, &json!([])), "{}", decided.body);
+    assert_eq!(cluster.set_flag(0, "further", "a"), revision + 1);
+}
+
+#[test]
+fn the_only_survivor_begins_again_when_it_is_told_to() {
+    let mut cluster = Cluster::up(3, &["--empty"]);
+    let revision = cluster.set_flag(0, "kept", "b");
+    assert_eq!(cluster.flag(2, revision), "b");
+    for node in 0..3 {
+        cluster.signal(node, "-KILL");
+    }
+    let recover = |arguments: &[&str]| {
+        let mut command = Command::new(VERDICT);
+        command.arg("recover").arg("--config").arg(cluster.nodes[2].dir.join("node.toml"));
+        command.args(arguments).output().expect("the command runs")
+    };
+    let careful = recover(&[]);
+    assert!(!careful.status.success());
+    assert!(String::from_utf8_lossy(&careful.stderr).contains("--accept-loss"));
+    let done = recover(&["--accept-loss"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    cluster.restart(2);
+    assert_eq!(cluster.flag(2, revision), "b");
+    assert_eq!(cluster.set_flag(2, "alone", "d"), revision + 1);
+
+    // A node of the old cluster is turned away, and does not disturb.
+    cluster.start(0);
+    assert_eq!(cluster.set_flag(2, "still", "a"), revision + 2);
+    let members = cluster.get(2, "/v1/admin/members", 0).expect("an answer").body;
+    assert_eq!(members["peers"].as_array().map(Vec::len), Some(1), "{members}");
+}
