@@ -22,6 +22,12 @@ macro_rules! codes {
                 match self { $(Code::$name => $code,)* }
             }
 
+            /// The code of such a text; `None` for one that this program does not know.
+            #[must_use]
+            pub fn from_text(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.as_str() == text)
+            }
+
             /// What happened, in a few words.
             #[must_use]
             pub const fn title(self) -> &'static str {

@@ -53,6 +53,7 @@ mod watch;
 
 pub(crate) use decisions::problem_of;
 pub(crate) use models::pack;
+pub(crate) use outcomes::record_for_peer;
 pub(crate) use records::read_for_peer;
 
 use cors::Cors;

@@ -35,6 +35,24 @@ pub struct NewOutcomeInput {
 }
 
 impl Handle {
+    /// Checks the form of outcomes, without recording any.
+    ///
+    /// # Errors
+    /// `OutcomeInvalid` with every fault.
+    pub fn check_outcomes(&self, outcomes: &[NewOutcomeInput]) -> Result<(), RuntimeError> {
+        if outcomes.len() > OUTCOMES_MAX {
+            return Err(too_many());
+        }
+        let mut faults = Faults::new();
+        for (position, outcome) in outcomes.iter().enumerate() {
+            if let Err(found) = check(outcome.clone()) {
+                let place = format!("outcomes[{position}]");
+                faults.extend(found.into_iter().map(|fault| fault.under(&place)));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(RuntimeError::OutcomeInvalid(faults)) }
+    }
+
     /// Records outcomes. Returns when they are durable: what is acknowledged survives a loss of power.
     ///
     /// # Errors
@@ -49,9 +67,7 @@ impl Handle {
             .blocking("outcomes", move |core| {
                 let mut faults = Faults::new();
                 if outcomes.len() > OUTCOMES_MAX {
-                    let message = format!("at most {OUTCOMES_MAX} outcomes a request");
-                    faults.push(Fault::new(Code::LimitExceeded, "outcomes", message));
-                    return Err(RuntimeError::OutcomeInvalid(faults));
+                    return Err(too_many());
                 }
                 let mut new = Vec::with_capacity(outcomes.len());
                 for (position, outcome) in outcomes.into_iter().enumerate() {
@@ -87,6 +103,11 @@ impl Handle {
         }
         Ok(self.core.recording.journal.erase_unit(unit).await?)
     }
+}
+
+fn too_many() -> RuntimeError {
+    let message = format!("at most {OUTCOMES_MAX} outcomes a request");
+    RuntimeError::OutcomeInvalid(vec![Fault::new(Code::LimitExceeded, "outcomes", message)])
 }
 
 fn check(outcome: NewOutcomeInput) -> Result<NewOutcome, Faults> {

@@ -105,6 +105,16 @@ pub enum NodeRequest {
         /// What is asked of it.
         read: DecisionRead,
     },
+    /// To record outcomes of decisions that the asked node made.
+    Outcomes {
+        /// The outcomes, as clients send them.
+        json: Vec<u8>,
+    },
+    /// To destroy the key of a unit.
+    EraseUnit {
+        /// The unit.
+        unit: String,
+    },
 }
 
 /// What is asked of a decision.
@@ -127,6 +137,8 @@ impl std::fmt::Debug for NodeRequest {
         match self {
             Self::KeepAuthority { .. } => formatter.write_str("KeepAuthority"),
             Self::StandForElection => formatter.write_str("StandForElection"),
+            Self::Outcomes { json } => write!(formatter, "Outcomes({} bytes)", json.len()),
+            Self::EraseUnit { .. } => formatter.write_str("EraseUnit"),
             Self::Decision { id, read } => write!(formatter, "Decision({id}, {read:?})"),
             Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
             Self::FolderPiece { hash, path, offset } => {
@@ -156,6 +168,11 @@ pub enum NodeAnswer {
         status: u16,
         /// The body.
         body: Vec<u8>,
+    },
+    /// The unit's key is gone.
+    Erased {
+        /// Whether there was one.
+        found: bool,
     },
 }
 

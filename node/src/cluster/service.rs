@@ -45,6 +45,14 @@ impl ClusterService {
                 let (status, body) = crate::http::read_for_peer(&self.runtime, &id, read).await;
                 NodeAnswer::Http { status, body }
             }
+            Ok(NodeRequest::Outcomes { json }) => {
+                let (status, body) = crate::http::record_for_peer(&self.runtime, &json).await;
+                NodeAnswer::Http { status, body }
+            }
+            Ok(NodeRequest::EraseUnit { unit }) => match self.runtime.erase_unit(&unit).await {
+                Ok(found) => NodeAnswer::Erased { found },
+                Err(error) => refused(error.to_string()),
+            },
             Ok(NodeRequest::DescribeFolder { hash }) => {
                 match self.runtime.describe_model(hash).await {
                     Ok(files) => NodeAnswer::Folder(

@@ -4,18 +4,20 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use utoipa::ToSchema;
 use verdict_actors::NewOutcomeInput;
-use verdict_actors::journal::OutcomeState;
 use verdict_config::Code;
 use verdict_config::settings::Role;
 
-use super::decisions::problem_of;
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Shared, body, caller_of, json, last_segment};
 use crate::http::openapi::decision;
+
+mod routing;
+
+pub(crate) use routing::record_for_peer;
 
 /// Body of `/v1/outcomes`, as it is read.
 #[derive(Deserialize)]
@@ -114,26 +116,8 @@ pub(super) async fn post_outcomes(
     let bytes = body::read(&parts.headers, content, services.http.body_bytes_max).await?;
     let body: OutcomesRequest = body::parse(&bytes, services.http.json_depth_max)
         .map_err(|problem| problem.recoded(Code::RequestInvalid, Code::OutcomeInvalid))?;
-    let ids: Vec<String> = body.outcomes.iter().map(|outcome| outcome.id.clone()).collect();
-    let states = services
-        .runtime
-        .record_outcomes(body.outcomes)
-        .await
-        .map_err(|error| problem_of(&error))?;
-    let outcomes: Vec<Json> = ids
-        .into_iter()
-        .zip(states)
-        .map(|(id, state)| json!({ "id": id, "state": state_name(state) }))
-        .collect();
+    let outcomes = routing::record(&services, body.outcomes).await?;
     json(&json!({ "outcomes": outcomes }))
-}
-
-const fn state_name(state: OutcomeState) -> &'static str {
-    match state {
-        OutcomeState::Recorded => "recorded",
-        OutcomeState::Repeated => "repeated",
-        OutcomeState::Conflict => "conflict",
-    }
 }
 
 /// Erases a unit: its key is destroyed, and what was encrypted under it is unreadable.
@@ -152,6 +136,6 @@ pub(super) async fn delete_unit(
     if unit.is_empty() || unit.chars().count() > 256 {
         return Err(Problem::parameter("key", "1 to 256 characters"));
     }
-    let found = services.runtime.erase_unit(&unit).await.map_err(|error| problem_of(&error))?;
+    let found = routing::erase(&services, &unit).await?;
     json(&json!({ "unit": unit, "erased": true, "found": found }))
 }

@@ -32,6 +32,20 @@ impl Problem {
         Self { code, detail: detail.into(), faults: Vec::new(), retry_after_s, allow: None }
     }
 
+    /// A problem that another node told.
+    #[must_use]
+    pub fn from_json(body: &[u8]) -> Self {
+        let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let code = |json: &serde_json::Value| Code::from_text(json.as_str()?);
+        let text = |json: &serde_json::Value| json.as_str().unwrap_or_default().to_owned();
+        let fault = |json: &serde_json::Value| {
+            Some(Fault::new(code(&json["code"])?, text(&json["path"]), text(&json["message"])))
+        };
+        let faults = json["faults"].as_array().into_iter().flatten().filter_map(fault).collect();
+        Self::new(code(&json["code"]).unwrap_or(Code::PeerUnreachable), text(&json["detail"]))
+            .with_faults(faults)
+    }
+
     /// A problem whose detail is the code's own advice.
     #[must_use]
     pub fn of(code: Code) -> Self {

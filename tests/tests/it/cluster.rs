@@ -137,10 +137,14 @@ impl Cluster {
         eventually(look, Option::is_some).expect("a leader")
     }
 
+    /// Sends a signal; one that ends the process is waited for.
     fn signal(&self, node: usize, name: &str) {
         let pid = self.nodes[node].pid.to_string();
         let done = Command::new("kill").args([name, &pid]).status();
         assert!(done.expect("kill runs").success());
+        if matches!(name, "-STOP" | "-CONT") {
+            return;
+        }
         let gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
         // A zombie has ended: its parent, which ended before it, cannot tell so.
         eventually(gone, |stat| stat.as_ref().is_none_or(|stat| stat.contains(") Z ")));
@@ -374,6 +378,31 @@ fn every_node_decides_by_the_models_that_one_was_given() {
         let replayed = replayed.expect("an answer");
         assert_eq!((replayed.status, &replayed.body["equal"]), (200, &json!(true)));
     }
+    // An outcome told to the other node stands where its decision is, and counts once.
+    let id = one["decision_id"].as_str().expect("an id");
+    let outcome = |id: &str, decision: &str| {
+        json!({ "id": id, "decision_id": decision,
+        "metric": "label", "value": "44" })
+    };
+    let absent = format!("{}0000", &id[..22]);
+    let report = |outcomes: Json| {
+        cluster.post(1, "/v1/outcomes", &json!({ "outcomes": outcomes }), 0).expect("an answer")
+    };
+    let mine = two["decision_id"].as_str().expect("an id");
+    let told = report(json!([outcome("o-1", mine), outcome("o-2", id)]));
+    let states =
+        json!([{ "id": "o-1", "state": "recorded" }, { "id": "o-2", "state": "recorded" }]);
+    assert_eq!((told.status, &told.body["outcomes"]), (200, &states), "{}", told.body);
+    let again = report(json!([outcome("o-2", id)]));
+    assert_eq!(again.body["outcomes"][0]["state"], "repeated", "{}", again.body);
+    let path = format!("/v1/decisions/{id}");
+    let explained = cluster.get(0, &path, 0).expect("an answer").body;
+    assert_eq!(explained["observed"].as_array().map(Vec::len), Some(1), "{explained}");
+    // A fault at the other node is told at its place in the request.
+    let refused = report(json!([outcome("o-3", mine), outcome("o-4", &absent)]));
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert_eq!(refused.body["faults"][0]["path"], "outcomes[1].decision_id", "{}", refused.body);
+
     let unknown = cluster.get(0, "/v1/decisions/01M868EQR2000JDGBH9X8CQN5F", 0).expect("an answer");
     assert_eq!(unknown.status, 404, "{}", unknown.body);
 }
@@ -514,4 +543,40 @@ fn the_only_survivor_begins_again_when_it_is_told_to() {
     assert_eq!(cluster.set_flag(2, "still", "a"), revision + 2);
     let members = cluster.get(2, "/v1/admin/members", 0).expect("an answer").body;
     assert_eq!(members["peers"].as_array().map(Vec::len), Some(1), "{members}");
+}
+
+#[test]
+fn a_unit_that_is_erased_anywhere_is_erased_everywhere() {
+    let cluster = Cluster::up(2, &[]);
+    let body = json!({ "input": { "amount": 12, "currency": "EUR", "account_id": "acc-1",
+        "card_id": "card-1" } });
+    let decide = |node| {
+        let answer = cluster.post(node, "/v1/decisions/payment", &body, 1).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body["decision_id"].as_str().expect("an id").to_owned()
+    };
+    let ids = [decide(0), decide(1)];
+    let replay = |id: &str| {
+        let path = format!("/v1/decisions/{id}:replay");
+        cluster.post(0, &path, &json!(null), 0).expect("an answer").status
+    };
+    assert_eq!(ids.each_ref().map(|id| replay(id)), [200, 200]);
+    let request = cluster.agent.delete(format!("{}/v1/units/acc-1", cluster.nodes[0].http));
+    let erased = answer(request.header("X-API-Key", &cluster.key).call()).expect("an answer");
+    assert_eq!((erased.status, &erased.body["found"]), (200, &json!(true)), "{}", erased.body);
+    assert_eq!(ids.each_ref().map(|id| replay(id)), [410, 410]);
+
+    // With a node away, whoever erases is told so, and may say it again.
+    let id = decide(1);
+    cluster.signal(1, "-STOP");
+    let request = cluster.agent.delete(format!("{}/v1/units/acc-1", cluster.nodes[0].http));
+    let told = answer(request.header("X-API-Key", &cluster.key).call()).expect("an answer");
+    assert_eq!((told.status, &told.body["code"]), (503, &json!("VD0609")), "{}", told.body);
+    cluster.signal(1, "-CONT");
+    let request = || cluster.agent.delete(format!("{}/v1/units/acc-1", cluster.nodes[0].http));
+    eventually(
+        || answer(request().header("X-API-Key", &cluster.key).call()).map(|answer| answer.status),
+        |status| *status == Some(200),
+    );
+    assert_eq!(replay(&id), 410);
 }
