@@ -17,6 +17,7 @@ pub mod recovery;
 pub mod service;
 pub mod start;
 pub mod token;
+pub mod upkeep;
 
 use std::path::PathBuf;
 use std::sync::Arc;

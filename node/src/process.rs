@@ -21,10 +21,10 @@ use verdict_config::{Code, Faults};
 use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
-use crate::cluster::Cluster;
 use crate::cluster::blobs::ClusterBlobs;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
+use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
 use crate::folder_sync::{FolderSync, Synced};
 use crate::http::keys::{KeyEntry, KeyRing};
 use crate::http::{Gateway, GatewayOptions};
@@ -33,16 +33,6 @@ use crate::server::{Server, ServerError, ServerOptions, tls};
 
 /// How long connections are still taken after a stop.
 const DRAIN_GRACE: Duration = Duration::from_millis(200);
-
-/// How long a node that restarts tries to reach the others before it goes on alone.
-const CATCH_UP: Duration = Duration::from_secs(5);
-/// How long a node that has just joined waits for its first catalogue.
-const JOINED_CATCH_UP: Duration = Duration::from_secs(120);
-/// Between two tries.
-const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
-
-/// How often the metrics are told how the cluster stands.
-const CLUSTER_WATCH: Duration = Duration::from_secs(1);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -210,57 +200,6 @@ pub async fn start_runtime(
         tracing::error!(?damage, "records of the journal are lost");
     }
     Ok(handle)
-}
-
-/// Waits, within bounds, until this node serves what the cluster had agreed when it started. Without
-/// a majority it goes on with what it has.
-async fn catch_up(cluster: &Cluster, runtime: &Handle, joined: bool, stop: &CancellationToken) {
-    let limit = if joined { JOINED_CATCH_UP } else { CATCH_UP };
-    let reaching = async {
-        loop {
-            match cluster.log().linearizable().await {
-                Ok(catalogue) => {
-                    let revision = catalogue.revision();
-                    return runtime.wait_for_revision(revision, limit).await.is_ok();
-                }
-                Err(error) => tracing::debug!(%error, "the cluster is not reached yet"),
-            }
-            tokio::time::sleep(CATCH_UP_PAUSE).await;
-        }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        reached = tokio::time::timeout(limit, reaching) => if reached != Ok(true) {
-            let revision = runtime.serving().revision;
-            tracing::warn!(revision, "the cluster is not reached: going on with what is here");
-        }
-    }
-}
-
-/// Tells the metrics how the cluster stands, and lets go of connections to nodes that were removed.
-async fn watch_cluster(cluster: Cluster) {
-    let mut ticks = tokio::time::interval(CLUSTER_WATCH);
-    loop {
-        ticks.tick().await;
-        crate::cluster::metrics::record(&cluster);
-        let members = cluster.log().members();
-        cluster.clients().keep(|id| members.get(id).is_some());
-    }
-}
-
-/// Runs work until it ends or the node leaves.
-fn spawn_until(
-    tasks: &TaskTracker,
-    leave: &CancellationToken,
-    work: impl Future<Output = ()> + Send + 'static,
-) {
-    let leave = leave.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = leave.cancelled() => {}
-            () = work => {}
-        }
-    });
 }
 
 pub(crate) fn state_error(code: Code, error: &dyn std::fmt::Display) -> NodeError {

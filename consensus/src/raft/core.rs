@@ -25,6 +25,9 @@ use crate::error::ReadError;
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long is waited for a leader that has been gone for long.
+const FAIL_WITHIN: Duration = Duration::from_millis(500);
+
 /// Figures since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
@@ -160,9 +163,19 @@ impl Core {
         }
     }
 
+    /// How long to wait for a leader. One that has not been heard of for several elections will not
+    /// be there in a moment either: then whoever asks is told at once.
+    fn patience(&self) -> Duration {
+        let lost = self.network.leader_heard_ago() > self.options.election_timeout_max * 5;
+        match self.leadership() {
+            Leadership::Nobody if lost => FAIL_WITHIN,
+            _ => self.options.timeout,
+        }
+    }
+
     /// A catalogue with everything that was acknowledged before the call.
     pub async fn linearizable(&self) -> Result<Arc<Catalogue>, ReadError> {
-        let until = Instant::now() + self.options.timeout;
+        let until = Instant::now() + self.patience();
         while Instant::now() < until {
             let index = match self.leadership() {
                 Leadership::Here(_) => self.read_index().await.ok(),
