@@ -118,8 +118,10 @@ mod tests {
                 r#"{{"flow":"pay","fields":{{"amount":{{"type":"{kind}"}}}},"rules":["risk"]}}"#
             )
         };
-        let rules = r#"{"rule_set":"risk","flow":"pay","rules":[
-            {"id":"large","when":"amount > 5","then":{"points":5}}]}"#;
+        let rules = concat!(
+            r#"{"rule_set":"risk","flow":"pay","rules":"#,
+            r#"[{"id":"large","when":"amount > 5","then":{"points":5}}]}"#,
+        );
         let empty = Catalogue::new(Limits::default());
         let alone = change(
             &empty,
