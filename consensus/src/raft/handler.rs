@@ -64,6 +64,17 @@ impl PeerHandler {
             let detail = format!("this is node {} of cluster {}", here.0, here.1);
             return failed(FailureV1::Misdirected(detail));
         }
+        // Votes and entries may come from a node that this one has yet to hear of; what changes the
+        // catalogue or the members comes from members only. A certificate outlives its membership.
+        let asks_to_change = match &request.body {
+            RequestBody::Append { .. } | RequestBody::Vote { .. } | RequestBody::Snapshot(_) => {
+                false
+            }
+            RequestBody::Propose { .. } | RequestBody::ReadIndex | RequestBody::Member(_) => true,
+        };
+        if asks_to_change && self.core.members().get(from).is_none() {
+            return failed(FailureV1::Misdirected(format!("node {from} is no member")));
+        }
         match request.body {
             RequestBody::Append { vote, previous, entries, committed } => {
                 let entries = entries.into_iter().map(Entry::try_from).collect();
