@@ -322,6 +322,10 @@ async fn members_change_only_as_far_as_is_safe() {
         change(&cluster, MemberCommand::Remove { node_id: stays }).await,
         Ok(MemberAnswer::Done)
     );
+    // One that was removed and still runs changes nothing: its certificate outlives its membership.
+    let before = cluster.nodes[&leader].catalogue().revision();
+    assert!(propose(&cluster.nodes[&stays], 2).await.is_err());
+    assert_eq!(cluster.nodes[&leader].catalogue().revision(), before);
     cluster.kill(stays);
     refused(change(&cluster, MemberCommand::Remove { node_id: leader }).await);
     assert!(propose(&cluster.nodes[&leader], 1).await.is_ok());
