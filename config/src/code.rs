@@ -99,6 +99,12 @@ codes! {
     MediaTypeUnsupported = "VD0810", "unsupported media type", "Send application/json.";
     Draining = "VD0811", "the node is shutting down", "Send the request to another node.";
     SettingsInvalid = "VD0812", "the settings are not valid", "Correct every fault that is named.";
+    EnvelopeInvalid = "VD0813", "the admin request cannot be read", "Use a client of the cluster's version.";
+    EnvelopeExpired = "VD0814", "the admin request has expired or is not yet valid", "Sign it again; check the clocks of both machines.";
+    EnvelopeReplayed = "VD0815", "the admin request was seen before", "Sign it again with a new nonce.";
+    EnvelopeForeign = "VD0816", "the admin request is for another cluster or node", "Connect to the node it is for, with a key of its cluster.";
+    OperatorUnknown = "VD0817", "no operator's key that is accepted", "Have the key enrolled by an operator; it may be revoked or expired.";
+    OutOfScope = "VD0818", "outside the scope of the key", "Use a key whose flows and regions cover it.";
     Internal = "VD0901", "a fault of our own", "The node goes on; report the decision or request id.";
 }
 

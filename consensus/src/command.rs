@@ -2,8 +2,8 @@
 
 mod envelope;
 
-pub use envelope::EnvelopeError;
-pub(crate) use envelope::{COMMAND_BYTES_MAX, ObjectIdV1, decode, decode_within, open, seal};
+pub(crate) use envelope::{COMMAND_BYTES_MAX, ObjectIdV1, decode};
+pub use envelope::{EnvelopeError, decode_within, open, seal};
 
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, TimestampMs};
 

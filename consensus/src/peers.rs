@@ -34,8 +34,12 @@ pub use messages::{
     Admitted, DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest,
     WIRE_JOIN_BYTES_MAX, WireError,
 };
-pub use server::{PeerListener, PeerServerOptions, PeerService, ServiceFuture};
-pub use tls::{PeerIdentity, PeerIdentityError};
+pub use server::{
+    PeerListener, PeerServerOptions, PeerService, ServiceFuture, guard as guard_stream,
+};
+pub use tls::{
+    PeerIdentity, PeerIdentityError, is_for as is_certificate_of_node, node_of_certificate,
+};
 
 #[cfg(test)]
 mod tests;

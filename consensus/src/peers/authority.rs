@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm,
-    date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData,
+    SignatureAlgorithm, date_time_ymd,
 };
 use verdict_config::{Code, TimestampMs};
 
@@ -22,6 +22,8 @@ const AUTHORITY_VALID: Duration = Duration::from_secs(20 * 365 * 86_400);
 const CLOCK_SLACK: Duration = Duration::from_secs(86_400);
 /// Bytes of an uncompressed point of P-256.
 const PUBLIC_KEY_BYTES: usize = 65;
+/// Bytes of a public key of Ed25519.
+const OPERATOR_KEY_BYTES: usize = 32;
 
 /// Why a key or certificate cannot be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +96,7 @@ impl NodeKey {
 }
 
 /// A public key from elsewhere.
-struct PublicKey(Vec<u8>);
+struct PublicKey(Vec<u8>, &'static SignatureAlgorithm);
 
 impl PublicKeyData for PublicKey {
     fn der_bytes(&self) -> &[u8] {
@@ -102,7 +104,7 @@ impl PublicKeyData for PublicKey {
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &PKCS_ECDSA_P256_SHA256
+        self.1
     }
 }
 
@@ -181,12 +183,41 @@ impl Authority {
         let mut parameters = CertificateParams::new(vec![name.clone()])?;
         set_validity(&mut parameters, now, NODE_VALID);
         parameters.distinguished_name = named(&name);
-        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(parameters, PublicKey(public_key.to_vec(), &PKCS_ECDSA_P256_SHA256))
+    }
+
+    /// Signs an operator's Ed25519 public key, 32 bytes: a certificate, DER, that lets its owner
+    /// connect to admin actors. What the owner may do, the catalogue says.
+    ///
+    /// # Errors
+    /// Bytes that are no public key.
+    pub fn issue_operator(
+        &self,
+        key_name: &str,
+        public_key: &[u8],
+        now: TimestampMs,
+    ) -> Result<Vec<u8>, AuthorityError> {
+        if public_key.len() != OPERATOR_KEY_BYTES {
+            return Err(AuthorityError("this is no public key of an operator".to_owned()));
+        }
+        let name = format!("operator.{}.verdict.internal", self.cluster_id);
+        let mut parameters = CertificateParams::new(vec![name])?;
+        set_validity(&mut parameters, now, NODE_VALID);
+        parameters.distinguished_name = named(&format!("Verdict operator {key_name}"));
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(parameters, PublicKey(public_key.to_vec(), &PKCS_ED25519))
+    }
+
+    fn sign(
+        &self,
+        mut parameters: CertificateParams,
+        key: PublicKey,
+    ) -> Result<Vec<u8>, AuthorityError> {
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let issuer = Issuer::new(authority_parameters(&self.cluster_id), &self.key);
-        let certificate = parameters.signed_by(&PublicKey(public_key.to_vec()), &issuer)?;
-        Ok(certificate.der().to_vec())
+        Ok(parameters.signed_by(&key, &issuer)?.der().to_vec())
     }
 }
 

@@ -78,7 +78,7 @@ impl std::fmt::Debug for PeerListener {
 ///
 /// # Errors
 /// The system refuses an option.
-pub(super) fn guard(stream: &TcpStream) -> std::io::Result<()> {
+pub fn guard(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()

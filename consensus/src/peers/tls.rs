@@ -141,6 +141,17 @@ pub fn is_for(certificate: &[u8], cluster_id: &str, node_id: u64) -> bool {
     verify_server_name(&parsed, &name).is_ok()
 }
 
+/// The node that a certificate is for, if it is one of the cluster's. Who signed it is for the caller
+/// to check.
+#[must_use]
+pub fn node_of_certificate(certificate: &[u8], cluster_id: &str) -> Option<u64> {
+    let certificate = CertificateDer::from(certificate);
+    let end = webpki::EndEntityCert::try_from(&certificate).ok()?;
+    let suffix = format!(".{cluster_id}.verdict.internal");
+    end.valid_dns_names()
+        .find_map(|name| name.strip_prefix("node-")?.strip_suffix(suffix.as_str())?.parse().ok())
+}
+
 /// The name to ask a node for.
 ///
 /// # Errors

@@ -1,0 +1,359 @@
+//! What operators ask for, and which route of the HTTP interface answers it. Pure.
+//!
+//! Every request is a route that automation reaches with an API key: so a thing has one authority,
+//! one audit and one implementation, whichever way it is asked for.
+
+use serde::{Deserialize, Serialize};
+use verdict_config::ObjectKind;
+use verdict_config::settings::Role;
+use verdict_consensus::Op;
+
+/// A request of an operator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The node, the cluster as it sees it, and what it serves.
+    Status {},
+    /// The members.
+    Members {},
+    /// What was changed, newest first.
+    History {
+        /// Only this kind.
+        #[serde(default)]
+        kind: Option<ObjectKind>,
+        /// Only this name.
+        #[serde(default)]
+        name: Option<String>,
+        /// Most entries of the page, 1 to 1,000.
+        #[serde(default)]
+        limit: Option<u32>,
+        /// `next` of the page before.
+        #[serde(default)]
+        cursor: Option<String>,
+    },
+    /// What differs between two revisions.
+    Diff {
+        /// The older revision.
+        from: u64,
+        /// The newer one; what is agreed now, if absent.
+        #[serde(default)]
+        to: Option<u64>,
+    },
+    /// The objects of a kind.
+    Objects {
+        /// The kind.
+        kind: ObjectKind,
+    },
+    /// One object.
+    Object {
+        /// Its kind.
+        kind: ObjectKind,
+        /// Its name.
+        name: String,
+        /// As it was at a revision; now, if absent.
+        #[serde(default)]
+        revision: Option<u64>,
+    },
+    /// Applies a change set, or says what it would do.
+    Change(ChangeRequest),
+    /// Restores an older state, or says what that would do.
+    Rollback(RollbackRequest),
+    /// Explains a decision.
+    Explain {
+        /// The decision.
+        id: String,
+    },
+    /// The supervision tree.
+    Actors {},
+    /// Model folders and large objects: which node has what.
+    Blobs {},
+    /// Refusals of admin requests, newest first, of this node since its start.
+    Refusals {},
+    /// Sets what a node logs, for a time.
+    LogLevel {
+        /// Directives, for example `info,verdict_consensus=debug`; those of the settings, if absent.
+        #[serde(default)]
+        directives: Option<String>,
+        /// Seconds until those of the settings hold again.
+        #[serde(default)]
+        for_s: Option<u64>,
+    },
+    /// Makes a one-time token that lets a node join.
+    Token {
+        /// How long it is good, in seconds.
+        valid_s: u64,
+        /// Whether the node becomes a voter.
+        voter: bool,
+    },
+    /// Makes a learner a voter.
+    Promote {
+        /// The node.
+        node_id: u64,
+    },
+    /// Removes a member for good.
+    Remove {
+        /// The node.
+        node_id: u64,
+    },
+    /// Puts a new member in the place of a dead one.
+    Replace {
+        /// The node that is gone.
+        node_id: u64,
+        /// The learner that takes its place.
+        with: u64,
+    },
+    /// Tells the node that answers to hand its offices over, finish and end.
+    Drain {},
+    /// Signs an operator's public key: the certificate that lets its owner connect.
+    Certify {
+        /// The name of the key's object.
+        name: String,
+    },
+}
+
+/// A change set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    /// Makes a retry harmless.
+    pub request_id: String,
+    /// Why, for people.
+    pub why: String,
+    /// Only says what would happen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Applied whole or not at all.
+    pub changes: Vec<ObjectChange>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectChange {
+    /// Kind of the object.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+    /// What is done.
+    pub op: Op,
+    /// Revision of the object's last change as the author saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_revision: Option<u64>,
+    /// The object; only with `put`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+}
+
+/// A rollback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Makes a retry harmless.
+    pub request_id: String,
+    /// Why, for people.
+    pub why: String,
+    /// Only says what would happen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// The revision whose state is restored.
+    pub to_revision: u64,
+    /// The objects that are restored; all, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectName>,
+}
+
+/// An object by kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectName {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// A call of the HTTP interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteCall {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// Path and query.
+    pub path: String,
+    /// JSON, with `POST`.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Request {
+    /// The command's name, as logs and metrics have it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Status {} => "status",
+            Self::Members {} => "members",
+            Self::History { .. } => "history",
+            Self::Diff { .. } => "diff",
+            Self::Objects { .. } => "objects",
+            Self::Object { .. } => "object",
+            Self::Change(_) => "change",
+            Self::Rollback(_) => "rollback",
+            Self::Explain { .. } => "explain",
+            Self::Actors {} => "actors",
+            Self::Blobs {} => "blobs",
+            Self::Refusals {} => "refusals",
+            Self::LogLevel { .. } => "log_level",
+            Self::Token { .. } => "token",
+            Self::Promote { .. } => "promote",
+            Self::Remove { .. } => "remove",
+            Self::Replace { .. } => "replace",
+            Self::Drain {} => "drain",
+            Self::Certify { .. } => "certify",
+        }
+    }
+
+    /// The weakest role that may ask; what a change set touches may need a stronger one.
+    #[must_use]
+    pub const fn needs(&self) -> Role {
+        match self {
+            Self::Status {}
+            | Self::Members {}
+            | Self::History { .. }
+            | Self::Diff { .. }
+            | Self::Objects { .. }
+            | Self::Object { .. }
+            | Self::Explain { .. }
+            | Self::Actors {}
+            | Self::Blobs {} => Role::Viewer,
+            Self::Change(_) => Role::Editor,
+            Self::Rollback(_) => Role::Releaser,
+            Self::Refusals {}
+            | Self::LogLevel { .. }
+            | Self::Token { .. }
+            | Self::Promote { .. }
+            | Self::Remove { .. }
+            | Self::Replace { .. }
+            | Self::Drain {}
+            | Self::Certify { .. } => Role::Operator,
+        }
+    }
+
+    /// Whether it changes something, so that sending it twice must be harmless.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Change(_)
+                | Self::Rollback(_)
+                | Self::LogLevel { .. }
+                | Self::Token { .. }
+                | Self::Promote { .. }
+                | Self::Remove { .. }
+                | Self::Replace { .. }
+                | Self::Drain {}
+        )
+    }
+
+    /// Whether it may be sent to another node without knowing what became of it at the first.
+    #[must_use]
+    pub const fn may_be_repeated(&self) -> bool {
+        !matches!(self, Self::Token { .. } | Self::Drain {})
+    }
+
+    /// The route that answers it.
+    #[must_use]
+    pub fn route(&self) -> RouteCall {
+        match self {
+            Self::Status {} => get("/v1/status"),
+            Self::Members {} => get("/v1/admin/members"),
+            Self::History { kind, name, limit, cursor } => {
+                let mut query = Query::new("/v1/history");
+                query.add("kind", kind.map(|kind| kind.to_string()));
+                query.add("name", name.clone());
+                query.add("limit", limit.map(|limit| limit.to_string()));
+                query.add("cursor", cursor.clone());
+                get(&query.0)
+            }
+            Self::Diff { from, to } => {
+                let mut query = Query::new("/v1/admin/diff");
+                query.add("from", Some(from.to_string()));
+                query.add("to", to.map(|to| to.to_string()));
+                get(&query.0)
+            }
+            Self::Objects { kind } => get(&format!("/v1/objects/{kind}")),
+            Self::Object { kind, name, revision } => {
+                let mut query = Query::new(&format!("/v1/objects/{kind}/{}", encode(name)));
+                query.add("revision", revision.map(|revision| revision.to_string()));
+                get(&query.0)
+            }
+            Self::Change(change) => post("/v1/changes", change),
+            Self::Rollback(rollback) => post("/v1/rollback", rollback),
+            Self::Explain { id } => get(&format!("/v1/decisions/{}", encode(id))),
+            Self::Actors {} => get("/v1/admin/actors"),
+            Self::Blobs {} => get("/v1/admin/blobs"),
+            Self::Refusals {} => get("/v1/admin/refusals"),
+            Self::LogLevel { directives, for_s } => post(
+                "/v1/admin/loglevel",
+                &serde_json::json!({ "directives": directives, "for_s": for_s }),
+            ),
+            Self::Token { valid_s, voter } => {
+                post("/v1/admin/tokens", &serde_json::json!({ "valid_s": valid_s, "voter": voter }))
+            }
+            Self::Promote { node_id } => member(*node_id, "promote"),
+            Self::Remove { node_id } => member(*node_id, "remove"),
+            Self::Replace { node_id, with } => post(
+                &format!("/v1/admin/members/{node_id}:replace"),
+                &serde_json::json!({ "with": with }),
+            ),
+            Self::Drain {} => post("/v1/admin/drain", &serde_json::json!({})),
+            Self::Certify { name } => {
+                post("/v1/admin/certificates", &serde_json::json!({ "name": name }))
+            }
+        }
+    }
+}
+
+fn get(path: &str) -> RouteCall {
+    RouteCall { method: "GET", path: path.to_owned(), body: None }
+}
+
+fn post(path: &str, body: &impl Serialize) -> RouteCall {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    RouteCall { method: "POST", path: path.to_owned(), body: Some(body) }
+}
+
+fn member(node_id: u64, verb: &str) -> RouteCall {
+    let path = format!("/v1/admin/members/{node_id}:{verb}");
+    RouteCall { method: "POST", path, body: None }
+}
+
+/// A path with a query that grows.
+struct Query(String);
+
+impl Query {
+    fn new(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn add(&mut self, name: &str, value: Option<String>) {
+        if let Some(value) = value {
+            let mark = if self.0.contains('?') { '&' } else { '?' };
+            self.0.push(mark);
+            self.0.push_str(name);
+            self.0.push('=');
+            self.0.push_str(&encode(&value));
+        }
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

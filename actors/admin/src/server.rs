@@ -1,0 +1,262 @@
+//! The listener for operators: mutual TLS, bounded, guarded, and a session behind each guard.
+//!
+//! ```text
+//! accept -> slot (a full house drops its oldest stranger) -> TLS within a limit, certificate asked
+//!        -> connections of this certificate bounded -> guard <-> duplex <-> session -> admin actor
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ractor::{Actor, ActorRef};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use verdict_consensus::peers::guard_stream;
+
+use crate::actor::{AdminActor, AdminActorOptions, AdminMessage};
+use crate::guard::{GuardEnd, GuardLimits, pump};
+use crate::sessions::SessionsHandle;
+
+/// Bytes between a guard and its session.
+const DUPLEX_BYTES: usize = 64 << 10;
+/// What a failed accept waits before the next: the system is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds of the listener.
+#[derive(Debug, Clone)]
+pub struct AdminServerOptions {
+    /// Connections whose certificate was checked.
+    pub connections_max: usize,
+    /// Of one certificate.
+    pub connections_of_one_max: usize,
+    /// Connections that have not proved anything yet; one more drops the oldest.
+    pub handshakes_max: usize,
+    /// How long a handshake may take.
+    pub handshake_within: Duration,
+    /// Of each connection.
+    pub guard: GuardLimits,
+}
+
+impl Default for AdminServerOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: 256,
+            connections_of_one_max: 32,
+            handshakes_max: 256,
+            handshake_within: Duration::from_secs(3),
+            guard: GuardLimits::default(),
+        }
+    }
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub struct AdminCounts {
+    /// Connections that were taken.
+    pub accepted: AtomicU64,
+    /// Of them, those that got no further than their handshake.
+    pub strangers: AtomicU64,
+    /// Connections that a guard ended for what they sent.
+    pub guarded: AtomicU64,
+}
+
+/// A running admin server.
+#[derive(Debug)]
+pub struct AdminServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Counts since the start.
+    pub counts: Arc<AdminCounts>,
+    actor: ActorRef<AdminMessage>,
+    sessions: SessionsHandle,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminServerError {
+    /// The socket.
+    #[error("the admin port: {0}")]
+    Listen(#[from] std::io::Error),
+    /// An actor.
+    #[error("an actor does not start: {0}")]
+    Spawn(#[from] ractor::SpawnErr),
+}
+
+impl AdminServer {
+    /// Starts the actor and listens.
+    ///
+    /// # Errors
+    /// The system or the runtime refuses.
+    pub async fn start(
+        listener: TcpListener,
+        acceptor: TlsAcceptor,
+        actor: AdminActorOptions,
+        options: AdminServerOptions,
+    ) -> Result<Self, AdminServerError> {
+        let address = listener.local_addr()?;
+        let name = format!("node-{}@{}", actor.answering.node_id, actor.answering.cluster_id);
+        let sessions = SessionsHandle::start().await?;
+        let (actor, _) = Actor::spawn(None, AdminActor { options: actor }, ()).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let counts = Arc::new(AdminCounts::default());
+        let house = Arc::new(House {
+            name,
+            sessions: sessions.clone(),
+            connections: Arc::new(Semaphore::new(options.connections_max)),
+            guests: Mutex::default(),
+            strangers: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            counts: Arc::clone(&counts),
+            acceptor,
+            options,
+        });
+        tasks.spawn(serve(house, listener, stop.clone(), tasks.clone()));
+        Ok(Self { address, counts, actor, sessions, stop, tasks })
+    }
+
+    /// Stops: open connections end.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.sessions.stop();
+        self.actor.stop(None);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Everything that connections share.
+struct House {
+    name: String,
+    sessions: SessionsHandle,
+    acceptor: TlsAcceptor,
+    options: AdminServerOptions,
+    connections: Arc<Semaphore>,
+    /// Connections by the certificate they came with.
+    guests: Mutex<HashMap<Vec<u8>, usize>>,
+    /// Handshakes under way, oldest first.
+    strangers: Mutex<BTreeMap<u64, CancellationToken>>,
+    next_id: AtomicU64,
+    counts: Arc<AdminCounts>,
+}
+
+async fn serve(
+    house: Arc<House>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let Ok((stream, from)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        house.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let (house, stop) = (Arc::clone(&house), stop.child_token());
+        tasks.spawn(async move {
+            let id = house.next_id.fetch_add(1, Ordering::Relaxed);
+            let served = tokio::select! {
+                served = house.receive(id, stream) => served,
+                () = stop.cancelled() => Ok(()),
+            };
+            if let Err(end) = served {
+                tracing::debug!(%from, %end, "an admin connection ended");
+            }
+        });
+    }
+}
+
+impl House {
+    async fn receive(&self, id: u64, stream: TcpStream) -> Result<(), GuardEnd> {
+        guard_stream(&stream)?;
+        let stream = self.shake_hands(id, stream).await.inspect_err(|_| {
+            self.counts.strangers.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let certificates = stream.get_ref().1.peer_certificates();
+        let certificate = certificates.and_then(|chain| chain.first());
+        let certificate =
+            certificate.ok_or(GuardEnd::Refused("a connection without a certificate"))?;
+        let _guest = self.seat(certificate.as_ref().to_vec())?;
+        let (inside, outside) = tokio::io::duplex(DUPLEX_BYTES);
+        let session = self.sessions.begin(id, &self.name, true, inside).await;
+        let session = session.map_err(|_| GuardEnd::Closed)?;
+        let end = pump(stream, outside, self.options.guard.clone()).await;
+        session.stop();
+        if matches!(end, GuardEnd::Refused(_) | GuardEnd::Late(_)) {
+            self.counts.guarded.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(end)
+    }
+
+    /// TLS, within a limit of time, and of others who are at it: a newcomer drops the oldest, so
+    /// that silent connections keep nobody out.
+    async fn shake_hands(
+        &self,
+        id: u64,
+        stream: TcpStream,
+    ) -> Result<tokio_rustls::server::TlsStream<TcpStream>, GuardEnd> {
+        let dropped = CancellationToken::new();
+        {
+            let mut strangers = self.strangers.lock();
+            if strangers.len() >= self.options.handshakes_max
+                && let Some((_, oldest)) = strangers.pop_first()
+            {
+                oldest.cancel();
+            }
+            strangers.insert(id, dropped.clone());
+        }
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(
+                self.options.handshake_within,
+                self.acceptor.accept(stream),
+            ) => shaken.map_err(|_| GuardEnd::Late("the handshake took too long"))
+                .and_then(|shaken| shaken.map_err(GuardEnd::from)),
+            () = dropped.cancelled() => Err(GuardEnd::Late("newcomers needed the place")),
+        };
+        self.strangers.lock().remove(&id);
+        shaken
+    }
+
+    fn seat(&self, certificate: Vec<u8>) -> Result<Guest<'_>, GuardEnd> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned();
+        let permit = permit.map_err(|_| GuardEnd::Refused("there are too many connections"))?;
+        let mut guests = self.guests.lock();
+        let seats = guests.entry(certificate.clone()).or_default();
+        if *seats >= self.options.connections_of_one_max {
+            return Err(GuardEnd::Refused("too many connections with one certificate"));
+        }
+        *seats += 1;
+        Ok(Guest { house: self, certificate, _permit: permit })
+    }
+}
+
+/// A seat, given back when the connection ends.
+struct Guest<'a> {
+    house: &'a House,
+    certificate: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let mut guests = self.house.guests.lock();
+        if let Some(seats) = guests.get_mut(&self.certificate) {
+            *seats -= 1;
+            if *seats == 0 {
+                guests.remove(&self.certificate);
+            }
+        }
+    }
+}

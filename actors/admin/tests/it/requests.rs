@@ -1,0 +1,68 @@
+//! Requests: their JSON, and the route of each.
+
+use verdict_admin::{ChangeRequest, ObjectChange, Request};
+use verdict_config::ObjectKind;
+use verdict_consensus::Op;
+
+fn check(json: &str, method: &str, path: &str) {
+    let request: Request = serde_json::from_str(json).unwrap();
+    let route = request.route();
+    assert_eq!((route.method, route.path.as_str()), (method, path), "{json}");
+    let again: Request = serde_json::from_slice(&serde_json::to_vec(&request).unwrap()).unwrap();
+    assert_eq!(again, request);
+}
+
+#[test]
+fn every_request_has_its_route() {
+    check(r#"{"command":"status"}"#, "GET", "/v1/status");
+    check(
+        r#"{"command":"history","kind":"flag","name":"a b&c","limit":5}"#,
+        "GET",
+        "/v1/history?kind=flag&name=a%20b%26c&limit=5",
+    );
+    check(r#"{"command":"history"}"#, "GET", "/v1/history");
+    check(r#"{"command":"diff","from":3}"#, "GET", "/v1/admin/diff?from=3");
+    check(
+        r#"{"command":"object","kind":"rule_set","name":"../x","revision":4}"#,
+        "GET",
+        "/v1/objects/rule_set/..%2Fx?revision=4",
+    );
+    check(r#"{"command":"remove","node_id":4}"#, "POST", "/v1/admin/members/4:remove");
+    check(r#"{"command":"explain","id":"d:replay?x"}"#, "GET", "/v1/decisions/d%3Areplay%3Fx");
+}
+
+#[test]
+fn unknown_commands_and_keys_are_refused() {
+    for json in [
+        r#"{"command":"shutdown"}"#,
+        r#"{"command":"status","x":1}"#,
+        r#"{"command":"promote"}"#,
+        r#"{"command":"history","kind":"planet"}"#,
+        "{}",
+        "[]",
+    ] {
+        assert!(serde_json::from_str::<Request>(json).is_err(), "{json}");
+    }
+}
+
+#[test]
+fn a_change_is_the_body_of_its_route() {
+    let change = ObjectChange {
+        kind: ObjectKind::Flag,
+        name: "f".to_owned(),
+        op: Op::Put,
+        expected_revision: Some(3),
+        body: Some(serde_json::json!({ "state": "ENABLED" })),
+    };
+    let request = Request::Change(ChangeRequest {
+        request_id: "r".to_owned(),
+        why: "w".to_owned(),
+        dry_run: false,
+        changes: vec![change],
+    });
+    let body = String::from_utf8(request.route().body.unwrap()).unwrap();
+    assert_eq!(
+        body,
+        r#"{"request_id":"r","why":"w","changes":[{"kind":"flag","name":"f","op":"put","expected_revision":3,"body":{"state":"ENABLED"}}]}"#
+    );
+}
