@@ -68,6 +68,8 @@ enum GaugesMessage {
     Tick,
 }
 
+impl ractor::Message for GaugesMessage {}
+
 impl Actor for GaugesActor {
     type Msg = GaugesMessage;
     type State = Gauges;

@@ -295,6 +295,8 @@ enum PublisherMessage {
     Failed(String),
 }
 
+impl ractor::Message for PublisherMessage {}
+
 impl Actor for PublisherActor {
     type Msg = PublisherMessage;
     type State = DropGuard;

@@ -90,6 +90,8 @@ pub enum SupervisorMessage {
     Start(usize),
 }
 
+impl ractor::Message for SupervisorMessage {}
+
 /// What a supervisor remembers.
 pub struct SupervisorState {
     children: Vec<ChildSpec>,

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::name::is_plain_name;
 use crate::{Code, Fault, Faults};
 
+mod admin;
+
+pub use admin::AdminSettings;
+
 /// Roles of keys, from weak to strong; each includes the ones before it.
 #[derive(
     Debug,
@@ -80,6 +84,8 @@ pub struct Settings {
     pub journal: JournalSettings,
     /// The other nodes.
     pub cluster: ClusterSettings,
+    /// Operators.
+    pub admin: AdminSettings,
     /// The process's own log.
     pub log: LogSettings,
 }
@@ -406,6 +412,7 @@ impl Settings {
 
     fn validate_cluster(&self, fault: &mut impl FnMut(&str, String)) {
         let cluster = &self.cluster;
+        self.admin.validate(cluster, self.http.address, fault);
         let Some(peer) = cluster.peer_address(self.http.address) else {
             let message = format!("{:?} is no address like 127.0.0.1:7701", cluster.peer_address);
             return fault("cluster.peer_address", message);

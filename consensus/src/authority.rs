@@ -4,6 +4,10 @@
 //! what moves traffic between versions that are already there is a releaser's, and so is going back;
 //! who may enter and who belongs to the cluster is an operator's alone.
 
+mod scope;
+
+pub use scope::{OutOfScope, Scope};
+
 use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
 

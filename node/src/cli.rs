@@ -12,6 +12,7 @@ use verdict_config::{Fault, Faults};
 
 use crate::output::{Colour, Output};
 
+mod admin;
 mod check;
 mod client;
 mod cluster;
@@ -105,6 +106,9 @@ enum Command {
     /// Begin a new cluster with what one node has, when the majority is lost for good.
     #[command(after_help = recovery::RECOVER_HELP)]
     Recover(recovery::RecoverArgs),
+    /// What operators do: status, audit, flags, rules, models, rollback, keys, members.
+    #[command(after_help = "Example: verdict admin status")]
+    Admin(Box<admin::AdminArgs>),
     /// What a node serves and how it is.
     #[command(after_help = "Example: verdict status --json")]
     Status(connect::Target),
@@ -232,6 +236,7 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Restore(arguments) => recovery::restore(&arguments, output),
         Command::Recover(arguments) => recovery::recover(&arguments, output),
         Command::Cluster(command) => cluster::run(&command, output),
+        Command::Admin(arguments) => admin::run(&arguments, output),
         Command::Status(target) => objects::status(&target, output),
         Command::DemoData(folder) => demo_data(&folder, output),
         Command::Completions { shell } => {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use verdict_config::Code;
-use verdict_consensus::peers::{KeptIdentity, PeerClients};
+use verdict_consensus::peers::{Authority, KeptIdentity, NodeKey, PeerClients};
 use verdict_consensus::{
     Log, MembershipError, NodeAttributes, Peer, PeerError, ProposeError, RaftLog, ReadError,
 };
@@ -51,6 +51,14 @@ impl std::fmt::Debug for Cluster {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Cluster({:?})", self.inner.identity.lock())
     }
+}
+
+/// What a node proves itself with: chain and authorities in DER, the key in PKCS#8.
+pub(crate) struct IdentityParts {
+    pub(crate) cluster_id: String,
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) key_pkcs8: Vec<u8>,
+    pub(crate) authorities: Vec<Vec<u8>>,
 }
 
 /// Why something about the members was not done.
@@ -130,6 +138,24 @@ impl Cluster {
     #[must_use]
     pub fn attributes(&self) -> &NodeAttributes {
         &self.inner.attributes
+    }
+
+    /// What this node proves itself with.
+    pub(crate) fn identity_parts(&self) -> IdentityParts {
+        let identity = self.inner.identity.lock();
+        let key = NodeKey::from_pem(&identity.key_pem);
+        IdentityParts {
+            cluster_id: identity.cluster_id.clone(),
+            chain: identity.chain.clone(),
+            // A key that was used for connections can be read.
+            key_pkcs8: key.map(|key| key.pkcs8()).unwrap_or_default(),
+            authorities: identity.authorities.clone(),
+        }
+    }
+
+    /// The authority, where this node has its key.
+    pub(crate) fn authority(&self) -> Option<Authority> {
+        self.inner.identity.lock().authority()
     }
 
     /// A member other than this node, to ask it something.

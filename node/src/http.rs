@@ -26,7 +26,9 @@ use tracing::Instrument;
 use verdict_actors::Handle;
 use verdict_config::settings::{HttpSettings, Role};
 use verdict_config::{Code, TimestampMs};
+use verdict_consensus::Catalogue;
 
+use crate::admin::Refusals;
 use crate::cluster::Cluster;
 use crate::metrics::{HttpMetrics, Route};
 
@@ -90,6 +92,10 @@ pub struct GatewayOptions {
     pub cluster: Option<Cluster>,
     /// The state folder.
     pub data_dir: std::path::PathBuf,
+    /// Admin requests that were refused.
+    pub refusals: Arc<Refusals>,
+    /// Ends the process, after a drain.
+    pub stop: CancellationToken,
 }
 
 /// What handlers work with.
@@ -108,6 +114,10 @@ pub(crate) struct Services {
     pub(crate) staging: Semaphore,
     pub(crate) draining: CancellationToken,
     pub(crate) ready: AtomicBool,
+    /// Admin requests that were refused.
+    pub(crate) refusals: Arc<Refusals>,
+    /// Ends the process, after a drain.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Answers requests; shared by every connection.
@@ -126,8 +136,8 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster, data_dir } =
-            options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, region, .. } = options;
+        let GatewayOptions { cluster, data_dir, refusals, stop, .. } = options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -146,9 +156,23 @@ impl Gateway {
             staging: Semaphore::new(1),
             draining: CancellationToken::new(),
             ready: AtomicBool::new(false),
+            refusals,
+            stop,
         });
         let router = router::routes(Arc::clone(&services));
         Self { services, open, permits, cors, router }
+    }
+
+    /// The revision that is served.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.services.runtime.serving().revision
+    }
+
+    /// The catalogue as it was agreed last, as this node knows.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.services.runtime.log().catalogue()
     }
 
     /// From here on the node is ready.
@@ -159,6 +183,20 @@ impl Gateway {
     /// From here on the node is not ready, watchers are sent away, and answers close connections.
     pub fn start_draining(&self) {
         self.services.draining.cancel();
+    }
+
+    /// Does what somebody who has proved who they are asks for, as a request over HTTP would.
+    pub async fn perform(&self, caller: Caller, mut request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let route = Route::of(request.uri().path());
+        request.extensions_mut().insert(caller);
+        let deadline = Duration::from_millis(self.services.http.request_timeout_ms);
+        let response = match self.run(request, deadline).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        };
+        self.services.metrics.count(route, response.status().as_u16(), started.elapsed());
+        response
     }
 
     /// Answers one request. Never fails and never panics.

@@ -9,6 +9,7 @@
 //!
 //! Nothing is decided here: handlers translate between HTTP and [`verdict_actors::Handle`].
 
+pub mod admin;
 pub mod catalogue_dir;
 pub mod cli;
 pub mod cluster;

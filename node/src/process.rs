@@ -20,6 +20,7 @@ use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
 use verdict_consensus::Log;
 
+use crate::admin::{self, Refusals};
 use crate::catalogue_dir::FolderError;
 use crate::cluster::blobs::ClusterBlobs;
 use crate::cluster::service::ClusterService;
@@ -116,7 +117,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
-    let member = start::open(&settings, server.address()).await?;
+    let operators = admin::bind(&settings, server.address()).await?;
+    let admin_address = operators.as_ref().and_then(|listener| listener.local_addr().ok());
+    let member = start::open(&settings, server.address(), admin_address).await?;
     let Opened { cluster, listener, joined } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
     let source = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
@@ -142,6 +145,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     if open {
         tracing::warn!("there are no keys: whoever reaches this machine may do everything");
     }
+    let refusals = Arc::new(Refusals::default());
     let gateway = Arc::new(Gateway::new(GatewayOptions {
         runtime: runtime.clone(),
         http: settings.http.clone(),
@@ -151,6 +155,8 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         region: settings.node.region.clone(),
         cluster: Some(cluster.clone()),
         data_dir: PathBuf::from(&settings.node.data_dir),
+        refusals: Arc::clone(&refusals),
+        stop: stop.clone(),
     }));
     let address = server.address();
     let serving = tokio::select! {
@@ -159,6 +165,13 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         () = stop.cancelled() => None,
     };
     follow_folder(serving, &tasks, &stop, &tell);
+    let operators = match operators {
+        Some(listener) => Some(admin::start(&cluster, &gateway, &refusals, listener).await?),
+        None => None,
+    };
+    if !settings.admin.first_key_file.is_empty() {
+        admin::enrol_first(&cluster, Path::new(&settings.admin.first_key_file)).await;
+    }
     tasks.spawn(upkeep(prometheus, stop.clone()));
     gateway.set_ready();
     tell(ready(&runtime, address, !settings.http.tls_certificate.is_empty()));
@@ -166,6 +179,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         tracing::warn!("requests were still running when the drain's time was up");
     }
     stop.cancel();
+    if let Some(operators) = operators {
+        operators.stop().await;
+    }
     cluster.step_down().await;
     leave.cancel();
     tasks.close();

@@ -9,6 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use argon2::Argon2;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -183,6 +185,13 @@ impl KeyFile {
         matches!(self.private_key, PrivateKey::Sealed { .. })
     }
 
+    /// The authorities' certificates as PEM.
+    #[must_use]
+    pub fn authorities_pem(&self) -> String {
+        let certificates = self.authorities.iter().filter_map(|text| hex::decode(text).ok());
+        certificates.map(|der| pem(&der)).collect()
+    }
+
     /// Opens the private key.
     ///
     /// # Errors
@@ -229,6 +238,21 @@ impl KeyFile {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
         std::fs::rename(&unfinished, path).map_err(failed)
     }
+}
+
+/// A certificate as PEM (RFC 7468): base64 in lines of 64.
+fn pem(der: &[u8]) -> String {
+    let text = BASE64.encode(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, tail) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = tail;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 impl OpenKey {

@@ -22,6 +22,8 @@ pub(super) enum ComputeMessage {
     Panicked(String),
 }
 
+impl ractor::Message for ComputeMessage {}
+
 /// Ends the thread when the shell's state is dropped, however that happens.
 pub(super) struct StopThread {
     stop: Arc<AtomicBool>,

@@ -22,6 +22,8 @@ pub(super) enum WorkerMessage {
     Panicked(String),
 }
 
+impl ractor::Message for WorkerMessage {}
+
 impl<S> PoolWorker<S> {
     pub(super) const fn new() -> Self {
         Self(PhantomData)

@@ -115,6 +115,13 @@ pub enum NodeRequest {
         /// The unit.
         unit: String,
     },
+    /// To sign an operator's public key: the asking node has no key of the authority.
+    CertifyOperator {
+        /// The name of the key's object.
+        name: String,
+        /// Ed25519, 32 bytes: what the object says it is.
+        public_key: Vec<u8>,
+    },
 }
 
 /// What is asked of a decision.
@@ -139,6 +146,7 @@ impl std::fmt::Debug for NodeRequest {
             Self::StandForElection => formatter.write_str("StandForElection"),
             Self::Outcomes { json } => write!(formatter, "Outcomes({} bytes)", json.len()),
             Self::EraseUnit { .. } => formatter.write_str("EraseUnit"),
+            Self::CertifyOperator { name, .. } => write!(formatter, "CertifyOperator({name})"),
             Self::Decision { id, read } => write!(formatter, "Decision({id}, {read:?})"),
             Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
             Self::FolderPiece { hash, path, offset } => {
@@ -173,6 +181,11 @@ pub enum NodeAnswer {
     Erased {
         /// Whether there was one.
         found: bool,
+    },
+    /// A certificate.
+    Certificate {
+        /// DER.
+        der: Vec<u8>,
     },
 }
 

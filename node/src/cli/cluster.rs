@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
+use verdict_admin::{AdminAddress, KeyFile};
 use verdict_config::settings::Role;
 
 use super::client::Client;
@@ -177,14 +178,31 @@ impl Starting<'_> {
         self.wait_same_revision(members)?;
         let nodes: Vec<Json> = members.iter().map(Member::json).collect();
         // Operators' keys come with the admin RPC; until then the API key has every role.
+        let (operator_key, ca) = self.write_operator(members)?;
         let cluster = json!({
-            "nodes": nodes,
-            "api_key": self.key,
-            "operator_key": Json::Null,
-            "ca": Json::Null,
+            "nodes": nodes, "api_key": self.key, "operator_key": operator_key, "ca": ca,
         });
         write(&self.dir, &cluster)?;
         Ok(cluster)
+    }
+
+    /// Tells the operator's key where every node is, and writes the authority's certificate beside
+    /// it: the paths of both.
+    fn write_operator(&self, members: &[Member]) -> Result<(Json, Json), Failure> {
+        let (key, ca) = (self.dir.join("operator.key"), self.dir.join("ca.pem"));
+        if !key.is_file() {
+            return Ok((Json::Null, Json::Null));
+        }
+        let told = |error: verdict_admin::KeyFileError| Failure::new(error.to_string());
+        let mut file = KeyFile::load(&key).map_err(told)?;
+        let address = |member: &Member| AdminAddress {
+            node_id: u64::from(member.id),
+            address: format!("127.0.0.1:{}", member.port + 2),
+        };
+        file.addresses = members.iter().map(address).collect();
+        file.save(&key).map_err(told)?;
+        data::write_bytes(&ca, file.authorities_pem().as_bytes())?;
+        Ok((json!(key), json!(ca)))
     }
 
     fn node_dir(&self, id: u16) -> PathBuf {
@@ -202,14 +220,19 @@ impl Starting<'_> {
 
     fn write_settings(&self, id: u16, join: &str) -> Result<(), Failure> {
         let (dir, port) = (self.node_dir(id), self.port(id));
+        // The first node begins the cluster, and with it the first operator.
+        let first_key = if id == 1 { self.dir.join("operator.key") } else { PathBuf::new() };
         let text = format!(
             "[node]\nid = {id}\nregion = {region:?}\ndata_dir = {data:?}\n\n\
              [http]\naddress = \"127.0.0.1:{port}\"\n\n\
              [cluster]\npeer_address = \"127.0.0.1:{peer}\"\njoin = {join:?}\n\n\
+             [admin]\naddress = \"127.0.0.1:{admin}\"\nfirst_key_file = {first_key:?}\n\n\
              [[keys]]\nname = \"cluster\"\nrole = \"operator\"\nsha256 = \"{hash}\"\n",
             region = self.region(id),
             data = dir.join("data"),
             peer = port + 1,
+            admin = port + 2,
+            first_key = first_key,
             hash = hex::encode(digest(&self.key)),
         );
         std::fs::create_dir_all(&dir).map_err(anyhow::Error::from)?;

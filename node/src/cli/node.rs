@@ -154,6 +154,7 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
     let mut base = Settings::default();
     base.node.data_dir = dir.join("data").display().to_string();
     base.node.catalogue_dir = catalogue.display().to_string();
+    base.admin.first_key_file = dir.join("operator.key").display().to_string();
     base.log.level = "warn".to_owned();
     let settings = settings::load(settings::Sources {
         base,
@@ -168,10 +169,9 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
             .map_err(|error| Failure::new(error.to_string()))
     };
     let (api_key, api) = key("dev", "api-key")?;
-    let (_, operator) = key("operator", "operator.key")?;
     let output = *output;
     let teller = DevTeller { output, dir, catalogue, api_key };
-    run(NodeStart { settings, keys: vec![api, operator] }, move |told| teller.tell(&told))
+    run(NodeStart { settings, keys: vec![api] }, move |told| teller.tell(&told))
 }
 
 /// Writes the demo catalogue into a folder that does not exist yet: whole, or not at all.

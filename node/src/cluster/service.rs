@@ -53,6 +53,13 @@ impl ClusterService {
                 Ok(found) => NodeAnswer::Erased { found },
                 Err(error) => refused(error.to_string()),
             },
+            Ok(NodeRequest::CertifyOperator { name, public_key }) => {
+                match self.cluster.sign_operator(&name, &public_key) {
+                    Some(Ok(der)) => NodeAnswer::Certificate { der },
+                    Some(Err(error)) => refused(error.to_string()),
+                    None => refused("this node has no key of the authority".to_owned()),
+                }
+            }
             Ok(NodeRequest::DescribeFolder { hash }) => {
                 match self.runtime.describe_model(hash).await {
                     Ok(files) => NodeAnswer::Folder(

@@ -58,12 +58,16 @@ impl BoundPeers {
 ///
 /// # Errors
 /// A damaged, newer or used folder; a cluster that does not let the node in; the address.
-pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeError> {
+pub async fn open(
+    settings: &Settings,
+    http: SocketAddr,
+    admin: Option<SocketAddr>,
+) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
     let listener = bind(settings, http);
     let bound = listener.as_ref().ok().and_then(|listener| listener.local_addr().ok());
-    let attributes = attributes(settings, http, bound);
+    let attributes = attributes(settings, http, bound, admin);
     let kept = KeptIdentity::load(&folder).map_err(|error| log_error(&error))?;
     let (kept, joined) = match kept.filter(|kept| kept.node_id != 0) {
         Some(kept) => (kept, false),
@@ -112,16 +116,24 @@ fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, 
 }
 
 /// What the members are to know of this node.
-fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -> NodeAttributes {
+fn attributes(
+    settings: &Settings,
+    http: SocketAddr,
+    peer: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+) -> NodeAttributes {
     let or = |advertised: &String, bound: String| {
         if advertised.is_empty() { bound } else { advertised.clone() }
     };
-    let peer = peer.map(|address| address.to_string()).unwrap_or_default();
+    let text = |address: Option<SocketAddr>| {
+        address.map(|address| address.to_string()).unwrap_or_default()
+    };
+    let peer = text(peer);
     NodeAttributes {
         name: String::new(),
         peer_address: or(&settings.cluster.peer_advertise, peer),
         http_address: or(&settings.cluster.http_advertise, http.to_string()),
-        admin_address: String::new(),
+        admin_address: or(&settings.admin.advertise, text(admin)),
         region: settings.node.region.clone(),
         zone: settings.node.zone.clone(),
     }

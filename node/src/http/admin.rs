@@ -18,8 +18,16 @@ use super::{Services, Shared, body, caller_of, json, last_segment};
 use crate::cluster::members::TokenOptions;
 use crate::cluster::{Cluster, ClusterError};
 
+mod certificates;
+mod diff;
+mod node;
+
+pub(super) use certificates::*;
+pub(super) use diff::*;
+pub(super) use node::*;
+
 /// The longest body of these routes.
-const BODY_BYTES_MAX: usize = 256 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 256 << 10;
 /// The longest time that a token is good.
 const TOKEN_SECONDS_MAX: u64 = 7 * 86_400;
 
@@ -40,12 +48,12 @@ impl Default for TokenBody {
     }
 }
 
-fn cluster(services: &Services) -> Answer<&Cluster> {
+pub(super) fn cluster(services: &Services) -> Answer<&Cluster> {
     let absent = || Problem::new(Code::RouteNotFound, "This node has no cluster.");
     services.cluster.as_ref().ok_or_else(absent)
 }
 
-fn problem(error: ClusterError) -> Problem {
+pub(super) fn problem(error: ClusterError) -> Problem {
     Problem::new(error.code, error.detail)
 }
 
@@ -71,6 +79,7 @@ pub(super) async fn post_token(
     request: Request,
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
+    caller.require_whole_scope()?;
     let (parts, content) = request.into_parts();
     body::require_json(&parts.headers)?;
     let bytes = body::read(&parts.headers, content, BODY_BYTES_MAX).await?;
@@ -96,6 +105,7 @@ pub(super) async fn post_member(
     request: Request,
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
+    caller.require_whole_scope()?;
     let key = last_segment(request.uri())?;
     let (id, verb) = key.split_once(':').unwrap_or((&key, ""));
     let node_id: u64 = id.parse().map_err(|_| Problem::parameter("id", "expected a node's id"))?;
@@ -121,6 +131,7 @@ pub(super) async fn post_member(
 )]
 pub(super) async fn backup(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
+    caller.require_whole_scope()?;
     Query::read(request.uri(), &[]).finish()?;
     let cluster = cluster(&services)?;
     // One at a time: each is written to the disk before it is sent.

@@ -117,6 +117,7 @@ pub(super) async fn post_changes(
     let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
     caller.may(Action::Change(&set))?;
+    caller.covers(&set, &services.runtime.log().catalogue())?;
     settle(&services, &caller, set, body.dry_run).await
 }
 
@@ -150,6 +151,7 @@ pub(super) async fn post_rollback(
     let planned = plan_rollback(&catalogue, body.request_id, body.why, body.to_revision, &objects);
     let set = planned.map_err(|refused| refusal(&refused))?;
     caller.may(Action::Rollback(&set))?;
+    caller.covers(&set, &catalogue)?;
     settle(&services, &caller, set, body.dry_run).await
 }
 

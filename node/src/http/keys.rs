@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
+use verdict_admin::OperatorKey;
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
-use verdict_consensus::authority::{Action, allowed};
+use verdict_consensus::authority::{Action, Scope, allowed};
+use verdict_consensus::{Catalogue, ChangeSet};
 
 use super::problem::{Answer, Problem};
 
@@ -56,6 +58,8 @@ pub(crate) struct KnownKey {
     entry: KeyEntry,
     /// The flows that it may ask; all, if absent.
     flows: Option<Vec<String>>,
+    /// The regions whose objects it may change; all, if absent.
+    regions: Option<Vec<String>>,
     /// From when on it is unknown.
     expires: Option<TimestampMs>,
 }
@@ -82,6 +86,15 @@ impl Caller {
     #[must_use]
     pub fn anonymous() -> Self {
         Self { name: "anonymous".to_owned(), role: Role::Operator, known: None }
+    }
+
+    /// An operator who signed a request.
+    #[must_use]
+    pub(crate) fn operator(key: OperatorKey) -> Self {
+        let OperatorKey { name, role, flows, regions, expires, .. } = key;
+        // Nobody presents it over HTTP: no digest is of all zeros that a key was hashed to.
+        let entry = KeyEntry { name, role, digest: [0; 32] };
+        Self::of(&Arc::new(KnownKey { entry, flows, regions, expires }))
     }
 
     fn of(key: &Arc<KnownKey>) -> Self {
@@ -115,6 +128,37 @@ impl Caller {
         })
     }
 
+    /// Refuses changes of objects that the key is not for.
+    ///
+    /// # Errors
+    /// [`Code::OutOfScope`] that names the first of them.
+    pub fn covers(&self, set: &ChangeSet, catalogue: &Catalogue) -> Answer<()> {
+        let covered = self.scope().covers(set, catalogue);
+        covered.map_err(|outside| Problem::new(Code::OutOfScope, format!("{outside}.")))
+    }
+
+    /// What the key is limited to.
+    #[must_use]
+    pub fn scope(&self) -> Scope<'_> {
+        let known = self.known.as_deref();
+        Scope {
+            flows: known.and_then(|key| key.flows.as_deref()),
+            regions: known.and_then(|key| key.regions.as_deref()),
+        }
+    }
+
+    /// Refuses keys of a limited scope: what is asked for concerns the whole cluster.
+    ///
+    /// # Errors
+    /// [`Code::OutOfScope`].
+    pub fn require_whole_scope(&self) -> Answer<()> {
+        if self.scope().is_everything() {
+            return Ok(());
+        }
+        let detail = "This concerns the whole cluster; the key is limited to flows or regions.";
+        Err(Problem::new(Code::OutOfScope, detail))
+    }
+
     /// Whether the key is for some flows only.
     #[must_use]
     pub fn is_limited(&self) -> bool {
@@ -146,7 +190,7 @@ impl KeyRing {
     /// A ring of keys. An empty ring lets nobody in.
     #[must_use]
     pub fn new(entries: Vec<KeyEntry>) -> Self {
-        let known = |entry| Arc::new(KnownKey { entry, flows: None, expires: None });
+        let known = |entry| Arc::new(KnownKey { entry, flows: None, regions: None, expires: None });
         Self { settings: entries.into_iter().map(known).collect(), catalogue: None }
     }
 

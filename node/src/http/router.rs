@@ -36,6 +36,13 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/admin/members/{key}", post(admin::post_member))
         .route("/v1/admin/backup", get(admin::backup))
         .route("/v1/admin/tokens", post(admin::post_token))
+        .route("/v1/admin/diff", get(admin::diff))
+        .route("/v1/admin/actors", get(admin::actors))
+        .route("/v1/admin/blobs", get(admin::blobs))
+        .route("/v1/admin/refusals", get(admin::refusals))
+        .route("/v1/admin/loglevel", post(admin::post_log_level))
+        .route("/v1/admin/drain", post(admin::post_drain))
+        .route("/v1/admin/certificates", post(admin::post_certificate))
         .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
@@ -67,7 +74,10 @@ fn methods(path: &str) -> String {
     let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
     let allowed: &[Method] = match path {
         "/v1/outcomes" | "/v1/changes" | "/v1/rollback" | "/v1/models" => &[Method::POST],
-        "/v1/admin/tokens" => &[Method::POST],
+        "/v1/admin/tokens"
+        | "/v1/admin/loglevel"
+        | "/v1/admin/drain"
+        | "/v1/admin/certificates" => &[Method::POST],
         _ if below("/v1/admin/members/") => &[Method::POST],
         _ if path.starts_with("/ofrep/v1/evaluate/") => &[Method::POST],
         _ if below("/v1/units/") => &[Method::DELETE],

@@ -13,9 +13,14 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::InputInvalid
         | Code::OutcomeInvalid
         | Code::ModelInput
-        | Code::RequestInvalid => StatusCode::BAD_REQUEST,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
+        | Code::RequestInvalid
+        | Code::EnvelopeInvalid
+        | Code::EnvelopeForeign => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated
+        | Code::OperatorUnknown
+        | Code::EnvelopeExpired
+        | Code::EnvelopeReplayed => StatusCode::UNAUTHORIZED,
+        Code::Forbidden | Code::OutOfScope => StatusCode::FORBIDDEN,
         Code::FlagNotFound
         | Code::FlowNotFound
         | Code::DecisionNotFound

@@ -61,7 +61,8 @@ fn keys_of(catalogue: &Catalogue) -> KeysAt {
 /// A key object; one that cannot be read lets nobody in.
 fn read_key(object: &Object) -> Option<Arc<KnownKey>> {
     let key: KeyDefinition = object.parse().ok()?;
-    let digest = hex::decode(&key.hash).ok()?.try_into().ok()?;
+    let digest = hex::decode(key.hash.as_ref()?).ok()?.try_into().ok()?;
     let entry = KeyEntry { name: object.id.name.as_str().to_owned(), role: key.role, digest };
-    Some(Arc::new(KnownKey { entry, flows: key.flows, expires: key.expires }))
+    let KeyDefinition { flows, regions, expires, .. } = key;
+    Some(Arc::new(KnownKey { entry, flows, regions, expires }))
 }

@@ -1,0 +1,153 @@
+//! The first operator's key, and the certificates of all of them.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+use verdict_admin::{AdminAddress, KeyFile};
+use verdict_config::{Code, ObjectKind};
+use verdict_consensus::peers::{NodeAnswer, NodeRequest};
+use verdict_consensus::{Author, Change, ChangeRefused, ChangeSet, Log, ProposeError};
+
+use super::public_key_of;
+use crate::cluster::{Cluster, ClusterError};
+
+/// The name of the first operator's key.
+const FIRST: &str = "operator";
+
+/// What was found or made.
+pub(super) enum First {
+    /// A key was made and enrolled.
+    Made,
+    /// The file's key is enrolled.
+    Known,
+    /// Others are enrolled; the file is not there or is of none of them.
+    OthersAre,
+}
+
+/// What an operator needs beside the private key.
+#[derive(Debug, Serialize)]
+pub(crate) struct Enrolment {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The name of the key.
+    pub name: String,
+    /// The certificate and what stands between it and the authority, DER in hexadecimal digits.
+    pub chain: Vec<String>,
+    /// The authorities, DER in hexadecimal digits.
+    pub authorities: Vec<String>,
+    /// Nodes that can be asked.
+    pub addresses: Vec<AdminAddress>,
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ClusterError {
+    ClusterError { code: Code::OperatorUnknown, detail: error.to_string(), retryable: false }
+}
+
+pub(super) async fn first(cluster: &Cluster, path: &Path) -> Result<First, ClusterError> {
+    let catalogue = cluster.log().linearizable().await?;
+    let keys = catalogue.of_kind(ObjectKind::Key);
+    let enrolled: Vec<Vec<u8>> = keys.filter_map(|object| public_key_of(object)).collect();
+    let kept = KeyFile::load(path).ok();
+    if let Some(kept) = &kept
+        && enrolled.iter().any(|key| hex::encode(key) == kept.public_key)
+        && !kept.chain.is_empty()
+    {
+        return Ok(First::Known);
+    }
+    if !enrolled.is_empty() {
+        return Ok(First::OthersAre);
+    }
+    set_aside(path).map_err(|error| failed(&error))?;
+    let mut key = KeyFile::generate(FIRST, None).map_err(|error| failed(&error))?;
+    let public_key = key.file.public_key.clone();
+    let body = json!({ "role": "operator", "public_key": public_key,
+        "comment": "made at the first start" });
+    let mut change = Change::put(ObjectKind::Key, FIRST, body.to_string());
+    // Whoever was first stays: two nodes cannot both enrol one.
+    change.expected_revision = Some(0);
+    let request_id = format!("first-operator-{}", &public_key[..16]);
+    let set = ChangeSet::new(request_id, "the first operator".to_owned(), vec![change]);
+    match cluster.log().propose(set, Author::named("first start")).await {
+        Err(ProposeError::Refused(ChangeRefused::Conflict(_))) => return Ok(First::OthersAre),
+        proposed => drop(proposed?),
+    }
+    let public = hex::decode(&public_key).map_err(|error| failed(&error))?;
+    let enrolment = cluster.certify(FIRST, &public).await?;
+    key.file.cluster_id = enrolment.cluster_id;
+    key.file.chain = enrolment.chain;
+    key.file.authorities = enrolment.authorities;
+    key.file.addresses = enrolment.addresses;
+    key.file.save(path).map_err(|error| failed(&error))?;
+    Ok(First::Made)
+}
+
+/// What stood in the place of the file, from before operators signed, is kept beside it.
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    match std::fs::rename(path, path.with_extension("key.old")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Cluster {
+    /// Signs an operator's public key here, or has a voter sign it, who has the authority's key.
+    ///
+    /// # Errors
+    /// No voter with the key answers.
+    pub(crate) async fn certify(
+        &self,
+        name: &str,
+        public_key: &[u8],
+    ) -> Result<Enrolment, ClusterError> {
+        let certificate = match self.sign_operator(name, public_key) {
+            Some(signed) => signed?,
+            None => self.have_operator_signed(name, public_key).await?,
+        };
+        let parts = self.identity_parts();
+        let members = self.log().members().members.into_iter();
+        let addresses =
+            members.filter(|member| !member.attributes.admin_address.is_empty()).map(|member| {
+                AdminAddress { node_id: member.node_id, address: member.attributes.admin_address }
+            });
+        Ok(Enrolment {
+            cluster_id: parts.cluster_id,
+            name: name.to_owned(),
+            chain: vec![hex::encode(certificate)],
+            authorities: parts.authorities.iter().map(hex::encode).collect(),
+            addresses: addresses.collect(),
+        })
+    }
+
+    /// Signs an operator's key; none where this node has no key of the authority.
+    pub(crate) fn sign_operator(
+        &self,
+        name: &str,
+        public_key: &[u8],
+    ) -> Option<Result<Vec<u8>, ClusterError>> {
+        let authority = self.authority()?;
+        let signed = authority.issue_operator(name, public_key, crate::http::now());
+        Some(signed.map_err(|error| failed(&error)))
+    }
+
+    async fn have_operator_signed(
+        &self,
+        name: &str,
+        public_key: &[u8],
+    ) -> Result<Vec<u8>, ClusterError> {
+        let voters = self.log().members().members.into_iter().filter(|member| member.voter);
+        let mut last = failed(&"no voter has the authority's key");
+        for voter in voters.filter(|voter| voter.node_id != self.node_id()) {
+            let request = NodeRequest::CertifyOperator {
+                name: name.to_owned(),
+                public_key: public_key.to_vec(),
+            };
+            match self.ask_for(voter.node_id, &request).await {
+                Ok(NodeAnswer::Certificate { der }) => return Ok(der),
+                Ok(_) => last = failed(&"a voter answers with something else"),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}

@@ -1,0 +1,148 @@
+//! `verdict admin`: what operators do, over the admin actor's RPC.
+//!
+//! The key is found in the folder that `verdict dev` or `scripts/cluster-up` made, or named by
+//! `--key`. Every command that writes has `--dry-run`, which shows the difference.
+
+use clap::{Args, Subcommand};
+use verdict_admin::Request;
+
+use super::{EXIT_OK, Outcome};
+use crate::output::Output;
+
+mod changes;
+mod flags;
+mod history;
+mod keys;
+mod lists;
+mod members;
+mod models;
+mod operating;
+mod rules;
+mod session;
+
+pub use session::Session;
+
+/// Arguments of `admin`.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    #[command(flatten)]
+    target: session::AdminTarget,
+    #[command(subcommand)]
+    command: AdminCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// The nodes: roles, regions, revision, lag, readiness.
+    #[command(after_help = "Example: verdict admin status")]
+    Status,
+    /// The audit: who changed what, when, why and from where, newest first.
+    #[command(after_help = "Example: verdict admin log --follow")]
+    Log(history::LogArgs),
+    /// The history of one object, or of a kind.
+    #[command(after_help = "Example: verdict admin history flag industry-model")]
+    History(history::HistoryArgs),
+    /// What differs between two revisions.
+    #[command(after_help = "Example: verdict admin diff 12 15")]
+    Diff(history::DiffArgs),
+    /// Feature flags.
+    #[command(subcommand)]
+    Flag(flags::FlagCommand),
+    /// Rule sets.
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// Lists.
+    #[command(subcommand)]
+    List(lists::ListCommand),
+    /// Flows.
+    #[command(subcommand)]
+    Flow(rules::FlowCommand),
+    /// Models and aliases.
+    #[command(subcommand)]
+    Model(models::ModelCommand),
+    /// Restore an older state by a new entry: of everything, of objects, or the last change undone.
+    #[command(after_help = history::ROLLBACK_HELP)]
+    Rollback(history::RollbackArgs),
+    /// Keys of operators and of HTTP clients.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Members of the cluster.
+    #[command(subcommand)]
+    Members(members::MembersCommand),
+    /// Tell the node that answers to hand its offices over, finish and end.
+    #[command(after_help = "Example: verdict admin --node 127.0.0.1:7722 drain")]
+    Drain,
+    /// Model folders and large objects: which node has what.
+    #[command(after_help = "Example: verdict admin blobs --json")]
+    Blobs,
+    /// The supervision tree: states, restarts, last panics, queues.
+    #[command(after_help = "Example: verdict admin actors")]
+    Actors,
+    /// Admin requests that the node refused.
+    #[command(after_help = "Example: verdict admin refusals")]
+    Refusals,
+    /// Explain a decision.
+    #[command(after_help = "Example: verdict admin explain 01K0V3Z6J8Q2M5X4T7B9C1D3E5")]
+    Explain {
+        /// The decision's id.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Set what the node logs, for a time.
+    #[command(
+        after_help = "Example: verdict admin loglevel info,verdict_consensus=debug --for-s 300"
+    )]
+    Loglevel {
+        /// Directives; those of the settings at once, if absent.
+        #[arg(value_name = "DIRECTIVES")]
+        directives: Option<String>,
+        /// Seconds until those of the settings hold again.
+        #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+        for_s: u64,
+    },
+}
+
+/// Runs one of the commands.
+pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
+    use AdminCommand as C;
+    if let C::Keys(keys::KeysCommand::New(new)) = &arguments.command {
+        // A key is made without a node.
+        return keys::new(new, output);
+    }
+    if let C::Keys(keys::KeysCommand::Enrolled(enrolled)) = &arguments.command {
+        return keys::enrolled(enrolled, output);
+    }
+    let mut session = Session::open(&arguments.target)?;
+    match &arguments.command {
+        C::Status => operating::status(&mut session, output),
+        C::Log(log) => history::log(log, &mut session, output),
+        C::History(asked) => history::history(asked, &mut session, output),
+        C::Diff(diff) => history::diff(diff, &mut session, output),
+        C::Flag(command) => flags::run(command, &mut session, output),
+        C::Rules(command) => rules::run(command, &mut session, output),
+        C::List(command) => lists::run(command, &mut session, output),
+        C::Flow(command) => rules::run_flow(command, &mut session, output),
+        C::Model(command) => models::run(command, &mut session, output),
+        C::Rollback(rollback) => history::rollback(rollback, &mut session, output),
+        C::Keys(command) => keys::run(command, &mut session, output),
+        C::Members(command) => members::run(command, &mut session, output),
+        C::Drain => operating::drain(&mut session, output),
+        C::Blobs => operating::blobs(&mut session, output),
+        C::Actors => operating::actors(&mut session, output),
+        C::Refusals => operating::refusals(&mut session, output),
+        C::Explain { id } => {
+            let answered = session.ask(&Request::Explain { id: id.clone() })?;
+            if output.is_json() {
+                output.json(&answered.answer);
+            } else {
+                super::explanation::show(&answered.answer, output);
+            }
+            Ok(EXIT_OK)
+        }
+        C::Loglevel { directives, for_s } => {
+            let directives = directives.clone();
+            let request = Request::LogLevel { directives, for_s: Some(*for_s) };
+            operating::done(&session.ask(&request)?, "The node logs so now.", output)
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `verdict admin status`, `drain`, `blobs`, `actors` and `refusals`.
+
+use serde_json::{Value as Json, json};
+use verdict_admin::{Answered, Request};
+
+use super::super::{EXIT_OK, Outcome};
+use super::Session;
+use super::changes::plain;
+use super::members::members_of;
+use crate::output::{BAD, FAINT, GOOD, Output, WARN};
+
+/// Says that something was done.
+pub fn done(answered: &Answered, text: &str, output: &Output) -> Outcome {
+    if output.is_json() {
+        output.json(&answered.answer);
+    } else {
+        output.say(output.styled(GOOD, text));
+    }
+    Ok(EXIT_OK)
+}
+
+/// Shows the nodes as the one that answers sees them.
+pub fn status(session: &mut Session, output: &Output) -> Outcome {
+    let answered = session.ask(&Request::Status {})?;
+    if output.is_json() {
+        output.json(&answered.answer);
+        return Ok(EXIT_OK);
+    }
+    let title = format!("node {}", answered.node_id);
+    super::super::explanation::show_status(&title, &answered.answer, output);
+    Ok(EXIT_OK)
+}
+
+/// Shows the members of a cluster.
+pub fn show_members(cluster: &Json, output: &Output) {
+    let rows = members_of(cluster).into_iter().map(|peer| {
+        let member = &peer["member"];
+        let attributes = &member["attributes"];
+        let role = if member["voter"] == true { "voter" } else { "learner" };
+        let leads = peer["member"]["node_id"] == cluster["leader"];
+        vec![
+            plain(&member["node_id"]),
+            if leads { output.styled(GOOD, "leader") } else { role.to_owned() },
+            plain(&attributes["region"]),
+            plain(&attributes["http_address"]),
+            plain(&attributes["admin_address"]),
+            plain(&peer["matched_index"]),
+        ]
+    });
+    output.table(&["node", "role", "region", "http", "admin", "log index"], rows.collect());
+}
+
+/// Tells the node to end.
+pub fn drain(session: &mut Session, output: &Output) -> Outcome {
+    let answered = session.ask(&Request::Drain {})?;
+    let text = format!("Node {} finishes what runs and ends.", answered.node_id);
+    done(&answered, &text, output)
+}
+
+/// Shows which node has what.
+pub fn blobs(session: &mut Session, output: &Output) -> Outcome {
+    let answer = session.ask(&Request::Blobs {})?.answer;
+    if output.is_json() {
+        output.json(&answer);
+        return Ok(EXIT_OK);
+    }
+    output.say(serde_json::to_string_pretty(&answer).unwrap_or_default());
+    Ok(EXIT_OK)
+}
+
+/// Draws the supervision tree.
+pub fn actors(session: &mut Session, output: &Output) -> Outcome {
+    let answered = session.ask(&Request::Actors {})?;
+    if output.is_json() {
+        output.json(&answered.answer);
+        return Ok(EXIT_OK);
+    }
+    output.say(output.styled(FAINT, &format!("node {}", answered.node_id)));
+    draw(&answered.answer, ("", ""), output);
+    Ok(EXIT_OK)
+}
+
+fn draw(node: &Json, (lead, below): (&str, &str), output: &Output) {
+    let state = plain(&node["state"]);
+    let style = match state.as_str() {
+        "running" => GOOD,
+        "starting" | "backing_off" => WARN,
+        _ => BAD,
+    };
+    let queue = match (node["queue_depth"].as_u64(), node["queue_limit"].as_u64()) {
+        (Some(depth), Some(limit)) => format!("  queue {depth}/{limit}"),
+        _ => String::new(),
+    };
+    let restarts = match node["restarts"].as_u64() {
+        Some(count) if count > 0 => output.styled(WARN, &format!("  restarts {count}")),
+        _ => String::new(),
+    };
+    let panic = match node["last_panic"].as_str() {
+        Some(text) => output.styled(BAD, &format!("  last panic: {text}")),
+        None => String::new(),
+    };
+    let name = plain(&node["name"]);
+    output.say(format!("{lead}{name} {}{queue}{restarts}{panic}", output.styled(style, &state)));
+    let children = node["children"].as_array().cloned().unwrap_or_default();
+    for (position, child) in children.iter().enumerate() {
+        let last = position + 1 == children.len();
+        let (branch, trunk) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        draw(child, (&format!("{below}{branch}"), &format!("{below}{trunk}")), output);
+    }
+}
+
+/// Shows what was refused.
+pub fn refusals(session: &mut Session, output: &Output) -> Outcome {
+    let answer = session.ask(&Request::Refusals {})?.answer;
+    if output.is_json() {
+        output.json(&answer);
+        return Ok(EXIT_OK);
+    }
+    let refusals = answer["refusals"].as_array().cloned().unwrap_or_default();
+    let rows = refusals.iter().map(|refusal| {
+        ["at", "key", "code", "detail"].iter().map(|name| plain(&refusal[*name])).collect()
+    });
+    output.table(&["at", "key", "code", "detail"], rows.collect());
+    output.say(format!("{} since the start.", json!(answer["total"])));
+    Ok(EXIT_OK)
+}
