@@ -27,7 +27,6 @@ mod error;
 mod json;
 mod local;
 mod log;
-mod ordered;
 pub mod peers;
 mod raft;
 mod references;
@@ -50,7 +49,7 @@ pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus};
-pub use ordered::OrderedMap;
+pub use verdict_config::OrderedMap;
 pub use raft::{
     BackupInfo, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
     MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,

@@ -9,10 +9,11 @@
 use serde_json::Value as Json;
 
 use super::canonical::{PartsHash, write_canonical, write_text};
+use super::compiled::CompiledFlag;
 use super::context::{ContextError, EvaluationContext};
 use super::json::parse_strict;
 use super::resolution::{ErrorCode, Resolution, ResolutionError};
-use super::set::{CompiledFlag, FlagSet};
+use super::set::FlagSet;
 use crate::TimestampMs;
 
 /// An answer: what the handler writes.
@@ -110,7 +111,7 @@ pub fn evaluate_all(
     }
     let mut body = String::with_capacity(64 + set.flags.len() * 96);
     body.push_str("{\"flags\":[");
-    for (index, flag) in set.flags.iter().enumerate() {
+    for (index, (_, flag)) in set.flags.iter().enumerate() {
         if index > 0 {
             body.push(',');
         }
@@ -119,7 +120,7 @@ pub fn evaluate_all(
     body.push(']');
     if !set.metadata.is_empty() {
         body.push_str(",\"metadata\":");
-        write_canonical(&mut body, &Json::Object(set.metadata.clone()));
+        write_canonical(&mut body, &Json::Object(set.metadata().clone()));
     }
     if let Some(streams) = options.event_streams {
         body.push_str(",\"eventStreams\":");
@@ -228,9 +229,9 @@ fn write_resolution(out: &mut String, flag: &CompiledFlag, resolution: &Resoluti
         out.push_str(",\"value\":");
         out.push_str(&variant.text);
     }
-    if let Some(metadata) = &flag.metadata_text {
+    if let Some(metadata) = &flag.metadata {
         out.push_str(",\"metadata\":");
-        out.push_str(metadata);
+        out.push_str(&metadata.text);
     }
     out.push('}');
 }
