@@ -259,7 +259,11 @@ mod tests {
         ) {
             let mut map = OrderedMap::default();
             let step = |map: &mut OrderedMap<u16, usize>, (put, key): (bool, u16), step: usize| {
-                if put { map.insert(key, step) } else { drop(map.remove(&key)) }
+                if put {
+                    map.insert(key, step);
+                } else {
+                    map.remove(&key);
+                }
             };
             before.iter().enumerate().for_each(|(at, change)| step(&mut map, *change, at));
             let older = map.clone();

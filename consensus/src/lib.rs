@@ -49,7 +49,6 @@ pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus};
-pub use verdict_config::OrderedMap;
 pub use raft::{
     BackupInfo, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
     MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,
@@ -60,3 +59,4 @@ pub use raft::{
 pub use references::interface_hash;
 pub use rollback::plan_rollback;
 pub use validate::{DefinitionValidator, NoValidation, Validator};
+pub use verdict_config::OrderedMap;

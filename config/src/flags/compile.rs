@@ -14,7 +14,7 @@ mod prerequisites;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -198,7 +198,7 @@ impl<'b, 'u> SetCompiler<'b, 'u> {
             let metadata = next.files.values().filter_map(|file| file.metadata.as_ref());
             next.metadata = Arc::new(agreed(metadata.map(|metadata| &metadata.fields)));
         }
-        next.content_hash = content_hash(&next).into();
+        next.content_hash = OnceLock::new();
         next
     }
 }
@@ -243,7 +243,7 @@ fn hash_of(body: &Json) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn content_hash(set: &FlagSet) -> String {
+pub(super) fn content_hash(set: &FlagSet) -> String {
     let mut hasher = Sha256::new();
     hasher.update(CONTENT_HASH_DOMAIN);
     hasher.update((set.flags.len() as u64).to_be_bytes());

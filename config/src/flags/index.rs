@@ -5,7 +5,7 @@
 //! its flags alone, so that hashes over shards are equal wherever the flags are.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -26,7 +26,8 @@ pub struct FlagIndex {
 struct Shard {
     /// By hash of the key, then by key.
     flags: Vec<(u32, Arc<CompiledFlag>)>,
-    hash: [u8; 32],
+    /// Over each flag's key and content; worked out when it is asked for.
+    hash: OnceLock<[u8; 32]>,
 }
 
 /// The upper bits choose the shard, so that a shard is a range of hashes.
@@ -36,18 +37,20 @@ const fn shard_of(hash: u32) -> usize {
 
 impl Shard {
     fn place(&self, hash: u32, key: &str) -> Result<usize, usize> {
-        self.flags.binary_search_by(|(other, flag)| other.cmp(&hash).then_with(|| (*flag.key).cmp(key)))
+        self.flags
+            .binary_search_by(|(other, flag)| other.cmp(&hash).then_with(|| (*flag.key).cmp(key)))
     }
 
-    /// A hash over each flag's key and content.
-    fn rehash(&mut self) {
-        let mut hasher = Sha256::new();
-        for (_, flag) in &self.flags {
-            hasher.update((flag.key.len() as u64).to_be_bytes());
-            hasher.update(flag.key.as_bytes());
-            hasher.update(flag.hash);
-        }
-        self.hash = hasher.finalize().into();
+    fn hash(&self) -> &[u8; 32] {
+        self.hash.get_or_init(|| {
+            let mut hasher = Sha256::new();
+            for (_, flag) in &self.flags {
+                hasher.update((flag.key.len() as u64).to_be_bytes());
+                hasher.update(flag.key.as_bytes());
+                hasher.update(flag.hash);
+            }
+            hasher.finalize().into()
+        })
     }
 }
 
@@ -66,9 +69,7 @@ impl FlagIndex {
     ) -> Self {
         let mut shards = self.shards.clone();
         if shards.is_empty() {
-            let mut empty = Shard::default();
-            empty.rehash();
-            shards = vec![Arc::new(empty); SHARDS];
+            shards = vec![Arc::default(); SHARDS];
         }
         let mut by_shard: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         for (key, flag) in changes {
@@ -88,13 +89,13 @@ impl FlagIndex {
                     (Err(_), None) => {}
                 }
             }
-            shard.rehash();
+            shard.hash = OnceLock::new();
         }
         Self { shards }
     }
 
     /// The hashes of the shards, in order.
     pub fn hashes(&self) -> impl Iterator<Item = &[u8; 32]> {
-        self.shards.iter().map(|shard| &shard.hash)
+        self.shards.iter().map(|shard| shard.hash())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value as Json};
 
@@ -86,7 +86,8 @@ pub struct FlagSet {
     pub(super) warned: OrderedMap<Arc<str>, Arc<[Fault]>>,
     pub(super) expiring: OrderedMap<(TimestampMs, Arc<str>), ()>,
     pub(super) metadata: Arc<Map<String, Json>>,
-    pub(super) content_hash: Arc<str>,
+    /// Worked out when it is asked for.
+    pub(super) content_hash: OnceLock<String>,
     /// Flags whose result can change with time alone.
     pub(super) time_readers: usize,
 }
@@ -152,7 +153,7 @@ impl FlagSet {
     /// digits. Equal sources give equal hashes on every node.
     #[must_use]
     pub fn content_hash(&self) -> &str {
-        &self.content_hash
+        self.content_hash.get_or_init(|| super::compile::content_hash(self))
     }
 
     /// Whether any flag's result can change with time alone.

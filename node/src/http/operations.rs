@@ -94,7 +94,7 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "draining": services.draining.is_cancelled(),
         "flows": state.flows.keys().collect::<Vec<_>>(),
         "models": state.models.keys().collect::<Vec<_>>(),
-        "flags": state.flags.keys().count(),
+        "flags": state.flags.len(),
         "stale": services.runtime.is_stale(),
         "cluster": services.runtime.log().cluster(),
         "runtime": status,

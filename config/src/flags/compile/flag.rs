@@ -98,7 +98,8 @@ impl FlagCompiler<'_> {
     /// of a file without any evaluators is taken as flagd takes it: evaluating it is an error.
     fn dangling(&mut self, name: &str, place: &str) {
         let mut known: Vec<&str> = Vec::new();
-        for ((known_name, _), _) in self.references.iter().flat_map(|references| references.iter()) {
+        for ((known_name, _), _) in self.references.iter().flat_map(|references| references.iter())
+        {
             known.push(known_name);
         }
         known.sort_unstable();

@@ -37,8 +37,7 @@ impl SetCompiler<'_, '_> {
                 }
             }
             let needing = touched.iter().flat_map(|key| self.needing(&Need::Flag(Arc::clone(key))));
-            let more: BTreeSet<_> =
-                needing.filter(|key| !self.built.contains_key(key)).collect();
+            let more: BTreeSet<_> = needing.filter(|key| !self.built.contains_key(key)).collect();
             if more.is_empty() {
                 for (key, result) in walked {
                     if let Err(message) = result {

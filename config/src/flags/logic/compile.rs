@@ -63,7 +63,13 @@ impl Logic {
         let root = compiler.node(rule, &Trail::start(options.place), 0);
         if compiler.faults.is_empty() {
             let Compiler { reads_time, splits, named, unresolved, .. } = compiler;
-            Ok(Self { root, reads_time, splits, named: named.into(), unresolved: unresolved.into() })
+            Ok(Self {
+                root,
+                reads_time,
+                splits,
+                named: named.into(),
+                unresolved: unresolved.into(),
+            })
         } else {
             Err(compiler.faults)
         }

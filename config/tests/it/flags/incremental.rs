@@ -69,9 +69,9 @@ fn flag() -> impl Strategy<Value = Json> {
         Just(json!({"fractional": [["a", 50], ["b", 50]]})),
         Just(json!("unknown-variant")),
     ];
-    let prerequisite = (0..5_u8, any::<bool>()).prop_map(|(flag, a)| {
-        json!({"flag": format!("f{flag}"), "variant": if a { "a" } else { "c" }})
-    });
+    let prerequisite = (0..5_u8, any::<bool>()).prop_map(
+        |(flag, a)| json!({"flag": format!("f{flag}"), "variant": if a { "a" } else { "c" }}),
+    );
     let prerequisites = prop::collection::vec(prerequisite, 0..3);
     let segments = prop::collection::vec(0..3_u8, 0..2);
     let shape = (any::<bool>(), any::<bool>(), any::<bool>(), 0..3_u8, any::<bool>());
