@@ -15,5 +15,7 @@ mod deciding;
 mod journal;
 #[path = "it/models.rs"]
 mod models;
+#[path = "it/outbox.rs"]
+mod outbox;
 #[path = "it/support.rs"]
 mod support;
