@@ -10,7 +10,7 @@ use verdict_rules::RuleLimits;
 
 use crate::blobs::{BlobSource, BlobStore};
 use crate::catalogue::LastCompiled;
-use crate::core::{Core, CoreOptions, StageMetrics};
+use crate::core::{Core, CoreOptions, StageMetrics, StaleMark};
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::gauges::Gauges;
@@ -193,6 +193,7 @@ impl Runtime {
             rebuilt: moka::sync::Cache::new(REBUILT_STATES_MAX),
             tree,
             root,
+            stale: StaleMark::new(),
         };
         Ok((Handle::new(core), StartReport { journal: recovery }))
     }

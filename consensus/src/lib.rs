@@ -48,7 +48,7 @@ pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
 pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
-pub use log::{Log, LogFuture, LogStatus};
+pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
 pub use raft::{
     BackupInfo, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
     MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,

@@ -23,6 +23,7 @@ use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
 use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
@@ -138,7 +139,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         }
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
+    learn_erasures(&cluster, &runtime).await;
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
+    spawn_until(&tasks, &leave, deliver(cluster.clone(), runtime.clone()));
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {

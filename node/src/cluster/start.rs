@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
+use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
     Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
@@ -100,8 +101,22 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         }
         Err(error) => return Err(error),
     };
-    let cluster = Cluster::new(log, clients, (folder, kept), attributes);
+    let outbox = open_outbox(data_dir.join("outbox")).await?;
+    let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
     Ok(Opened { cluster, listener, joined, compiled })
+}
+
+/// Opens what waits for nodes that are away.
+async fn open_outbox(folder: PathBuf) -> Result<Outbox, NodeError> {
+    let opening = move || Outbox::open(&folder, OutboxLimits::default());
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let (outbox, damaged) = opened
+        .map_err(|error| NodeError::Process(error.to_string()))?
+        .map_err(|error| crate::process::state_error(error.code(), &error))?;
+    if damaged > 0 {
+        tracing::error!(damaged, "entries of the outbox are lost");
+    }
+    Ok(outbox)
 }
 
 fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, NodeError> {

@@ -97,6 +97,7 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "flags": state.flags.len(),
         "stale": services.runtime.is_stale(),
         "cluster": services.runtime.log().cluster(),
+        "outbox": services.cluster.as_ref().map(|cluster| cluster.outbox().status()),
         "runtime": status,
     }))
 }
