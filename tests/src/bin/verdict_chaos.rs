@@ -42,7 +42,7 @@ struct Arguments {
     /// Only these faults.
     #[arg(long, value_delimiter = ',', value_parser = fault)]
     faults: Vec<Fault>,
-    /// Fails unless one of these invariants is violated, and no other: for deliberate bugs.
+    /// Fails unless each of these invariants is violated: for deliberate bugs.
     #[arg(long, value_delimiter = ',')]
     expect: Vec<u8>,
     /// Keeps state and histories here; kept only after a violation if absent.
@@ -120,7 +120,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
             let history = outcome.history.display();
             say(arguments, &format!("state and history are kept: {history}"));
             let expected = !arguments.expect.is_empty()
-                && found.iter().any(|invariant| arguments.expect.contains(invariant));
+                && arguments.expect.iter().all(|invariant| found.contains(invariant));
             return Ok(code(expected));
         }
         number += 1;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::http::{Answer, Ask, NoAnswer, ask};
 use super::links::Links;
+use super::schedule::{Setup, setup};
 
 /// Nodes that a cluster may have had, removed ones too.
 pub const NODES_MAX: u64 = 24;
@@ -38,6 +39,7 @@ pub struct Cluster {
     program: PathBuf,
     folder: PathBuf,
     base_port: u16,
+    setup: Setup,
     nodes: Mutex<BTreeMap<u64, Node>>,
 }
 
@@ -76,7 +78,8 @@ impl Cluster {
         let links = Links::open(NODES_MAX, seed).await?;
         let base_port = free_ports()?;
         let (program, folder) = (std::path::absolute(program)?, folder.to_owned());
-        let cluster = Self { links, program, folder, base_port, nodes: Mutex::default() };
+        let setup = setup(seed);
+        let cluster = Self { links, program, folder, base_port, setup, nodes: Mutex::default() };
         cluster.write_settings(1, "")?;
         cluster.spawn(1)?;
         cluster.wait_ready(1).await?;
@@ -100,7 +103,8 @@ impl Cluster {
         let links = Links::open(NODES_MAX, 0).await?;
         let (program, folder) = (std::path::absolute(program)?, folder.to_owned());
         let base_port = free_ports()?;
-        let cluster = Self { links, program, folder, base_port, nodes: Mutex::default() };
+        let setup = setup(0);
+        let cluster = Self { links, program, folder, base_port, setup, nodes: Mutex::default() };
         cluster.write_settings(1, "")?;
         let restoring = Command::new(&cluster.program)
             .arg("restore")
@@ -144,11 +148,13 @@ impl Cluster {
         let routes = self.links.routes(id).into_iter();
         let routes: Vec<String> =
             routes.map(|(to, address)| format!("\"{to}\" = \"{address}\"")).collect();
+        let Setup { snapshot_entries, entries_kept, network } = self.setup;
         let text = format!(
             "[node]\nid = {id}\ndata_dir = {data:?}\n\
              [http]\naddress = \"{http}\"\n\
              [cluster]\npeer_address = \"{peer}\"\njoin = {join:?}\n\
-             stale_after_ms = {STALE_AFTER_MS}\nsnapshot_entries = 200\nentries_kept = 20\n\
+             stale_after_ms = {STALE_AFTER_MS}\nsnapshot_entries = {snapshot_entries}\n\
+             entries_kept = {entries_kept}\nnetwork = {network:?}\n\
              peer_routes = {{ {routes} }}\n\
              [[keys]]\nname = \"chaos\"\nrole = \"operator\"\nsha256 = \"{hash}\"\n",
             data = dir.join("data"),
@@ -208,6 +214,32 @@ impl Cluster {
             && let Some(mut child) = node.child.take()
         {
             let _ = (child.kill(), child.wait());
+        }
+    }
+
+    /// Tells a node to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// It does not stop in time, or not well.
+    pub async fn terminate(&self, id: u64) -> Result<()> {
+        self.signal(id, "-TERM")?;
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            let status = {
+                let mut nodes = self.nodes.lock();
+                let Some(node) = nodes.get_mut(&id) else { return Ok(()) };
+                let ended = node.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+                if ended.is_some() {
+                    node.child = None;
+                }
+                ended
+            };
+            match status {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("node {id}, told to stop, ended with {status}"),
+                None => ensure!(Instant::now() < until, "node {id} does not stop"),
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

@@ -16,7 +16,7 @@ use super::http::Ask;
 use super::load::{Load, Shared};
 use super::oracle::{self, Verdict};
 use super::perform::Performer;
-use super::schedule::{Fault, schedule};
+use super::schedule::{Fault, schedule, setup};
 
 /// Nodes of a cluster.
 const NODES: u64 = 3;
@@ -66,7 +66,7 @@ impl Episode {
             recorder: Recorder::default(),
             knowledge: Arc::default(),
         };
-        told(format!("{NODES} nodes run"));
+        told(format!("{NODES} nodes run: {:?}", setup(self.seed)));
         let mut performer = Performer::new(shared.clone(), self.seed);
         let body = json!({ "request_id": "first", "why": "load", "changes": catalogue::first() });
         let mut client = shared.client("first", self.seed);

@@ -250,3 +250,6 @@ async fn pump(
         () = reset => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,15 @@
 //! Carries out the faults of a schedule on a cluster, heals them, and waits until all is well.
 
+mod converge;
+mod restore;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, LOOK_AGAIN};
-use super::history::{Kind, Record, Reply};
-use super::http::Ask;
+use super::history::{Kind, Record};
 use super::links::Mode;
 use super::load::{Client, Load, Shared};
 use super::schedule::{Fault, Step};
@@ -140,6 +141,18 @@ impl Performer {
             Fault::Loss => self.everywhere(step, Mode::Loss { percent: 50 }),
             Fault::Corrupt => self.everywhere(step, Mode::Corrupt { permille: 100 }),
             Fault::FlapLeader | Fault::Reset => return self.flap(step, roles).await,
+            Fault::LossKillLeader => {
+                self.everywhere(step, Mode::Loss { percent: 15 });
+                tokio::time::sleep(hold / 2).await;
+                self.cluster().kill(roles.leader);
+            }
+            Fault::DelayIsolateLeader => {
+                self.everywhere(step, Mode::Delay { ms: 25, jitter_ms: 20 });
+                tokio::time::sleep(hold / 2).await;
+                self.cut_off(roles.leader);
+            }
+            Fault::Rolling => return self.rolling_restart(step).await,
+            Fault::JoinLeaderChange => return self.join_leader_change(step, roles).await,
             Fault::Learner => return self.learner(step, roles).await,
             Fault::Replace => return self.replace(step, roles).await,
             Fault::RollbackCutOff => return self.rollback_cut_off(step, roles).await,
@@ -177,11 +190,15 @@ impl Performer {
     }
 
     fn isolate(&self, step: Step, one: u64) {
+        self.cut_off(one);
+        self.begin(step, &[one]);
+    }
+
+    fn cut_off(&self, one: u64) {
         for other in self.cluster().ids() {
             self.cluster().links.set((one, other), Mode::Cut);
             self.cluster().links.set((other, one), Mode::Cut);
         }
-        self.begin(step, &[one]);
     }
 
     fn everywhere(&self, step: Step, mode: Mode) {
@@ -225,6 +242,35 @@ impl Performer {
         Ok(())
     }
 
+    /// Each node in turn is told to stop, and started again once it has.
+    async fn rolling_restart(&self, step: Step) -> Result<()> {
+        self.begin(step, &[]);
+        for id in self.cluster().ids() {
+            self.cluster().terminate(id).await?;
+            self.cluster().restart(id)?;
+            self.cluster().wait_ready(id).await?;
+        }
+        Ok(())
+    }
+
+    /// A node joins while the leader is killed and comes back.
+    async fn join_leader_change(&self, step: Step, roles: &Roles) -> Result<()> {
+        self.begin(step, &[]);
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(step.choice % 600)).await;
+            self.cluster().kill(roles.leader);
+            tokio::time::sleep(Duration::from_millis(step.hold_ms)).await;
+            self.cluster().restart(roles.leader)
+        };
+        let (joined, restarted) =
+            tokio::join!(self.cluster().join(roles.follower, step.choice % 2 == 0), killing);
+        restarted?;
+        let id = joined?;
+        self.cluster().change_member(id, "remove").await?;
+        self.cluster().forget(id);
+        Ok(())
+    }
+
     async fn replace(&self, step: Step, roles: &Roles) -> Result<()> {
         self.begin(step, &[]);
         self.cluster().kill(roles.follower);
@@ -262,117 +308,5 @@ impl Performer {
         tokio::join!(killing, self.client.try_change(Kind::Rollback, &body, roles.follower));
         self.client.settle(Kind::Rollback, &body, 12).await;
         Ok(())
-    }
-
-    /// Waits until every node is ready, takes a change, serves what all of them took, and is not
-    /// stale.
-    ///
-    /// # Errors
-    /// A node ended by itself, or the time is over; it is in the history as well.
-    pub async fn converge(&mut self, name: &str) -> Result<()> {
-        let begun = Instant::now();
-        let mut failure = "nothing was looked at".to_owned();
-        while begun.elapsed() < CONVERGE_WITHIN {
-            if let Some((id, log)) = self.cluster().ended() {
-                failure = format!("node {id} ended by itself: {log}");
-                break;
-            }
-            match self.look().await {
-                Ok(()) => {
-                    self.converged(name, begun, None);
-                    return Ok(());
-                }
-                Err(why) => failure = why,
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        self.converged(name, begun, Some(failure.clone()));
-        anyhow::bail!("after {name}: {failure}")
-    }
-
-    fn converged(&self, name: &str, begun: Instant, failure: Option<String>) {
-        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.shared.recorder.add(Record::Converged { name: name.to_owned(), took_ms, failure });
-    }
-
-    async fn look(&mut self) -> Result<(), String> {
-        let ids = self.cluster().ids();
-        for id in &ids {
-            let ready = self.cluster().ask(*id, Ask::get("/readyz").within(LOOK_WITHIN)).await;
-            match ready {
-                Ok(answer) if answer.status == 200 => {}
-                other => return Err(format!("node {id} is not ready: {other:?}")),
-            }
-        }
-        let mut revision = self.shared.knowledge.revision();
-        for id in &ids {
-            self.probes += 1;
-            let body = json!({
-                "request_id": format!("probe-{}-{:x}", self.probes, self.seed), "why": "probe",
-                "changes": [{ "kind": "setting", "name": "probe", "op": "put",
-                    "body": { "n": self.probes } }],
-            });
-            match self.client.try_change(Kind::Change, &body, *id).await {
-                Reply::Ok { body, .. } => {
-                    revision = revision.max(body["revision"].as_u64().unwrap_or(0));
-                }
-                other => return Err(format!("node {id} takes no change: {other:?}")),
-            }
-        }
-        for id in &ids {
-            let question = Ask::get("/v1/status").at_least(revision).within(LOOK_WITHIN);
-            match self.cluster().ask(*id, question).await {
-                Ok(answer) if answer.status == 200 && answer.body["stale"] == false => {}
-                Ok(answer) if answer.status == 200 => return Err(format!("node {id} is stale")),
-                other => {
-                    let told = other.map(|answer| answer.body.to_string());
-                    return Err(format!("node {id} does not serve revision {revision}: {told:?}"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A backup of the cluster, its end, and a cluster of the backup.
-    ///
-    /// # Errors
-    /// Of the harness; what the restored cluster does wrong is in the history.
-    pub async fn backup_destroy_restore(
-        &mut self,
-        program: &std::path::Path,
-        folder: &std::path::Path,
-    ) -> Result<()> {
-        let least = self.shared.knowledge.revision();
-        let restored = self.restored(program, folder, least).await;
-        let (entries, failure): (Vec<Json>, _) = match restored {
-            Ok(entries) => (entries, None),
-            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
-        };
-        self.shared.recorder.add(Record::Restored { least, entries, failure });
-        Ok(())
-    }
-
-    async fn restored(
-        &self,
-        program: &std::path::Path,
-        folder: &std::path::Path,
-        least: u64,
-    ) -> Result<Vec<Json>> {
-        let at = *self.cluster().ids().last().context("a node")?;
-        let question = Ask::get("/v1/admin/backup").at_least(least).within(Duration::from_secs(30));
-        let backup = self.cluster().ask(at, question).await;
-        let backup = backup.map_err(|error| anyhow::anyhow!("{error:?}"))?;
-        anyhow::ensure!(backup.status == 200, "{}", backup.body);
-        std::fs::write(folder.join("backup.tar"), &backup.bytes)?;
-        self.kill_all();
-        let (into, backup) = (folder.join("restored"), folder.join("backup.tar"));
-        let new = Cluster::restored(program, &into, &backup).await?;
-        let body = json!({ "request_id": "after-the-restore", "why": "probe", "changes": [
-            { "kind": "setting", "name": "probe", "op": "put", "body": { "n": 0 } } ] });
-        let entries = new.history(1).await?;
-        let changed = new.ask(1, Ask::post("/v1/changes", &body)).await;
-        let changed = changed.map_err(|error| anyhow::anyhow!("{error:?}"))?;
-        anyhow::ensure!(changed.status == 200, "a change is refused: {}", changed.body);
-        Ok(entries)
     }
 }

@@ -51,11 +51,19 @@ pub enum Fault {
     RollbackLeaderChange,
     /// Ten times the clients.
     Overload,
+    /// The leader is killed while pieces are lost.
+    LossKillLeader,
+    /// The leader is cut off while pieces are late.
+    DelayIsolateLeader,
+    /// Every node in turn is told to stop, and started again.
+    Rolling,
+    /// A node joins while the leader is killed.
+    JoinLeaderChange,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::KillLeader,
         Self::IsolateLeader,
         Self::Corrupt,
@@ -78,6 +86,10 @@ impl Fault {
         Self::PauseFollower,
         Self::MuteFollower,
         Self::Reset,
+        Self::LossKillLeader,
+        Self::DelayIsolateLeader,
+        Self::Rolling,
+        Self::JoinLeaderChange,
     ];
 
     /// Its name.
@@ -106,6 +118,10 @@ impl Fault {
             Self::RollbackCutOff => "rollback-cut-off",
             Self::RollbackLeaderChange => "rollback-leader-change",
             Self::Overload => "overload",
+            Self::LossKillLeader => "loss-kill-leader",
+            Self::DelayIsolateLeader => "delay-isolate-leader",
+            Self::Rolling => "rolling-restart",
+            Self::JoinLeaderChange => "join-leader-change",
         }
     }
 
@@ -140,6 +156,27 @@ pub const fn episode_seed(seed: u64, episode: u64) -> u64 {
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
+}
+
+/// How a cluster is set up for an episode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setup {
+    /// Entries after which a snapshot is made.
+    pub snapshot_entries: u64,
+    /// Entries that are kept behind it.
+    pub entries_kept: u64,
+    /// The settings' network profile.
+    pub network: &'static str,
+}
+
+/// The set-up of a seed: snapshots often, now and then, or hardly ever; timeouts of one site or more.
+#[must_use]
+pub fn setup(seed: u64) -> Setup {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5E7);
+    let sizes = [(20, 2), (50, 5), (200, 20), (1_000, 100)];
+    let (snapshot_entries, entries_kept) = sizes[rng.random_range(0..sizes.len())];
+    let network = if rng.random_range(0..4) == 0 { "wan" } else { "lan" };
+    Setup { snapshot_entries, entries_kept, network }
 }
 
 /// The faults of one episode, endless: every kind once in an order of the seed's, and again. Of

@@ -26,7 +26,7 @@ impl Client {
                 () = stop.wait() => return,
                 _ = self.settle(kind, &body, TRIES_MAX) => {}
             }
-            self.pause(120).await;
+            self.pause(50).await;
         }
     }
 

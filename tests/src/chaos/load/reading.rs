@@ -31,7 +31,7 @@ impl Client {
                     self.ask_decision(node, &body).await;
                 }
             }
-            self.pause(60).await;
+            self.pause(40).await;
         }
     }
 
@@ -73,4 +73,4 @@ impl Client {
 }
 
 /// How long a read may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(4);
