@@ -138,9 +138,11 @@ fn tell(arguments: &Arguments, outcome: &Outcome, seed: u64) -> Result<()> {
         println!("{}", serde_json::to_string(&episode::report(outcome, seed, &outcome.history))?);
         return Ok(());
     }
-    println!("  {:<24} {:>5} {:>16}", "fault", "times", "converged in ms");
-    for (name, (count, converged_ms_max)) in &outcome.faults {
-        println!("  {name:<24} {count:>5} {converged_ms_max:>16}");
+    println!("  longest of each fault, in ms:");
+    println!("  {:<24} {:>5} {:>12} {:>18}", "fault", "times", "convergence", "without a change");
+    for (name, row) in &outcome.faults {
+        let (count, converged, silent) = (row.count, row.converged_ms_max, row.silence_ms_max);
+        println!("  {name:<24} {count:>5} {converged:>12} {silent:>18}");
     }
     println!("  checked: {}", json!(outcome.verdict.checked));
     if outcome.corrupted > 0 {

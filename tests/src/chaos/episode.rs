@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
@@ -25,6 +26,19 @@ const EXPLAINED_MAX: usize = 400;
 /// How long the last look at everything may take.
 const SETTLE_WITHIN: Duration = Duration::from_secs(60);
 
+/// What every episode checks.
+const CHECKED_ALWAYS: [&str; 9] = [
+    "acknowledged changes",
+    "convergences",
+    "decisions",
+    "decisions replayed",
+    "flag answers",
+    "linearizable reads",
+    "revisions of nodes in time",
+    "state hashes",
+    "watched events",
+];
+
 /// What an episode is.
 #[derive(Debug, Clone)]
 pub struct Episode {
@@ -40,11 +54,22 @@ pub struct Episode {
     pub only: Vec<Fault>,
 }
 
+/// What came of one kind of fault.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct FaultRow {
+    /// How often it was performed.
+    pub count: u64,
+    /// The longest time until the healed cluster was well.
+    pub converged_ms_max: u64,
+    /// The longest time without an acknowledged change, from its begin until the cluster was well.
+    pub silence_ms_max: u64,
+}
+
 /// What came of an episode.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Faults by name: how often, and the longest convergence in milliseconds.
-    pub faults: BTreeMap<String, (u64, u64)>,
+    /// Faults by name.
+    pub faults: BTreeMap<String, FaultRow>,
     /// What the oracle says.
     pub verdict: Verdict,
     /// Bytes changed on links.
@@ -92,6 +117,13 @@ impl Episode {
         let mut verdict = oracle::check(&records);
         if let Err(error) = stopped {
             verdict.add(12, format!("{error:#}"));
+        }
+        if verdict.violations.is_empty() {
+            // A check of nothing proves nothing.
+            for what in CHECKED_ALWAYS {
+                let count = verdict.checked.get(what).copied().unwrap_or(0);
+                ensure!(count > 0, "nothing was checked: {what}");
+            }
         }
         let corrupted = shared.cluster.links.corrupted();
         Ok(Outcome { faults: faults_of(&records), verdict, corrupted, history })
@@ -168,23 +200,51 @@ fn decision_of(record: &Record) -> Option<(u64, String)> {
     Some((call.node, id.to_owned()))
 }
 
-fn faults_of(records: &[Record]) -> BTreeMap<String, (u64, u64)> {
-    let mut faults: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+fn faults_of(records: &[Record]) -> BTreeMap<String, FaultRow> {
+    let changed = records.iter().filter_map(|record| match record {
+        Record::Call(call) if call.kind == Kind::Change && call.body().is_some() => {
+            Some(call.end_us)
+        }
+        _ => None,
+    });
+    let mut changed: Vec<u64> = changed.collect();
+    changed.sort_unstable();
+    let mut faults: BTreeMap<String, FaultRow> = BTreeMap::new();
+    let (mut begun, mut healed) = (0, 0);
     for record in records {
-        if let Record::Converged { name, took_ms, .. } = record {
-            let row = faults.entry(name.clone()).or_default();
-            *row = (row.0 + 1, row.1.max(*took_ms));
+        match record {
+            Record::Fault { at_us, .. } => begun = *at_us,
+            Record::Healed { at_us, .. } => healed = *at_us,
+            Record::Converged { name, took_ms, .. } => {
+                let row = faults.entry(name.clone()).or_default();
+                row.count += 1;
+                row.converged_ms_max = row.converged_ms_max.max(*took_ms);
+                let end = healed + took_ms * 1_000;
+                row.silence_ms_max = row.silence_ms_max.max(silence_ms(&changed, begun, end));
+            }
+            _ => {}
         }
     }
     faults
 }
 
+/// The longest time between two acknowledged changes, in milliseconds.
+fn silence_ms(changed: &[u64], begun: u64, end: u64) -> u64 {
+    let from = changed.partition_point(|at| *at < begun);
+    let to = changed.partition_point(|at| *at <= end);
+    let mut last = begun;
+    let mut longest = 0;
+    for at in changed.get(from..to).into_iter().flatten().chain([&end]) {
+        longest = longest.max(at.saturating_sub(last));
+        last = *at;
+    }
+    longest / 1_000
+}
+
 /// What came of an episode, as JSON.
 #[must_use]
 pub fn report(outcome: &Outcome, seed: u64, history: &Path) -> Json {
-    let faults = outcome.faults.iter().map(|(name, (count, converged_ms_max))| {
-        json!({ "fault": name, "count": count, "converged_ms_max": converged_ms_max })
-    });
+    let faults = outcome.faults.iter().map(|(name, row)| json!({ "fault": name, "row": row }));
     json!({
         "seed": seed,
         "faults": faults.collect::<Vec<_>>(),

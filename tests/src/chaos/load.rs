@@ -68,6 +68,7 @@ impl Shared {
             name: name.into(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             number: 0,
+            stop: None,
         }
     }
 }
@@ -78,6 +79,9 @@ pub struct Client {
     name: String,
     rng: ChaCha8Rng,
     number: u64,
+    /// Between two tries it is looked at: a try that was sent is waited for, or the history would not
+    /// know what was sent.
+    stop: Option<Stop>,
 }
 
 const fn path_of(kind: Kind) -> &'static str {
@@ -174,10 +178,6 @@ struct Stop(watch::Receiver<bool>);
 impl Stop {
     fn is_set(&self) -> bool {
         *self.0.borrow()
-    }
-
-    async fn wait(&mut self) {
-        let _ = self.0.wait_for(|stop| *stop).await;
     }
 }
 

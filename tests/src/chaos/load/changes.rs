@@ -18,14 +18,11 @@ const TRIES_MAX: u32 = 12;
 const KEPT_MAX: usize = 200;
 
 impl Client {
-    pub(super) async fn write(mut self, mut stop: Stop) {
+    pub(super) async fn write(mut self, stop: Stop) {
+        self.stop = Some(stop.clone());
         while !stop.is_set() {
             let (kind, body) = self.next_change();
-            tokio::select! {
-                // What is under way is known of, or unknown: it is in the history as it stands.
-                () = stop.wait() => return,
-                _ = self.settle(kind, &body, TRIES_MAX) => {}
-            }
+            self.settle(kind, &body, TRIES_MAX).await;
             self.pause(50).await;
         }
     }
@@ -96,6 +93,9 @@ impl Client {
                 // The catalogue says no: no other node would say otherwise.
                 Reply::Refused { status: 400..429, .. } => return None,
                 Reply::Refused { .. } | Reply::Unknown { .. } => {}
+            }
+            if self.stop.as_ref().is_some_and(Stop::is_set) {
+                return None;
             }
             self.pause(200).await;
             node = self.node();

@@ -1,6 +1,6 @@
 //! What nodes report over time: invariants 2, 4 and 7, and 12 as it was seen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use super::Verdict;
 use crate::chaos::cluster::STALE_AFTER_MS;
@@ -26,29 +26,17 @@ pub fn check(calls: &[&Call], records: &[Record], verdict: &mut Verdict) {
     }
 }
 
-/// The revision that an answer was served under, of a node that tells it as its own.
-fn served(call: &Call, seen: &mut HashMap<(u64, String), String>) -> Option<u64> {
+/// The revision that an answer was served under, of a node that tells it as its own. `asked` are the
+/// decisions that were asked for before.
+fn served<'a>(call: &'a Call, asked: &mut HashSet<&'a str>) -> Option<u64> {
     match call.kind {
         // An answer to a change tells the change's revision, which a retry finds in the past.
         Kind::Change | Kind::Rollback => None,
-        Kind::Decision => {
-            let body = call.body()?;
-            let id = body["decision_id"].as_str()?.to_owned();
-            let request = (call.node, call.request_id().to_owned());
-            // A retry is told what was decided then.
-            let first = seen.entry(request).or_insert_with(|| id.clone());
-            if *first != id {
-                return body["revision"].as_u64();
-            }
-            body["revision"].as_u64().filter(|_| !repeats(seen, &id))
-        }
+        // A retry is told what was decided then, also where nobody heard of it.
+        Kind::Decision if !asked.insert(call.request_id()) => None,
+        Kind::Decision => call.body()?["revision"].as_u64(),
         Kind::Flags | Kind::Read | Kind::Status => call.revision(),
     }
-}
-
-/// Whether a decision was told before; notes it.
-fn repeats(seen: &mut HashMap<(u64, String), String>, id: &str) -> bool {
-    seen.insert((0, id.to_owned()), id.to_owned()).is_some()
 }
 
 /// Node by node: whatever is asked after an answer is answered under its revision or a newer one.
@@ -62,7 +50,7 @@ fn revisions(calls: &[&Call], verdict: &mut Verdict) {
         let mut reported: Vec<(u64, u64)> =
             calls.iter().filter_map(|call| Some((call.end_us, call.revision()?))).collect();
         reported.sort_unstable();
-        let (mut newest, mut position, mut seen) = (0, 0, HashMap::new());
+        let (mut newest, mut position, mut asked) = (0, 0, HashSet::new());
         for call in calls {
             while let Some((_, revision)) =
                 reported.get(position).filter(|(end, _)| *end < call.begin_us)
@@ -70,7 +58,7 @@ fn revisions(calls: &[&Call], verdict: &mut Verdict) {
                 newest = newest.max(*revision);
                 position += 1;
             }
-            let Some(revision) = served(call, &mut seen) else { continue };
+            let Some(revision) = served(call, &mut asked) else { continue };
             verdict.count("revisions of nodes in time", 1);
             if revision < newest {
                 let invariant = match call.kind {
