@@ -75,7 +75,24 @@ fn main() -> Result<ExitCode> {
         return Ok(code(verdict.violations.is_empty()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(&arguments))
+    runtime.block_on(async {
+        tokio::select! {
+            ended = run(&arguments) => ended,
+            // What runs is dropped, and its nodes with it.
+            told = told_to_stop() => { told?; anyhow::bail!("told to stop") }
+        }
+    })
+}
+
+async fn told_to_stop() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    Ok(())
 }
 
 const fn code(good: bool) -> ExitCode {

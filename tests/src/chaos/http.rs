@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// The most bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -26,6 +27,14 @@ pub struct Answer {
     pub body: Json,
     /// The body as it came.
     pub bytes: Bytes,
+}
+
+/// An answer whose head has come. Dropping it closes the connection.
+pub struct Opened {
+    /// The answer.
+    pub response: Response<Incoming>,
+    /// Carries it.
+    pub connection: JoinSet<()>,
 }
 
 /// Why there is no answer.
@@ -102,7 +111,8 @@ pub async fn ask(address: &str, key: &str, question: Ask<'_>) -> Result<Answer, 
         Err(_) => return Err(NoAnswer::NotSent("no connection in time".to_owned())),
     };
     let asking = async {
-        let response = send(stream, address, key, &question).await?;
+        let Opened { response, connection: _carried } =
+            send(stream, address, key, &question).await?;
         read(response).await
     };
     match tokio::time::timeout(within, asking).await {
@@ -116,12 +126,7 @@ pub async fn ask(address: &str, key: &str, question: Ask<'_>) -> Result<Answer, 
 ///
 /// # Errors
 /// No answer in time.
-pub async fn open(
-    address: &str,
-    key: &str,
-    path: &str,
-    last_event: Option<u64>,
-) -> Result<Response<Incoming>> {
+pub async fn open(address: &str, key: &str, path: &str, last_event: Option<u64>) -> Result<Opened> {
     let opening = async {
         let stream = TcpStream::connect(address).await?;
         let mut request =
@@ -138,12 +143,7 @@ fn bearer(key: &str) -> String {
     format!("Bearer {key}")
 }
 
-async fn send(
-    stream: TcpStream,
-    address: &str,
-    key: &str,
-    question: &Ask<'_>,
-) -> Result<Response<Incoming>> {
+async fn send(stream: TcpStream, address: &str, key: &str, question: &Ask<'_>) -> Result<Opened> {
     let mut request = Request::builder()
         .method(question.method.clone())
         .uri(question.path)
@@ -161,13 +161,16 @@ async fn send(
     exchange(stream, request.body(Full::new(Bytes::from(bytes)))?).await
 }
 
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Opened> {
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the exchange: the sender goes, and the body is read or dropped.
-    tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
+    let mut carried = JoinSet::new();
+    carried.spawn(async move {
+        let _ = connection.await;
+    });
+    let response = sender.send_request(request).await?;
+    Ok(Opened { response, connection: carried })
 }
 
 async fn read(response: Response<Incoming>) -> Result<Answer> {

@@ -18,7 +18,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Bytes that are read at once.
@@ -72,13 +72,8 @@ struct Shared {
 pub struct Links {
     shared: Arc<Shared>,
     addresses: BTreeMap<Way, SocketAddr>,
-    listeners: Vec<AbortHandle>,
-}
-
-impl Drop for Links {
-    fn drop(&mut self) {
-        self.listeners.iter().for_each(AbortHandle::abort);
-    }
+    /// Dropped with the links, and what they carry with them.
+    _tasks: JoinSet<()>,
 }
 
 impl Links {
@@ -95,14 +90,13 @@ impl Links {
             seeds: AtomicU64::new(seed),
             corrupted: AtomicU64::new(0),
         });
-        let (mut addresses, mut listeners) = (BTreeMap::new(), Vec::new());
+        let (mut addresses, mut listeners) = (BTreeMap::new(), JoinSet::new());
         for way in ways() {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             addresses.insert(way, listener.local_addr()?);
-            let task = tokio::spawn(listen(Arc::clone(&shared), way, listener));
-            listeners.push(task.abort_handle());
+            listeners.spawn(listen(Arc::clone(&shared), way, listener));
         }
-        Ok(Self { shared, addresses, listeners })
+        Ok(Self { shared, addresses, _tasks: listeners })
     }
 
     /// Where `from` reaches every other node.
@@ -139,18 +133,17 @@ impl Links {
 }
 
 async fn listen(shared: Arc<Shared>, way: Way, listener: TcpListener) {
-    let permits = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    let mut carried = JoinSet::new();
     loop {
+        while carried.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let _permit = permit;
-            carry(&shared, way, stream).await;
-        });
+        if carried.len() < CONNECTIONS_MAX {
+            let shared = Arc::clone(&shared);
+            carried.spawn(async move { carry(&shared, way, stream).await });
+        }
     }
 }
 

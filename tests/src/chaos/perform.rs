@@ -262,8 +262,10 @@ impl Performer {
             tokio::time::sleep(Duration::from_millis(step.hold_ms)).await;
             self.cluster().restart(roles.leader)
         };
-        let (joined, restarted) =
-            tokio::join!(self.cluster().join(roles.follower, step.choice % 2 == 0), killing);
+        let (joined, restarted) = tokio::join!(
+            self.cluster().join(roles.follower, step.choice.is_multiple_of(2)),
+            killing
+        );
         restarted?;
         let id = joined?;
         self.cluster().change_member(id, "remove").await?;

@@ -6,15 +6,16 @@ use super::*;
 async fn echo() -> (Links, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
+    let mut links = Links::open(2, 1).await.unwrap();
+    links._tasks.spawn(async move {
+        let mut streams = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
+            streams.spawn(async move {
                 let (mut read, mut write) = stream.split();
                 let _ = tokio::io::copy(&mut read, &mut write).await;
             });
         }
     });
-    let links = Links::open(2, 1).await.unwrap();
     links.set_target(2, address);
     let route = links.routes(1)[&2];
     (links, route)

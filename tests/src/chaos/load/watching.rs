@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Client;
 use crate::chaos::cluster::KEY;
 use crate::chaos::history::Record;
-use crate::chaos::http;
+use crate::chaos::http::{self, Opened};
 
 /// A stream that is silent for so long is left for another node's.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
@@ -37,7 +37,9 @@ impl Client {
         let path = format!("/v1/watch?from={seen}");
         // Both ways to resume are used in turn.
         let last_event = (!seen.is_multiple_of(2)).then_some(*seen);
-        let Ok(response) = http::open(&address, KEY, &path, last_event).await else { return };
+        let Ok(opened) = http::open(&address, KEY, &path, last_event).await else { return };
+        // Kept until the end: the connection goes with it.
+        let Opened { response, connection: _carried } = opened;
         if response.status() != 200 {
             return;
         }
