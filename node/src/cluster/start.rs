@@ -72,7 +72,8 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         Some(kept) => (kept, false),
         None if settings.cluster.join.is_empty() => (first(settings, &folder)?, false),
         None => {
-            let joining = join::join(&folder, &settings.cluster.join, &attributes).await;
+            let routes = settings.cluster.routes();
+            let joining = join::join(&folder, &settings.cluster.join, (&attributes, &routes)).await;
             let joined = joining.map_err(|error| NodeError::Runtime {
                 code: error.code,
                 message: format!("{error}. {}", error.code.advice()),
@@ -81,7 +82,9 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         }
     };
     let identity = kept.peer_identity(&folder).map_err(|error| log_error(&error))?;
-    let clients = Arc::new(PeerClients::new(identity.clone(), PeerClientsOptions::default()));
+    let reaching =
+        PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
+    let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
@@ -150,6 +153,8 @@ fn options(settings: &Settings, compiled: LastCompiled) -> RaftLogOptions {
     let limits =
         RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
     options.validator = Arc::new(CompilingValidator::new(limits, compiled));
+    options.snapshot_entries = settings.cluster.snapshot_entries;
+    options.entries_kept = settings.cluster.entries_kept;
     if settings.cluster.network == NetworkProfile::Wan {
         options.heartbeat = Duration::from_millis(500);
         options.election_timeout_min = Duration::from_millis(1_500);
