@@ -155,7 +155,7 @@ impl Default for HttpSettings {
             tls_key: String::new(),
             cors_origins: vec!["*".to_owned()],
             body_bytes_max: 2 << 20,
-            change_body_bytes_max: 8 << 20,
+            change_body_bytes_max: 32 << 20,
             model_body_bytes_max: 1 << 30,
             header_read_timeout_ms: 5_000,
             request_timeout_ms: 10_000,
@@ -296,6 +296,11 @@ pub struct ClusterSettings {
     pub network: NetworkProfile,
     /// A node that has heard of no leader for so long says that its answers may be stale.
     pub stale_after_ms: u64,
+    /// On how many nodes a large list, table or rule set is before a change may name it; at most
+    /// the members count, and a majority of the voters always has it.
+    pub blob_replicas: usize,
+    /// How long a change waits until every live node has loaded the models that it makes active.
+    pub activation_wait_ms: u64,
 }
 
 impl Default for ClusterSettings {
@@ -307,6 +312,8 @@ impl Default for ClusterSettings {
             join: String::new(),
             network: NetworkProfile::Lan,
             stale_after_ms: 10_000,
+            blob_replicas: 3,
+            activation_wait_ms: 30_000,
         }
     }
 }
@@ -442,7 +449,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 23] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 25] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -468,6 +475,8 @@ impl Settings {
             ("journal.sync_interval_ms", journal.sync_interval_ms, 1, 10_000),
             ("journal.window_keys_max", journal.window_keys_max as u64, 1_000, 100_000_000),
             ("cluster.stale_after_ms", self.cluster.stale_after_ms, 100, 3_600_000),
+            ("cluster.blob_replicas", self.cluster.blob_replicas as u64, 1, 255),
+            ("cluster.activation_wait_ms", self.cluster.activation_wait_ms, 100, 600_000),
             ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),
         ]
     }

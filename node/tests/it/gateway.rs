@@ -65,8 +65,8 @@ impl World {
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
-        let handle =
-            process::start_runtime(&settings, (local_log(&settings), None), 1).await.unwrap();
+        let parts = (local_log(&settings), process::open_blobs(&settings).unwrap(), None);
+        let handle = process::start_runtime(&settings, parts, 1).await.unwrap();
         let mut sync =
             FolderSync::new(catalogue, folder.path().join("memory.json"), handle.clone());
         let synced = sync.settle().await.unwrap();
@@ -88,6 +88,7 @@ impl World {
             prometheus: metrics::install().unwrap(),
             cluster: None,
             data_dir: settings.node.data_dir.clone().into(),
+            activation_wait: std::time::Duration::from_secs(5),
             region: "local".into(),
         });
         gateway.set_ready();
