@@ -28,6 +28,8 @@ pub struct NodeReadiness {
     pub node_id: u64,
     /// Whether it votes.
     pub voter: bool,
+    /// Whether it could be asked; one that could not is waited for by nobody.
+    pub reachable: bool,
     /// Whether it has the model fetched, verified, loaded and warmed.
     pub ready: bool,
     /// Why not; `null` if it is ready.
@@ -176,9 +178,11 @@ impl Handle {
         let members = self.members();
         let standings = self.standings(&members, &needs).await;
         let of = |member: &Member| {
-            let reason = standings.get(&member.node_id).and_then(Standing::reason);
+            let standing = standings.get(&member.node_id);
+            let reachable = !matches!(standing, None | Some(Standing::Away(_)));
+            let reason = standing.and_then(Standing::reason);
             let (node_id, voter) = (member.node_id, member.voter);
-            NodeReadiness { node_id, voter, ready: reason.is_none(), reason }
+            NodeReadiness { node_id, voter, reachable, ready: reason.is_none(), reason }
         };
         members.iter().map(of).collect()
     }

@@ -108,7 +108,8 @@ fn wait_until_loaded(client: &Client, objects: &[Json], output: &Output) -> Resu
         for object in objects {
             let hash = object["content_hash"].as_str().unwrap_or_default();
             let answer = client.get(&format!("/v1/models/{}:readiness", segment(hash)))?;
-            for node in answer["nodes"].as_array().into_iter().flatten() {
+            let nodes = answer["nodes"].as_array().into_iter().flatten();
+            for node in nodes.filter(|node| node["reachable"] == true) {
                 waited_for += 1;
                 ready += u64::from(node["ready"] == true);
             }

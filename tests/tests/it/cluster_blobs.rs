@@ -87,6 +87,10 @@ fn a_model_given_to_a_follower_is_active_once_every_node_has_loaded_it() {
         assert!(blobs(&cluster, node).join(&hash).is_dir());
         let expected = (BTreeSet::from([1, 2, 3]), BTreeSet::from([hash.clone()]));
         assert_eq!(evidence(&cluster, node, revision), expected);
+        let told = cluster.get(node, &format!("/v1/models/{hash}:readiness"), 0).expect("answer");
+        let ready = |node: &Json| node["ready"] == true && node["reason"] == json!(null);
+        let nodes = told.body["nodes"].as_array().expect("nodes");
+        assert!(nodes.len() == 3 && nodes.iter().all(ready), "{}", told.body);
     }
 
     // A node that runs and cannot have the model holds a change to it back, and is named.
