@@ -10,6 +10,7 @@
 //! Nothing is decided here: handlers translate between HTTP and [`verdict_actors::Handle`].
 
 pub mod admin;
+mod archive;
 pub mod catalogue_dir;
 pub mod cli;
 pub mod cluster;

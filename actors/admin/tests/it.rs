@@ -14,3 +14,5 @@ mod key_file;
 mod process;
 #[path = "it/requests.rs"]
 mod requests;
+#[path = "it/roles.rs"]
+mod roles;
