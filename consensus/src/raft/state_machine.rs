@@ -12,9 +12,10 @@
 //! policy bounds: 10,000 entries take a fraction of a second.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageIOError};
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 use super::machine::Machine;
 use super::snapshot_file::{self, SnapshotFile};
+use super::steps::{Probe, Step};
 use super::types::{
     Entry, EntryReply, LogId, NodeAttributes, NodeId, StorageError, StoredMembership, TypeConfig,
 };
@@ -47,11 +49,23 @@ pub struct Shared {
     /// Bytes of entries applied since the newest snapshot.
     pub bytes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
+    /// The version of commands that was met and is not known; 0 if none was.
+    newer_met: AtomicU16,
+    /// The probe, and the highest version of commands that this program knows.
+    program: OnceLock<(Probe, u16)>,
 }
 
 /// The state machine; openraft owns one.
 pub struct StateMachine {
     shared: Arc<Shared>,
+}
+
+/// What a program is told that meets commands which it does not know.
+fn newer_commands(version: u16, known: u16) -> String {
+    format!(
+        "the cluster uses commands of version {version}; this program knows versions up to {known}: \
+         start the newer program"
+    )
 }
 
 fn meta_of(machine: &Machine, hash: &str) -> Meta {
@@ -74,6 +88,61 @@ fn snapshot_error(error: &(impl std::error::Error + 'static)) -> StorageError {
 }
 
 impl Shared {
+    /// Says which probe is called, and which commands this program knows: all, if it is not said.
+    pub fn set_program(&self, probe: Probe, version: u16) {
+        // It is said once, before the consensus starts.
+        let _ = self.program.set((probe, version));
+    }
+
+    fn step(&self, step: Step) {
+        if let Some((probe, _)) = self.program.get() {
+            probe(step);
+        }
+    }
+
+    /// The version of commands that this program met and does not know.
+    pub fn newer_met(&self) -> Option<u16> {
+        Some(self.newer_met.load(Ordering::SeqCst)).filter(|version| *version > 0)
+    }
+
+    fn known_version(&self) -> u16 {
+        self.program.get().map_or(u16::MAX, |(_, version)| *version)
+    }
+
+    /// Applies entries to a copy of the state; which one cannot be applied, and why.
+    fn apply_all(
+        &self,
+        entries: Vec<Entry>,
+    ) -> Result<(Machine, Vec<EntryReply>), (LogId, String)> {
+        self.step(Step::Apply);
+        let mut machine = self.machine();
+        let (mut replies, mut bytes) = (Vec::with_capacity(entries.len()), 0);
+        for entry in entries {
+            if let openraft::EntryPayload::Normal(payload) = &entry.payload {
+                bytes += payload.0.len() as u64;
+            }
+            let log_id = entry.log_id;
+            let reply = machine.apply(&entry).map_err(|error| (log_id, error.to_string()))?;
+            let (version, known) = (machine.cluster.version, self.known_version());
+            if version > known {
+                self.newer_met.store(version, Ordering::SeqCst);
+                return Err((log_id, newer_commands(version, known)));
+            }
+            replies.push(reply);
+        }
+        self.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        Ok((machine, replies))
+    }
+
+    /// Applies entries and shows what they made.
+    fn apply_and_show(&self, entries: Vec<Entry>) -> Result<Vec<EntryReply>, (LogId, String)> {
+        let (machine, replies) = self.apply_all(entries)?;
+        self.step(Step::Show);
+        *self.machine.lock() = machine.clone();
+        self.publish(&machine);
+        Ok(replies)
+    }
+
     /// The catalogue that is applied.
     pub fn watch(&self) -> watch::Receiver<Arc<Catalogue>> {
         self.catalogues.subscribe()
@@ -109,6 +178,16 @@ impl Shared {
             newer
         });
         self.applied.send_replace(machine.last_applied.map_or(0, |id| id.index));
+    }
+
+    /// Puts the snapshot of a state that is further than this one into its place on the disk, to be
+    /// found at the next start. What it holds is committed, so that is safe whatever follows.
+    pub fn stage(&self, machine: &Machine, bytes: &[u8]) -> Result<(), LogError> {
+        let index = machine.last_applied.map_or(0, |id| id.index);
+        if index > *self.applied.borrow() {
+            snapshot_file::write(&self.folder, index, bytes)?;
+        }
+        Ok(())
     }
 
     /// Writes a state as the newest snapshot and lets go of older ones.
@@ -179,6 +258,8 @@ pub fn open(
         incoming: AtomicU64::new(0),
         bytes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
+        newer_met: AtomicU16::new(0),
+        program: OnceLock::new(),
     });
     Ok((StateMachine { shared: Arc::clone(&shared) }, shared))
 }
@@ -196,24 +277,26 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut machine = self.shared.machine();
-        let mut replies = Vec::new();
-        let mut bytes = 0;
-        for entry in entries {
-            if let openraft::EntryPayload::Normal(payload) = &entry.payload {
-                bytes += payload.0.len() as u64;
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let last = entries.last().map(|entry| entry.log_id);
+        let shared = &self.shared;
+        // openraft would not notice the panic, and wait for ever: it is a failure like any other.
+        let applied = catch_unwind(AssertUnwindSafe(|| shared.apply_and_show(entries)));
+        let error = match applied {
+            Ok(Ok(replies)) => return Ok(replies),
+            Ok(Err((log_id, detail))) => {
+                tracing::error!(%log_id, detail, "an entry cannot be applied by this program");
+                StorageIOError::apply(log_id, AnyError::error(detail))
             }
-            let reply = machine.apply(&entry).map_err(|error| {
-                let log_id = entry.log_id;
-                tracing::error!(%log_id, %error, "an entry cannot be applied by this program");
-                StorageError::from(StorageIOError::apply(log_id, AnyError::new(&error)))
-            })?;
-            replies.push(reply);
-        }
-        self.shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
-        *self.shared.machine.lock() = machine.clone();
-        self.shared.publish(&machine);
-        Ok(replies)
+            Err(_) => {
+                let error = AnyError::error("a panic while entries were applied");
+                match last {
+                    Some(last) => StorageIOError::apply(last, error),
+                    None => StorageIOError::write_state_machine(error),
+                }
+            }
+        };
+        Err(error.into())
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
@@ -232,11 +315,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (shared, last) = (Arc::clone(&self.shared), meta.last_log_id);
         let (file, path) = (SnapshotFile::clone(&snapshot), snapshot.path.clone());
         let install = move || {
+            shared.step(Step::InstallSnapshot);
             let bytes = file.read().map_err(|source| io_error(&file.path, source))?;
             let machine = snapshot_file::decode_machine(&bytes)
                 .map_err(|detail| damaged(&file.path, 0, detail))?;
             if machine.last_applied != last {
                 return Err(damaged(&file.path, 0, "it is of another place in the log"));
+            }
+            let (version, known) = (machine.cluster.version, shared.known_version());
+            if version > known {
+                return Err(LogError::Start(newer_commands(version, known)));
             }
             shared.keep(&machine, &bytes)?;
             Ok(machine)
@@ -270,6 +358,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let (machine, shared) = (self.machine.clone(), Arc::clone(&self.shared));
         // Encoding and syncing would hold up a worker of the consensus.
         let build = move || {
+            shared.step(Step::BuildSnapshot);
             let too_long = |error: crate::EnvelopeError| LogError::Start(error.to_string());
             let bytes = snapshot_file::encode(&machine).map_err(too_long)?;
             shared.keep(&machine, &bytes)
