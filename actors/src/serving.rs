@@ -30,6 +30,8 @@ pub struct ServingState {
     pub flows: BTreeMap<String, Arc<ServedFlow>>,
     /// The models by every name that reaches them: their own and their aliases.
     pub models: BTreeMap<String, Arc<ModelInterface>>,
+    /// Where members are, by node id, as the catalogue says it.
+    pub regions: BTreeMap<u64, Box<str>>,
     /// The typed bodies that this state was compiled from, for the next compilation.
     pub(crate) typed: BTreeMap<ObjectId, TypedObject>,
     pub(crate) flags_hash: [u8; 32],

@@ -87,8 +87,6 @@ pub struct GatewayOptions {
     pub open: bool,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
-    /// The node's region, a fact of flag evaluations.
-    pub region: String,
     /// The cluster that the node is a member of.
     pub cluster: Option<Cluster>,
     /// The state folder.
@@ -101,7 +99,6 @@ pub(crate) struct Services {
     pub(crate) http: HttpSettings,
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
-    pub(crate) region: String,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) data_dir: std::path::PathBuf,
     pub(crate) backups: Semaphore,
@@ -129,8 +126,7 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster, data_dir } =
-            options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, cluster, data_dir } = options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -139,7 +135,6 @@ impl Gateway {
             http,
             prometheus,
             metrics: HttpMetrics::register(),
-            region,
             cluster,
             data_dir,
             backups: Semaphore::new(1),

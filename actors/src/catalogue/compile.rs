@@ -7,11 +7,13 @@ mod loose;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use verdict_config::definition::MemberPlace;
 use verdict_config::flags::FlagSet;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, TimestampMs};
 use verdict_decisions::ModelInterface;
 use verdict_rules::RuleLimits;
 
+use super::objects::CatalogueObject;
 use super::objects::{TypedBody, TypedObject, of_kind};
 use super::{CatalogueObjects, CheckReport, ObjectFault};
 use crate::serving::{ServedFlow, ServingState};
@@ -178,6 +180,7 @@ impl<'a> Compiler<'a> {
                 flags,
                 flows: self.flows,
                 models: self.models,
+                regions: regions_of(self.objects),
                 typed: self.typed,
                 flags_hash: self.flags_hash,
             }),
@@ -185,4 +188,16 @@ impl<'a> Compiler<'a> {
         };
         Compilation { state, report: self.report }
     }
+}
+
+/// Where members are, as the catalogue says it.
+fn regions_of(objects: &CatalogueObjects) -> BTreeMap<u64, Box<str>> {
+    let places = objects.objects.iter().filter(|(id, _)| id.kind == ObjectKind::Member);
+    let region = |(id, object): (&ObjectId, &CatalogueObject)| {
+        let node_id = MemberPlace::node_of(id.name.as_str())?;
+        // It was checked when it was proposed.
+        let place: MemberPlace = serde_json::from_slice(&object.body).ok()?;
+        Some((node_id, place.region.into_boxed_str()))
+    };
+    places.filter_map(region).collect()
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+use verdict_actors::serving::ServingState;
 use verdict_config::Code;
 use verdict_config::flags::{ErrorCode, EvaluationContext, ResolutionError, ofrep};
 use verdict_config::settings::Role;
@@ -75,7 +76,7 @@ pub(super) async fn post_flag(State(services): Shared, request: Request) -> Resp
             .ok_or_else(|| Problem::parameter("key", "it is not percent-encoded UTF-8"))?;
         let bytes = read(&services, request).await?;
         let state = services.runtime.serving();
-        Ok(match context_of(&services, &bytes) {
+        Ok(match context_of(&services, &state, &bytes) {
             Ok(context) => {
                 let stale = services.runtime.is_stale();
                 answer(ofrep::evaluate_one(&state.flags, key, &context, (now(), stale)))
@@ -114,14 +115,15 @@ async fn evaluate_all(services: &Services, request: Request) -> Answer<Response<
     let flag_config_etag = query.text("flagConfigEtag");
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let bytes = read(services, request).await?;
-    let context = match context_of(services, &bytes) {
+    let state = services.runtime.serving();
+    let context = match context_of(services, &state, &bytes) {
         Ok(context) => context,
         Err(error) => return Ok(answer(ofrep::failure("", &error))),
     };
-    let state = services.runtime.serving();
+    let scope = flag_events::scope(services, &state, &caller);
     let streams = flag_events::streams(&caller);
     let options = ofrep::BulkOptions {
-        auth_scope: caller.role.as_str(),
+        auth_scope: &scope,
         if_none_match: if_none_match.as_ref().and_then(|tag| tag.to_str().ok()),
         flag_config_etag: flag_config_etag.as_deref(),
         event_streams: Some(&streams),
@@ -138,13 +140,14 @@ async fn read(services: &Services, request: Request) -> Answer<axum::body::Bytes
 
 fn context_of(
     services: &Services,
+    state: &ServingState,
     bytes: &[u8],
 ) -> Result<EvaluationContext<'static>, ResolutionError> {
     body::check_text(bytes, services.http.json_depth_max).map_err(|problem| {
         ResolutionError::new(ErrorCode::ParseError, problem.detail().to_owned())
     })?;
     let context = ofrep::parse_request(bytes)?;
-    Ok(context.in_region(Some(services.region.clone())))
+    Ok(context.in_region(services.runtime.region_in(state).map(str::to_owned)))
 }
 
 /// The flag's key in a path; `None` if it is not UTF-8.

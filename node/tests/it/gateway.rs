@@ -88,7 +88,6 @@ impl World {
             prometheus: metrics::install().unwrap(),
             cluster: None,
             data_dir: settings.node.data_dir.clone().into(),
-            region: "local".into(),
         });
         gateway.set_ready();
         Self { gateway, handle, folder }
