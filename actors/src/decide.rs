@@ -150,9 +150,13 @@ impl Decision<'_> {
         guard: Option<RequestGuard>,
     ) -> Result<Answer, RuntimeError> {
         let id = self.core.recording.journal.next_id();
+        #[cfg(not(verdict_bug = "mixed_revision"))]
+        let flags = &self.state.flags;
+        #[cfg(verdict_bug = "mixed_revision")]
+        let flags = &self.core.serving.flags_of(self.state);
         let mut session = self.served.flow.begin(BeginOptions {
             request,
-            flags: &self.state.flags,
+            flags,
             region: self.core.region_in(self.state),
             id: id.to_string().into(),
             received_at: self.timing.received_at,

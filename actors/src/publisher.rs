@@ -21,12 +21,13 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
-use verdict_consensus::Catalogue;
+use verdict_consensus::{Catalogue, Log, LogStatus};
 use verdict_rules::RuleLimits;
 
-use crate::blobs::BlobStore;
-use crate::catalogue::{CatalogueObjects, CompileOptions, ObjectFault, compile};
+use crate::blobs::{BlobStore, LogSpan};
+use crate::catalogue::{CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, compile};
 use crate::inference::Inference;
+use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
 use crate::spawn::Spawner;
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
@@ -46,8 +47,14 @@ pub struct Publisher {
     pub inference: Inference,
     /// The model folders, for their garbage.
     pub blobs: BlobStore,
+    /// Models that are loaded for changes to come.
+    pub staging: Staging,
+    /// The log, for where it begins.
+    pub log: Arc<dyn Log>,
     /// Bounds of rule sets.
     pub limits: RuleLimits,
+    /// The state that was compiled last, by the leader's validator or here.
+    pub compiled: LastCompiled,
     /// The catalogue as it changes.
     pub catalogue: watch::Receiver<Arc<Catalogue>>,
 }
@@ -66,12 +73,14 @@ impl Publisher {
     pub fn first_state(
         catalogue: &Catalogue,
         inference: &Inference,
-        limits: RuleLimits,
+        (limits, compiled): (RuleLimits, &LastCompiled),
     ) -> Result<Serving, Vec<ObjectFault>> {
         let started = Instant::now();
         let objects = CatalogueObjects::from(catalogue);
         let compilation = compile(&objects, None, CompileOptions { limits, check: false });
         let Some(state) = compilation.state else { return Err(compilation.report.faults) };
+        let state = Arc::new(state);
+        compiled.served(&state);
         let models_unavailable = warm(inference, &state);
         let serving = Serving::new(state);
         serving.set_status(PublisherStatus {
@@ -154,12 +163,15 @@ impl Publisher {
             faults: vec![fault_of_publisher("the publication did not come to an end")],
             ..status.clone()
         });
-        let compilation = compile(&objects, Some(&before), options);
+        // On a leader this very catalogue was compiled before it was agreed on.
+        let last = self.compiled.get().filter(|last| last.revision >= before.revision);
+        let compilation = compile(&objects, Some(last.as_ref().unwrap_or(&before)), options);
         status.compile_us_last = micros(started);
         metrics::histogram!("verdict_publish_seconds").record(started.elapsed().as_secs_f64());
         let Some(state) = compilation.state else {
             return self.hold_back(status, compilation.report.faults);
         };
+        let state = Arc::new(state);
         let unavailable = warm(&self.inference, &state);
         let known = &self.serving.status().models_unavailable;
         let newly: Vec<ObjectFault> = unavailable
@@ -170,7 +182,9 @@ impl Publisher {
         if !newly.is_empty() {
             return self.hold_back(status, newly);
         }
-        let kept = models_of(&state).chain(models_of(&before)).collect();
+        let staged = self.staging.kept(Instant::now());
+        let kept = models_of(&state).chain(models_of(&before)).chain(staged).collect();
+        self.compiled.served(&state);
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
         self.inference.retain(&kept);
@@ -199,11 +213,14 @@ impl Publisher {
     }
 
     fn collect_garbage(&self, catalogue: &Catalogue) {
-        let referenced = referenced_models(catalogue);
-        match self.blobs.collect_garbage(&referenced, Instant::now()) {
+        let mut referenced = referenced_models(catalogue);
+        referenced.extend(catalogue.stored_bodies().map(|hash| hash.to_hex()));
+        let LogStatus { purged_index, last_index, .. } = self.log.status();
+        let span = LogSpan { purged_index, last_index };
+        match self.blobs.collect_garbage(&referenced, span, Instant::now()) {
             Ok(removed) => {
                 for hash in removed {
-                    tracing::info!(hash, "a model folder that nothing names was removed");
+                    tracing::info!(hash, "a folder or body that nothing names was removed");
                 }
             }
             Err(error) => tracing::warn!(%error, "model folders cannot be looked through"),
@@ -215,7 +232,7 @@ impl Publisher {
 fn warm(inference: &Inference, state: &ServingState) -> BTreeMap<String, String> {
     let mut unavailable = BTreeMap::new();
     let mut done: BTreeMap<&Arc<str>, Result<(), String>> = BTreeMap::new();
-    for (name, model) in &state.models {
+    for (name, model) in &*state.models {
         let hash = &model.content_hash;
         let result = done
             .entry(hash)

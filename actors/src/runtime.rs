@@ -8,7 +8,8 @@ use verdict_config::settings::Settings;
 use verdict_consensus::Log;
 use verdict_rules::RuleLimits;
 
-use crate::blobs::{BlobSource, BlobStore};
+use crate::blobs::BlobStore;
+use crate::catalogue::LastCompiled;
 use crate::core::{Core, CoreOptions, StageMetrics, StaleMark};
 use crate::error::StartError;
 use crate::gate::Gate;
@@ -19,6 +20,7 @@ use crate::journal::{Journal, JournalOptions, JournalRecovery};
 use crate::monitoring::Monitoring;
 use crate::pool::{Pool, PoolOptions};
 use crate::publisher::Publisher;
+use crate::readiness::{ReadyPeers, Staging};
 use crate::recording::Recording;
 use crate::serving::Serving;
 use crate::spawn::Spawner;
@@ -58,8 +60,16 @@ pub struct RuntimeOptions {
     pub batch_concurrency: usize,
     /// Where models come from; the model store of the state folder if absent.
     pub loader: Option<Arc<dyn ModelLoader>>,
-    /// Where model folders come from that this node does not have.
-    pub blob_source: Option<Arc<dyn BlobSource>>,
+    /// The state that was compiled last; shared with the log's validator.
+    pub compiled: LastCompiled,
+    /// The model folders and large objects; the store of the state folder if absent.
+    pub blobs: Option<BlobStore>,
+    /// The other nodes, asked before a model is made active; none if absent.
+    pub peers: Option<Arc<dyn ReadyPeers>>,
+    /// How long the other nodes may take to load what a change makes active.
+    pub activation_wait: Duration,
+    /// On how many nodes a large body is before a change names it.
+    pub blob_replicas: usize,
 }
 
 impl std::fmt::Debug for RuntimeOptions {
@@ -121,7 +131,11 @@ impl RuntimeOptions {
             stale_after: Duration::from_millis(settings.cluster.stale_after_ms),
             batch_concurrency: 64,
             loader: None,
-            blob_source: None,
+            compiled: LastCompiled::default(),
+            blobs: None,
+            peers: None,
+            blob_replicas: settings.cluster.blob_replicas,
+            activation_wait: Duration::from_millis(settings.cluster.activation_wait_ms),
         }
     }
 }
@@ -149,11 +163,15 @@ impl Runtime {
             workers: cores_or(options.rules_workers),
             jobs_max: options.rules_queue_max.max(1),
         });
+        let staging = Staging::default();
         let publisher = Publisher {
+            staging: staging.clone(),
+            log: Arc::clone(&options.log),
             serving: serving.clone(),
             inference: inference.clone(),
             blobs: blobs.clone(),
             limits: options.rule_limits,
+            compiled: options.compiled.clone(),
             catalogue: options.log.watch(),
         };
         let tree = TreeEntry::new("root", "supervisor");
@@ -174,7 +192,11 @@ impl Runtime {
                 revision_wait: options.revision_wait,
                 stale_after: options.stale_after,
                 batch_concurrency: options.batch_concurrency.clamp(1, 1_024),
+                activation_wait: options.activation_wait,
+                blob_replicas: options.blob_replicas.max(1),
             },
+            staging,
+            peers: options.peers,
             serving,
             rules,
             inference,
@@ -212,8 +234,10 @@ struct Prepared {
 
 /// The blocking part of a start.
 fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
-    let source = options.blob_source.clone();
-    let blobs = BlobStore::open_with(options.data_dir.join("blobs"), source)?;
+    let blobs = match &options.blobs {
+        Some(blobs) => blobs.clone(),
+        None => BlobStore::open(options.data_dir.join("blobs"))?,
+    };
     let (journal, recovery) = open_journal(&options.data_dir.join("journal"), &options)?;
     let loader = match &options.loader {
         Some(loader) => Arc::clone(loader),
@@ -223,8 +247,9 @@ fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
     let inference =
         Inference::new(InferenceOptions { threads, ..options.inference.clone() }, loader);
     let catalogue = options.log.catalogue();
-    let serving = Publisher::first_state(&catalogue, &inference, options.rule_limits)
-        .map_err(StartError::Catalogue)?;
+    let compile = (options.rule_limits, &options.compiled);
+    let serving =
+        Publisher::first_state(&catalogue, &inference, compile).map_err(StartError::Catalogue)?;
     Ok(Prepared { options, journal, recovery, blobs, inference, serving })
 }
 

@@ -11,6 +11,8 @@
 mod changes;
 #[path = "it/deciding.rs"]
 mod deciding;
+#[path = "it/incremental.rs"]
+mod incremental;
 #[path = "it/journal.rs"]
 mod journal;
 #[path = "it/models.rs"]

@@ -8,15 +8,15 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use verdict_config::{ObjectId, TimestampMs};
+use verdict_config::{ObjectId, OrderedMap, TimestampMs};
 
 pub use history::{ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Version};
 pub(crate) use snapshot::Bytes;
 pub use snapshot::{SNAPSHOT_BYTES_MAX, decode_snapshot, encode_snapshot};
 
+use crate::command::INLINE_BYTES_MAX;
 use crate::digest::{ContentHash, PartsHasher};
 use crate::error::ShortHash;
-use crate::ordered::OrderedMap;
 use crate::references::Reference;
 
 /// How much history a catalogue keeps. Part of the replicated state: the same on every node.
@@ -65,6 +65,13 @@ pub struct Object {
 }
 
 impl Object {
+    /// An object that stands in no catalogue yet.
+    #[must_use]
+    pub fn new(id: ObjectId, body: Arc<[u8]>, revision: u64) -> Self {
+        let hash = ContentHash::of(&body);
+        Self { id, body, hash, revision, references: Vec::new() }
+    }
+
     /// The body as a JSON value.
     ///
     /// # Errors
@@ -149,12 +156,32 @@ impl Catalogue {
         self.objects.iter().map(|(_, object)| object)
     }
 
+    /// Every object by kind and name, as a map that can be compared with an older one.
+    #[must_use]
+    pub const fn objects_by_id(&self) -> &OrderedMap<ObjectId, Arc<Object>> {
+        &self.objects
+    }
+
     /// Every object of a kind, by name.
     pub fn of_kind(&self, kind: verdict_config::ObjectKind) -> impl Iterator<Item = &Arc<Object>> {
         self.objects
             .range_by(move |id| id.kind < kind)
             .take_while(move |(id, _)| id.kind == kind)
             .map(|(_, object)| object)
+    }
+
+    /// Hashes of every body that is so long that it stands outside the log: of objects, and of what
+    /// the history names, whether or not it retains it.
+    pub fn stored_bodies(&self) -> impl Iterator<Item = ContentHash> + '_ {
+        let is_large = |bytes: u64| bytes > INLINE_BYTES_MAX as u64;
+        let objects = self.objects().filter(move |object| is_large(object.body.len() as u64));
+        let versions = self
+            .history
+            .entries
+            .iter()
+            .flat_map(|(_, entry)| [&entry.before, &entry.after].into_iter().flatten());
+        let versions = versions.filter(move |version| is_large(version.bytes));
+        objects.map(|object| object.hash).chain(versions.map(|version| version.hash))
     }
 
     /// How many objects there are.

@@ -14,6 +14,8 @@ mod bad_input;
 mod catalogue_folder;
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/cluster_blobs.rs"]
+mod cluster_blobs;
 #[path = "it/cluster_semantics.rs"]
 mod cluster_semantics;
 #[path = "it/commands.rs"]

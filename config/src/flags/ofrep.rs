@@ -9,10 +9,11 @@
 use serde_json::Value as Json;
 
 use super::canonical::{PartsHash, write_canonical, write_text};
+use super::compiled::CompiledFlag;
 use super::context::{ContextError, EvaluationContext};
 use super::json::parse_strict;
 use super::resolution::{ErrorCode, Resolution, ResolutionError};
-use super::set::{CompiledFlag, FlagSet};
+use super::set::FlagSet;
 use crate::TimestampMs;
 
 /// An answer: what the handler writes.
@@ -115,15 +116,15 @@ pub fn evaluate_all(
     }
     let mut body = String::with_capacity(64 + set.flags.len() * 96);
     body.push_str("{\"flags\":[");
-    for (index, flag) in set.flags.iter().enumerate() {
+    for (index, (_, flag)) in set.flags.iter().enumerate() {
         if index > 0 {
             body.push(',');
         }
         write_resolution(&mut body, flag, &set.evaluate_flag(flag, context, at), false);
     }
     body.push(']');
-    if !set.metadata.is_empty() || options.stale {
-        let mut metadata = set.metadata.clone();
+    if !set.metadata().is_empty() || options.stale {
+        let mut metadata = set.metadata().clone();
         if options.stale {
             metadata.insert(STALE_KEY.to_owned(), true.into());
         }
@@ -245,18 +246,18 @@ fn write_resolution(
         out.push_str(",\"value\":");
         out.push_str(&variant.text);
     }
-    match (&flag.metadata_text, stale) {
+    match (&flag.metadata, stale) {
         (None, false) => {}
         (Some(metadata), false) => {
             out.push_str(",\"metadata\":");
-            out.push_str(metadata);
+            out.push_str(&metadata.text);
         }
         (metadata, true) => {
             out.push_str(",\"metadata\":{");
             write_text(out, STALE_KEY);
             out.push_str(":true");
             // A text that is not empty begins with a brace.
-            match metadata.as_deref().and_then(|text| text.strip_prefix('{')) {
+            match metadata.as_ref().and_then(|metadata| metadata.text.strip_prefix('{')) {
                 Some(rest) => {
                     out.push(',');
                     out.push_str(rest);

@@ -46,7 +46,7 @@ impl Default for HttpSettings {
             tls_key: String::new(),
             cors_origins: vec!["*".to_owned()],
             body_bytes_max: 2 << 20,
-            change_body_bytes_max: 8 << 20,
+            change_body_bytes_max: 32 << 20,
             model_body_bytes_max: 1 << 30,
             header_read_timeout_ms: 5_000,
             request_timeout_ms: 10_000,

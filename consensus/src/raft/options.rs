@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use verdict_config::TimestampMs;
 
+use super::bodies::BodyStore;
 use crate::catalogue::Limits;
+use crate::command::COMMAND_VERSION;
 use crate::durable::{EngineOpener, open_sled};
 use crate::error::LogError;
 use crate::validate::{DefinitionValidator, Validator};
@@ -14,7 +16,7 @@ use super::steps::{Probe, no_probe};
 
 /// The highest version of commands that this program knows. A command that an older program cannot
 /// read is used from a later version on, once every member has said that it knows it.
-pub const CLUSTER_VERSION: u16 = 1;
+pub const CLUSTER_VERSION: u16 = COMMAND_VERSION;
 
 /// The shortest heartbeat: shorter ones cost more than they find out.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(150);
@@ -30,6 +32,8 @@ pub struct RaftLogOptions {
     pub limits: Limits,
     /// Opens the store under the log.
     pub engine: EngineOpener,
+    /// Where bodies are that stand outside the log; without it they stand in the log.
+    pub bodies: Option<Arc<dyn BodyStore>>,
     /// How often a leader is heard. It is also how long a follower may take over entries: on a slow
     /// link it must be longer than the longest change takes to cross it.
     pub heartbeat: Duration,
@@ -70,6 +74,7 @@ impl RaftLogOptions {
             validator: Arc::new(DefinitionValidator),
             limits: Limits::default(),
             engine: Arc::new(open_sled),
+            bodies: None,
             heartbeat: Duration::from_millis(150),
             election_timeout_min: Duration::from_millis(350),
             election_timeout_max: Duration::from_millis(600),

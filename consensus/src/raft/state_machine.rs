@@ -11,17 +11,20 @@
 //! catalogue is needed whole in memory anyway. The price is a replay at start, which the snapshot
 //! policy bounds: 10,000 entries take a fraction of a second.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageIOError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::bodies::{self, ApplyError, Bodies, BodyStore};
 use super::machine::Machine;
 use super::snapshot_file::{self, SnapshotFile};
 use super::steps::{Probe, Step};
@@ -29,8 +32,13 @@ use super::types::{
     Entry, EntryReply, LogId, NodeAttributes, NodeId, StorageError, StoredMembership, TypeConfig,
 };
 use crate::catalogue::Catalogue;
+use crate::command::StoredBody;
 use crate::error::LogError;
 use crate::local::folder::{damaged, io as io_error, numbered};
+
+/// Between two looks for a body that is missing; it doubles.
+const FETCH_PAUSE_MIN: Duration = Duration::from_millis(100);
+const FETCH_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Snapshots that are kept: one behind the newest, should that be damaged.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -46,6 +54,8 @@ pub struct Shared {
     /// Index of the last applied entry.
     applied: watch::Sender<u64>,
     incoming: AtomicU64,
+    /// The body without which the next entry cannot be applied.
+    waits_for: Mutex<Option<String>>,
     /// Bytes of entries applied since the newest snapshot.
     pub bytes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
@@ -58,6 +68,37 @@ pub struct Shared {
 /// The state machine; openraft owns one.
 pub struct StateMachine {
     shared: Arc<Shared>,
+    bodies: Option<Arc<dyn BodyStore>>,
+}
+
+impl StateMachine {
+    /// From here on bodies are found there.
+    pub fn with_bodies(self, bodies: Option<Arc<dyn BodyStore>>) -> Self {
+        Self { bodies, ..self }
+    }
+
+    /// Finds bodies that an entry names, here or at other nodes; waits until all are found, because
+    /// without them this node can go no further.
+    async fn bodies_of(&self, wanted: &BTreeSet<StoredBody>) -> Bodies {
+        let mut pause = FETCH_PAUSE_MIN;
+        loop {
+            let (store, looked_for) = (self.bodies.clone(), wanted.clone());
+            let finding = move || bodies::find(store.as_ref(), &looked_for, true);
+            let found = tokio::task::spawn_blocking(finding).await.unwrap_or_default();
+            let missing = wanted.iter().find(|body| !found.contains_key(body));
+            let text = missing.map(|body| {
+                format!("the body {} of {} bytes has to be fetched", body.hash, body.bytes)
+            });
+            let Some(waits_for) = text else {
+                *self.shared.waits_for.lock() = None;
+                return found;
+            };
+            tracing::warn!(waits_for, "an entry cannot be applied yet");
+            *self.shared.waits_for.lock() = Some(waits_for);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(FETCH_PAUSE_MAX);
+        }
+    }
 }
 
 /// What a program is told that meets commands which it does not know.
@@ -66,6 +107,20 @@ fn newer_commands(version: u16, known: u16) -> String {
         "the cluster uses commands of version {version}; this program knows versions up to {known}: \
          start the newer program"
     )
+}
+
+/// openraft would not notice a panic, and wait for ever: it is a failure like any other.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, &'static str> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "a panic while entries were applied")
+}
+
+fn apply_error(log_id: Option<LogId>, error: impl std::fmt::Display) -> StorageError {
+    tracing::error!(?log_id, %error, "an entry cannot be applied by this program");
+    let error = AnyError::error(error);
+    match log_id {
+        Some(log_id) => StorageIOError::apply(log_id, error).into(),
+        None => StorageIOError::write_state_machine(error).into(),
+    }
 }
 
 fn meta_of(machine: &Machine, hash: &str) -> Meta {
@@ -109,40 +164,6 @@ impl Shared {
         self.program.get().map_or(u16::MAX, |(_, version)| *version)
     }
 
-    /// Applies entries to a copy of the state; which one cannot be applied, and why.
-    fn apply_all(
-        &self,
-        entries: Vec<Entry>,
-    ) -> Result<(Machine, Vec<EntryReply>), (LogId, String)> {
-        self.step(Step::Apply);
-        let mut machine = self.machine();
-        let (mut replies, mut bytes) = (Vec::with_capacity(entries.len()), 0);
-        for entry in entries {
-            if let openraft::EntryPayload::Normal(payload) = &entry.payload {
-                bytes += payload.0.len() as u64;
-            }
-            let log_id = entry.log_id;
-            let reply = machine.apply(&entry).map_err(|error| (log_id, error.to_string()))?;
-            let (version, known) = (machine.cluster.version, self.known_version());
-            if version > known {
-                self.newer_met.store(version, Ordering::SeqCst);
-                return Err((log_id, newer_commands(version, known)));
-            }
-            replies.push(reply);
-        }
-        self.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
-        Ok((machine, replies))
-    }
-
-    /// Applies entries and shows what they made.
-    fn apply_and_show(&self, entries: Vec<Entry>) -> Result<Vec<EntryReply>, (LogId, String)> {
-        let (machine, replies) = self.apply_all(entries)?;
-        self.step(Step::Show);
-        *self.machine.lock() = machine.clone();
-        self.publish(&machine);
-        Ok(replies)
-    }
-
     /// The catalogue that is applied.
     pub fn watch(&self) -> watch::Receiver<Arc<Catalogue>> {
         self.catalogues.subscribe()
@@ -161,6 +182,21 @@ impl Shared {
     /// Term of the last applied entry.
     pub fn applied_term(&self) -> u64 {
         self.machine.lock().last_applied.map_or(0, |id| id.leader_id.term)
+    }
+
+    /// Commands up to this version may be used.
+    pub fn version(&self) -> u16 {
+        self.machine.lock().cluster.version
+    }
+
+    /// Place of the last applied entry.
+    pub fn last_applied(&self) -> Option<LogId> {
+        self.machine.lock().last_applied
+    }
+
+    /// What this node waits for with the next entry, in a sentence.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.lock().clone()
     }
 
     /// Where the next snapshot is received.
@@ -256,12 +292,13 @@ pub fn open(
         machine: Mutex::new(machine),
         current: Mutex::new(current),
         incoming: AtomicU64::new(0),
+        waits_for: Mutex::new(None),
         bytes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
         newer_met: AtomicU16::new(0),
         program: OnceLock::new(),
     });
-    Ok((StateMachine { shared: Arc::clone(&shared) }, shared))
+    Ok((StateMachine { shared: Arc::clone(&shared), bodies: None }, shared))
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -277,26 +314,44 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<Entry> = entries.into_iter().collect();
-        let last = entries.last().map(|entry| entry.log_id);
-        let shared = &self.shared;
-        // openraft would not notice the panic, and wait for ever: it is a failure like any other.
-        let applied = catch_unwind(AssertUnwindSafe(|| shared.apply_and_show(entries)));
-        let error = match applied {
-            Ok(Ok(replies)) => return Ok(replies),
-            Ok(Err((log_id, detail))) => {
-                tracing::error!(%log_id, detail, "an entry cannot be applied by this program");
-                StorageIOError::apply(log_id, AnyError::error(detail))
+        let shared = Arc::clone(&self.shared);
+        let mut machine = shared.machine();
+        let (mut replies, mut bytes, mut last) = (Vec::new(), 0, machine.last_applied);
+        guarded(|| shared.step(Step::Apply)).map_err(|error| apply_error(last, error))?;
+        for entry in entries {
+            if let openraft::EntryPayload::Normal(payload) = &entry.payload {
+                bytes += payload.0.len() as u64;
             }
-            Err(_) => {
-                let error = AnyError::error("a panic while entries were applied");
-                match last {
-                    Some(last) => StorageIOError::apply(last, error),
-                    None => StorageIOError::write_state_machine(error),
+            last = Some(entry.log_id);
+            let mut found = Bodies::new();
+            let reply = loop {
+                let applied = guarded(|| machine.apply(&entry, &found));
+                match applied.map_err(|error| apply_error(last, error))? {
+                    Ok(reply) => break reply,
+                    Err(ApplyError::Missing(wanted)) => {
+                        // What came before is served while this node waits.
+                        *shared.machine.lock() = machine.clone();
+                        shared.publish(&machine);
+                        found = self.bodies_of(&wanted).await;
+                    }
+                    Err(error) => return Err(apply_error(last, error)),
                 }
+            };
+            let (version, known) = (machine.cluster.version, shared.known_version());
+            if version > known {
+                shared.newer_met.store(version, Ordering::SeqCst);
+                return Err(apply_error(last, newer_commands(version, known)));
             }
-        };
-        Err(error.into())
+            replies.push(reply);
+        }
+        shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        let shown = guarded(|| {
+            shared.step(Step::Show);
+            *shared.machine.lock() = machine.clone();
+            shared.publish(&machine);
+        });
+        shown.map_err(|error| apply_error(last, error))?;
+        Ok(replies)
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {

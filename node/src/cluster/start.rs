@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use verdict_actors::catalogue::CompilingValidator;
+use verdict_actors::blobs::BlobStore;
+use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
 use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
@@ -36,6 +37,8 @@ pub struct Opened {
     pub listener: Option<BoundPeers>,
     /// Whether the node has joined now, and has nothing of the catalogue yet.
     pub joined: bool,
+    /// What the leader's validator compiled last.
+    pub compiled: LastCompiled,
 }
 
 /// A bound address for peers, to be served on whichever runtime is to look after it.
@@ -62,7 +65,11 @@ impl BoundPeers {
 ///
 /// # Errors
 /// A damaged, newer or used folder; a cluster that does not let the node in; the address.
-pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeError> {
+pub async fn open(
+    settings: &Settings,
+    http: SocketAddr,
+    blobs: &BlobStore,
+) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
     let listener = bind(settings, http);
@@ -79,7 +86,8 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
                     NodeError::Process("the address for peers cannot be used".to_owned())
                 }));
             }
-            let joining = join::join(&folder, &settings.cluster.join, &attributes).await;
+            let routes = settings.cluster.routes();
+            let joining = join::join(&folder, &settings.cluster.join, (&attributes, &routes)).await;
             let joined = joining.map_err(|error| NodeError::Runtime {
                 code: error.code,
                 message: format!("{error}. {}", error.code.advice()),
@@ -88,11 +96,14 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         }
     };
     let identity = kept.peer_identity(&folder).map_err(|error| log_error(&error))?;
-    let clients = Arc::new(PeerClients::new(identity.clone(), PeerClientsOptions::default()));
+    let reaching =
+        PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
+    let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
-    let (known, options) = (attributes.clone(), options(settings));
+    let compiled = LastCompiled::default();
+    let (known, options) = (attributes.clone(), options(settings, blobs, compiled.clone()));
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -109,7 +120,7 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     };
     let outbox = open_outbox(data_dir.join("outbox")).await?;
     let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
-    Ok(Opened { cluster, listener, joined })
+    Ok(Opened { cluster, listener, joined, compiled })
 }
 
 /// Opens what waits for nodes that are away.
@@ -151,11 +162,14 @@ fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -
     }
 }
 
-fn options(settings: &Settings) -> RaftLogOptions {
+fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> RaftLogOptions {
     let mut options = RaftLogOptions::new(crate::http::now);
     let limits =
         RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
-    options.validator = Arc::new(CompilingValidator::new(limits));
+    options.validator = Arc::new(CompilingValidator::new(limits, compiled));
+    options.snapshot_entries = settings.cluster.snapshot_entries;
+    options.entries_kept = settings.cluster.entries_kept;
+    options.bodies = Some(Arc::new(blobs.clone()));
     match (settings.cluster.round_trip_ms, settings.cluster.network) {
         (0, NetworkProfile::Lan) => options,
         (0, NetworkProfile::Wan) => options.for_round_trip(WAN_ROUND_TRIP),
