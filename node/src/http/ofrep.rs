@@ -15,7 +15,7 @@ use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::{Query, decode_segment};
 use super::status::status;
-use super::{Services, Shared, body, caller_of, flag_events, now};
+use super::{REVISION_HEADER, Services, Shared, body, caller_of, flag_events, now};
 
 /// The path of all flags.
 const FLAGS: &str = "/ofrep/v1/evaluate/flags";
@@ -76,7 +76,10 @@ pub(super) async fn post_flag(State(services): Shared, request: Request) -> Resp
         let bytes = read(&services, request).await?;
         let state = services.runtime.serving();
         Ok(match context_of(&services, &bytes) {
-            Ok(context) => answer(ofrep::evaluate_one(&state.flags, key, &context, now())),
+            Ok(context) => under(
+                state.revision,
+                answer(ofrep::evaluate_one(&state.flags, key, &context, now())),
+            ),
             Err(error) => answer(ofrep::failure(key, &error)),
         })
     };
@@ -123,7 +126,8 @@ async fn evaluate_all(services: &Services, request: Request) -> Answer<Response<
         flag_config_etag: flag_config_etag.as_deref(),
         event_streams: Some(&streams),
     };
-    Ok(answer(ofrep::evaluate_all(&state.flags, &context, now(), &options)))
+    let evaluated = ofrep::evaluate_all(&state.flags, &context, now(), &options);
+    Ok(under(state.revision, answer(evaluated)))
 }
 
 async fn read(services: &Services, request: Request) -> Answer<axum::body::Bytes> {
@@ -158,6 +162,12 @@ fn answer(answer: ofrep::Answer) -> Response<Body> {
     if let Some(tag) = answer.etag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
         headers.insert(header::ETAG, tag);
     }
+    response
+}
+
+/// Names the revision that was evaluated: by now another one may be served.
+fn under(revision: u64, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(REVISION_HEADER, revision.into());
     response
 }
 
