@@ -59,6 +59,11 @@ fn revisions(calls: &[&Call], verdict: &mut Verdict) {
                 position += 1;
             }
             let Some(revision) = served(call, &mut asked) else { continue };
+            if call.min_revision.is_some_and(|wanted| revision < wanted) {
+                let wanted = call.min_revision;
+                let what = format!("node {node} was asked for {wanted:?}, and answered {revision}");
+                verdict.add(4, what);
+            }
             verdict.count("revisions of nodes in time", 1);
             if revision < newest {
                 let invariant = match call.kind {

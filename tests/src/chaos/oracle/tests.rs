@@ -47,7 +47,8 @@ impl Model {
     fn call(&mut self, node: u64, kind: Kind, request: Json, reply: Reply) {
         let (begin_us, end_us) = (self.tick(), self.tick());
         let client = "client".to_owned();
-        let call = Call { client, node, kind, request, begin_us, end_us, reply };
+        let min_revision = None;
+        let call = Call { client, node, kind, request, min_revision, begin_us, end_us, reply };
         self.records.push(Record::Call(call));
     }
 
@@ -320,6 +321,28 @@ fn mixed_revisions_are_caught() {
         { "key": "epoch-twin", "variant": "e2" }] });
     model.call(1, Kind::Flags, json!({}), Model::ok(1, flags));
     assert_eq!(found(&model.verdict()), [5]);
+}
+
+#[test]
+fn flags_of_another_revision_than_they_name_are_caught() {
+    for (named, expected) in [(2, vec![]), (1, vec![5])] {
+        let mut model = Model::new();
+        model.change("a", catalogue::epoch(1));
+        let flags = json!({ "flags": [{ "key": "epoch", "variant": "e1" },
+            { "key": "epoch-twin", "variant": "e1" }] });
+        model.call(3, Kind::Flags, json!({}), Model::ok(named, flags));
+        assert_eq!(found(&model.verdict()), expected);
+    }
+}
+
+#[test]
+fn an_older_revision_than_was_asked_for_is_caught() {
+    let mut model = Model::new();
+    let old = model.change("a", catalogue::epoch(1));
+    model.decision(2, "x", old, (1, 1));
+    let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
+    call.min_revision = Some(old + 1);
+    assert_eq!(found(&model.verdict()), [4]);
 }
 
 #[test]
