@@ -64,11 +64,12 @@ impl Handle {
         // What is checked here must know what was answered elsewhere; the leader checks again, on
         // exactly the catalogue that the change set meets.
         self.core.log.linearizable().await?;
-        let (dry, check) = self.check(&proposal).await?;
+        let (_, check) = self.check(&proposal).await?;
         let Proposal { change_set, author } = proposal;
         let applied = self.core.log.propose(change_set, author).await?;
-        let served = dry.repeated.is_some()
-            || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
+        // A retry too: it may have been made a moment ago through another node.
+        let reached = self.core.serving.reached(applied.revision, SERVED_WITHIN).await;
+        let served = reached >= applied.revision;
         Ok(Proposed { applied, check, served })
     }
 
