@@ -32,7 +32,7 @@ impl Client {
         }
     }
 
-    async fn decide_once(&mut self, node: u64) {
+    pub(super) async fn decide_once(&mut self, node: u64) {
         let known = self.rng.random_range(0..DECIDED_MAX * 8);
         if let Some((node, body)) = self.decided.get(known).cloned() {
             // Asked again much later, perhaps of a node that was killed in between.
