@@ -386,6 +386,13 @@ fn stale_marks_are_due_and_nobody_refuses() {
         body["stale"] = json!(true);
     });
     assert_eq!(marked, Vec::<u8>::new());
+    let asked_again = isolated(|model| {
+        model.decision(1, "early", 1, (0, 0));
+        let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
+        (call.begin_us, call.end_us) = (1, 2);
+        model.decision(1, "early", 1, (0, 0));
+    });
+    assert_eq!(asked_again, Vec::<u8>::new());
     let refused = isolated(|model| {
         let (status, code) = (503, "VD0606".to_owned());
         let reply = Reply::Refused { status, code, revision: None, unknown: false };
