@@ -252,7 +252,7 @@ impl Decision<'_> {
         let test = decided.decision.test;
         let started = Instant::now();
         let mode = self.served.flow.record_mode();
-        let stale = self.core.log.out_of_touch() >= self.core.options.stale_after;
+        let stale = self.core.is_stale();
         let sealing = Sealing { took_us, stale, mode };
         let answer = self.core.recording.append(id, decided, origin, sealing).await?;
         self.core.metrics.journal.record(started.elapsed().as_secs_f64());

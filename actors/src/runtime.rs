@@ -9,7 +9,8 @@ use verdict_consensus::Log;
 use verdict_rules::RuleLimits;
 
 use crate::blobs::{BlobSource, BlobStore};
-use crate::core::{Core, CoreOptions, StageMetrics};
+use crate::catalogue::LastCompiled;
+use crate::core::{Core, CoreOptions, StageMetrics, StaleMark};
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::gauges::Gauges;
@@ -58,6 +59,8 @@ pub struct RuntimeOptions {
     pub batch_concurrency: usize,
     /// Where models come from; the model store of the state folder if absent.
     pub loader: Option<Arc<dyn ModelLoader>>,
+    /// The state that was compiled last; shared with the log's validator.
+    pub compiled: LastCompiled,
     /// Where model folders come from that this node does not have.
     pub blob_source: Option<Arc<dyn BlobSource>>,
 }
@@ -121,6 +124,7 @@ impl RuntimeOptions {
             stale_after: Duration::from_millis(settings.cluster.stale_after_ms),
             batch_concurrency: 64,
             loader: None,
+            compiled: LastCompiled::default(),
             blob_source: None,
         }
     }
@@ -154,6 +158,7 @@ impl Runtime {
             inference: inference.clone(),
             blobs: blobs.clone(),
             limits: options.rule_limits,
+            compiled: options.compiled.clone(),
             catalogue: options.log.watch(),
         };
         let tree = TreeEntry::new("root", "supervisor");
@@ -188,6 +193,7 @@ impl Runtime {
             rebuilt: moka::sync::Cache::new(REBUILT_STATES_MAX),
             tree,
             root,
+            stale: StaleMark::new(),
         };
         Ok((Handle::new(core), StartReport { journal: recovery }))
     }
@@ -222,8 +228,9 @@ fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
     let inference =
         Inference::new(InferenceOptions { threads, ..options.inference.clone() }, loader);
     let catalogue = options.log.catalogue();
-    let serving = Publisher::first_state(&catalogue, &inference, options.rule_limits)
-        .map_err(StartError::Catalogue)?;
+    let compile = (options.rule_limits, &options.compiled);
+    let serving =
+        Publisher::first_state(&catalogue, &inference, compile).map_err(StartError::Catalogue)?;
     Ok(Prepared { options, journal, recovery, blobs, inference, serving })
 }
 

@@ -13,8 +13,10 @@ use serde::Serialize;
 use tokio::sync::watch;
 use verdict_config::definition::Outcome;
 use verdict_config::flags::FlagSet;
-use verdict_config::{ObjectId, TimestampMs};
+use verdict_config::{ObjectId, OrderedMap, TimestampMs};
+use verdict_consensus::Object;
 use verdict_decisions::{CompiledFlow, ModelInterface};
+use verdict_rules::RuleLimits;
 
 use crate::catalogue::{ObjectFault, RuleSetTests, TypedObject};
 
@@ -27,12 +29,15 @@ pub struct ServingState {
     /// The flags.
     pub flags: Arc<FlagSet>,
     /// The flows by name.
-    pub flows: BTreeMap<String, Arc<ServedFlow>>,
+    pub flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
     /// The models by every name that reaches them: their own and their aliases.
-    pub models: BTreeMap<String, Arc<ModelInterface>>,
-    /// The typed bodies that this state was compiled from, for the next compilation.
-    pub(crate) typed: BTreeMap<ObjectId, TypedObject>,
-    pub(crate) flags_hash: [u8; 32],
+    pub models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
+    /// The objects that this state was compiled from: what the next one is compared with.
+    pub(crate) objects: OrderedMap<ObjectId, Arc<Object>>,
+    /// The bodies of those that flows are compiled from, read.
+    pub(crate) typed: OrderedMap<ObjectId, TypedObject>,
+    /// The bounds that flows were compiled within.
+    pub(crate) limits: RuleLimits,
 }
 
 impl std::fmt::Debug for ServingState {
@@ -146,10 +151,10 @@ impl std::fmt::Debug for Serving {
 impl Serving {
     /// Serves a first state.
     #[must_use]
-    pub fn new(state: ServingState) -> Self {
+    pub fn new(state: Arc<ServingState>) -> Self {
         let revision = watch::Sender::new(state.revision);
         let status = PublisherStatus { serving_revision: state.revision, ..Default::default() };
-        let (state, status) = (ArcSwap::from_pointee(state), ArcSwap::from_pointee(status));
+        let (state, status) = (ArcSwap::new(state), ArcSwap::from_pointee(status));
         Self {
             shared: Arc::new(Shared {
                 #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
@@ -212,11 +217,11 @@ impl Serving {
     }
 
     /// Swaps a state in.
-    pub(crate) fn publish(&self, state: ServingState) {
+    pub(crate) fn publish(&self, state: Arc<ServingState>) {
         let revision = state.revision;
         #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
         self.shared.before.store(self.state());
-        self.shared.state.store(Arc::new(state));
+        self.shared.state.store(state);
         self.shared.revision.send_replace(revision);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("verdict_serving_revision").set(revision as f64);

@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict_actors::blobs::BlobSource;
+use verdict_actors::catalogue::LastCompiled;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
 use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
@@ -22,6 +23,7 @@ use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
 use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
@@ -117,11 +119,12 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let tasks = TaskTracker::new();
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
     let member = start::open(&settings, server.address()).await?;
-    let Opened { cluster, listener, joined } = member;
+    let Opened { cluster, listener, joined, compiled } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
     let source = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
     let source: Arc<dyn BlobSource> = Arc::new(source);
-    let runtime = start_runtime(&settings, (log, Some(source)), cluster.node_id()).await?;
+    let runtime =
+        start_runtime(&settings, (log, Some(source), compiled), cluster.node_id()).await?;
     // Peers are listened to until this node has left: the drain itself may need them.
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
@@ -136,7 +139,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         }
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
+    learn_erasures(&cluster, &runtime).await;
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
+    spawn_until(&tasks, &leave, deliver(cluster.clone(), runtime.clone()));
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
@@ -184,12 +189,13 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
 /// A damaged, newer or used folder; a catalogue that cannot be served.
 pub async fn start_runtime(
     settings: &Settings,
-    (log, blob_source): (Arc<dyn Log>, Option<Arc<dyn BlobSource>>),
+    (log, blob_source, compiled): (Arc<dyn Log>, Option<Arc<dyn BlobSource>>, LastCompiled),
     node_id: u64,
 ) -> Result<Handle, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
     options.blob_source = blob_source;
+    options.compiled = compiled;
     let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
     options.node_id = u16::try_from(node_id).map_err(beyond)?;
     let started = Runtime::start(options).await;
@@ -323,7 +329,7 @@ fn ready(runtime: &Handle, address: SocketAddr, tls: bool) -> Told {
         address,
         tls,
         flows: flows.collect(),
-        flags: state.flags.keys().count(),
+        flags: state.flags.len(),
         models: state.models.keys().cloned().collect(),
         revision: state.revision,
     }

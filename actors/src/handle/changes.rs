@@ -11,7 +11,9 @@ use verdict_consensus::{
 
 use super::Handle;
 use crate::blobs::{BlobError, Files};
-use crate::catalogue::{CatalogueObjects, CheckReport, ObjectFault, check_catalogue};
+use crate::catalogue::{
+    CatalogueObjects, CheckReport, CompileOptions, ObjectFault, check_catalogue, compile,
+};
 use crate::core::Core;
 use crate::error::RuntimeError;
 
@@ -208,6 +210,26 @@ fn model_error(error: BlobError) -> RuntimeError {
     RuntimeError::Model { code: error.code(), detail: error.to_string() }
 }
 
+/// Whether a change of a kind can reach a flow, whose rule sets' tests are then run. A flag can only
+/// come to exist or cease to.
+const fn reaches_flows(kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::List
+        | ObjectKind::Table
+        | ObjectKind::RuleSet
+        | ObjectKind::Flow
+        | ObjectKind::Model
+        | ObjectKind::Alias => true,
+        ObjectKind::Flag
+        | ObjectKind::Segment
+        | ObjectKind::Experiment
+        | ObjectKind::Rollout
+        | ObjectKind::Key
+        | ObjectKind::Member
+        | ObjectKind::Setting => false,
+    }
+}
+
 /// Checks the catalogue as it would be, and that every model it gains can be loaded here.
 fn check_change(core: &Core, change_set: ChangeSet) -> CheckReport {
     let change_set = match change_set.normalised() {
@@ -217,7 +239,9 @@ fn check_change(core: &Core, change_set: ChangeSet) -> CheckReport {
     let catalogue = core.log.catalogue();
     let objects = CatalogueObjects::from(&*catalogue).changed(&change_set.changes);
     let serving = core.serving.state();
-    let mut report = check_catalogue(&objects, Some(&serving), core.options.limits);
+    let tested = change_set.changes.iter().any(|change| reaches_flows(change.kind));
+    let options = CompileOptions { limits: core.options.limits, check: tested };
+    let mut report = compile(&objects, Some(&serving), options).report;
     if !report.faults.is_empty() {
         return report;
     }

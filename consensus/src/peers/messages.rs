@@ -115,6 +115,18 @@ pub enum NodeRequest {
         /// The unit.
         unit: String,
     },
+    /// To keep an erasure for nodes that are away, and to see to it that they perform it.
+    KeepErasure {
+        /// The unit.
+        unit: String,
+        /// The nodes.
+        nodes: Vec<u64>,
+    },
+    /// What the asking node is to erase, as the asked one knows.
+    PendingErasures {
+        /// The number of the last one that it was told; 0 at first.
+        after: u64,
+    },
 }
 
 /// What is asked of a decision.
@@ -139,6 +151,8 @@ impl std::fmt::Debug for NodeRequest {
             Self::StandForElection => formatter.write_str("StandForElection"),
             Self::Outcomes { json } => write!(formatter, "Outcomes({} bytes)", json.len()),
             Self::EraseUnit { .. } => formatter.write_str("EraseUnit"),
+            Self::KeepErasure { nodes, .. } => write!(formatter, "KeepErasure({nodes:?})"),
+            Self::PendingErasures { after } => write!(formatter, "PendingErasures({after})"),
             Self::Decision { id, read } => write!(formatter, "Decision({id}, {read:?})"),
             Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
             Self::FolderPiece { hash, path, offset } => {
@@ -174,6 +188,8 @@ pub enum NodeAnswer {
         /// Whether there was one.
         found: bool,
     },
+    /// Units that are to be erased, with rising numbers.
+    Erasures(Vec<(u64, String)>),
 }
 
 macro_rules! messages {
@@ -238,6 +254,16 @@ mod tests {
         assert_eq!(hex::encode(&bytes), "56444e51010000016b");
         assert_eq!(NodeRequest::decode(&bytes).unwrap(), keep);
         assert_eq!(hex::encode(NodeAnswer::Done.encode().unwrap()), "56444e52010000");
+        let kept = NodeRequest::KeepErasure { unit: "u".to_owned(), nodes: vec![2, 3] };
+        let bytes = kept.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "56444e51010007017502".to_owned() + "0203");
+        assert_eq!(NodeRequest::decode(&bytes).unwrap(), kept);
+        let pending = NodeRequest::PendingErasures { after: 5 };
+        assert_eq!(hex::encode(pending.encode().unwrap()), "56444e5101000805");
+        let units = NodeAnswer::Erasures(vec![(7, "u".to_owned())]);
+        let bytes = units.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "56444e520100060107".to_owned() + "0175");
+        assert_eq!(NodeAnswer::decode(&bytes).unwrap(), units);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use verdict_actors::catalogue::CompilingValidator;
+use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
+use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
     Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
@@ -32,6 +33,8 @@ pub struct Opened {
     pub listener: Option<BoundPeers>,
     /// Whether the node has joined now, and has nothing of the catalogue yet.
     pub joined: bool,
+    /// What the leader's validator compiled last.
+    pub compiled: LastCompiled,
 }
 
 /// A bound address for peers, to be served on whichever runtime is to look after it.
@@ -85,7 +88,8 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
-    let (known, options) = (attributes.clone(), options(settings));
+    let compiled = LastCompiled::default();
+    let (known, options) = (attributes.clone(), options(settings, compiled.clone()));
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -100,8 +104,22 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         }
         Err(error) => return Err(error),
     };
-    let cluster = Cluster::new(log, clients, (folder, kept), attributes);
-    Ok(Opened { cluster, listener, joined })
+    let outbox = open_outbox(data_dir.join("outbox")).await?;
+    let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
+    Ok(Opened { cluster, listener, joined, compiled })
+}
+
+/// Opens what waits for nodes that are away.
+async fn open_outbox(folder: PathBuf) -> Result<Outbox, NodeError> {
+    let opening = move || Outbox::open(&folder, OutboxLimits::default());
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let (outbox, damaged) = opened
+        .map_err(|error| NodeError::Process(error.to_string()))?
+        .map_err(|error| crate::process::state_error(error.code(), &error))?;
+    if damaged > 0 {
+        tracing::error!(damaged, "entries of the outbox are lost");
+    }
+    Ok(outbox)
 }
 
 fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, NodeError> {
@@ -130,11 +148,11 @@ fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -
     }
 }
 
-fn options(settings: &Settings) -> RaftLogOptions {
+fn options(settings: &Settings, compiled: LastCompiled) -> RaftLogOptions {
     let mut options = RaftLogOptions::new(crate::http::now);
     let limits =
         RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
-    options.validator = Arc::new(CompilingValidator::new(limits));
+    options.validator = Arc::new(CompilingValidator::new(limits, compiled));
     options.snapshot_entries = settings.cluster.snapshot_entries;
     options.entries_kept = settings.cluster.entries_kept;
     if settings.cluster.network == NetworkProfile::Wan {

@@ -111,10 +111,11 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "draining": services.draining.is_cancelled(),
         "flows": state.flows.keys().collect::<Vec<_>>(),
         "models": state.models.keys().collect::<Vec<_>>(),
-        "flags": state.flags.keys().count(),
+        "flags": state.flags.len(),
         "stale": services.runtime.is_stale(),
         "state": agreed,
         "cluster": services.runtime.log().cluster(),
+        "outbox": services.cluster.as_ref().map(|cluster| cluster.outbox().status()),
         "runtime": status,
     }))
 }

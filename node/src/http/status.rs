@@ -58,6 +58,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::NoLeader
         | Code::OutcomeUnknown
         | Code::PeerUnreachable
+        | Code::OutboxFull
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -121,6 +121,7 @@ impl Client {
         let begin_us = recorder.now_us();
         let answer = self.shared.cluster.ask(node, question).await;
         let end_us = recorder.now_us();
+        let stale = answer.as_ref().is_ok_and(|answer| answer.stale);
         let reply = reply_of(kind, answer);
         // One that was never sent tells nothing.
         if let Some(reply) = &reply {
@@ -130,6 +131,7 @@ impl Client {
                 kind,
                 request: request.clone(),
                 min_revision,
+                stale,
                 begin_us,
                 end_us,
                 reply: reply.clone(),

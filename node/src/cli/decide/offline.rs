@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use verdict_actors::catalogue::LastCompiled;
 use verdict_actors::{Answer, DecideOptions, Handle, RuntimeError};
 use verdict_config::settings::Settings;
 use verdict_consensus::{LocalLog, LocalLogOptions, Log};
@@ -51,9 +52,13 @@ pub fn decide(
         let (log, _) = LocalLog::open(&log_dir, LocalLogOptions::new(crate::http::now))
             .map_err(|error| Failure::new(error.to_string()))?;
         let log: Arc<dyn Log> = Arc::new(log);
-        let handle = process::start_runtime(&settings, (log, None), u64::from(settings.node.id))
-            .await
-            .map_err(|error| Failure::new(error.to_string()))?;
+        let handle = process::start_runtime(
+            &settings,
+            (log, None, LastCompiled::default()),
+            u64::from(settings.node.id),
+        )
+        .await
+        .map_err(|error| Failure::new(error.to_string()))?;
         let decided = serve(&handle, catalogue, folder.path(), arguments, records, output).await;
         handle.drain(Duration::from_secs(10)).await;
         decided

@@ -118,6 +118,10 @@ fn cut_off_answer(call: &Call, verdict: &mut Verdict) {
                 verdict.add(7, what);
             }
         }
+        (Reply::Ok { .. }, Kind::Flags | Kind::Status) if !call.stale => {
+            let what = format!("node {node} has no majority, and flags or status do not say so");
+            verdict.add(7, what);
+        }
         (Reply::Ok { .. }, Kind::Read) => {
             verdict.add(7, format!("node {node} has no majority and reads linearizably"));
         }

@@ -47,8 +47,9 @@ impl Model {
     fn call(&mut self, node: u64, kind: Kind, request: Json, reply: Reply) {
         let (begin_us, end_us) = (self.tick(), self.tick());
         let client = "client".to_owned();
-        let min_revision = None;
-        let call = Call { client, node, kind, request, min_revision, begin_us, end_us, reply };
+        let (min_revision, stale) = (None, false);
+        let call =
+            Call { client, node, kind, request, min_revision, stale, begin_us, end_us, reply };
         self.records.push(Record::Call(call));
     }
 
@@ -386,6 +387,28 @@ fn stale_marks_are_due_and_nobody_refuses() {
         body["stale"] = json!(true);
     });
     assert_eq!(marked, Vec::<u8>::new());
+    let flags = |stale: bool| {
+        let mut model = Model::new();
+        let (name, at_us) = ("isolate-leader".to_owned(), model.tick());
+        model.records.push(Record::Fault { name: name.clone(), isolated: vec![1], at_us });
+        model.clock_us += 10_000_000;
+        model.call(
+            1,
+            Kind::Flags,
+            json!({}),
+            Model::ok(
+                1,
+                json!({ "flags": [
+            { "key": "epoch", "variant": "e0" }, { "key": "epoch-twin", "variant": "e0" }] }),
+            ),
+        );
+        let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
+        call.stale = stale;
+        let at_us = model.tick();
+        model.records.push(Record::Healed { name, at_us });
+        found(&model.verdict())
+    };
+    assert_eq!((flags(true), flags(false)), (vec![], vec![7]));
     let asked_again = isolated(|model| {
         model.decision(1, "early", 1, (0, 0));
         let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
