@@ -14,6 +14,7 @@ use crate::gate::Gate;
 use crate::inference::Inference;
 use crate::monitoring::Monitoring;
 use crate::pool::Pool;
+use crate::readiness::{ReadyPeers, Staging};
 use crate::recording::Recording;
 use crate::serving::{Serving, ServingState};
 use crate::spawn::Spawner;
@@ -29,6 +30,8 @@ pub(crate) struct CoreOptions {
     pub revision_wait: Duration,
     pub stale_after: Duration,
     pub batch_concurrency: usize,
+    pub activation_wait: Duration,
+    pub blob_replicas: usize,
 }
 
 /// Everything a request needs.
@@ -40,6 +43,8 @@ pub(crate) struct Core {
     pub recording: Recording,
     pub log: Arc<dyn Log>,
     pub blobs: BlobStore,
+    pub staging: Staging,
+    pub peers: Option<Arc<dyn ReadyPeers>>,
     pub gate: Gate,
     pub monitoring: Monitoring,
     pub metrics: StageMetrics,

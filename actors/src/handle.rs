@@ -5,6 +5,7 @@
 mod changes;
 mod outcomes;
 mod reading;
+mod staging;
 mod status;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::supervisor::TreeNode;
 pub use changes::{Proposal, Proposed, Rollback};
 pub use outcomes::NewOutcomeInput;
 pub use reading::{Explained, ModelContributions, ReplayReport, Snapshot};
+pub use staging::NodeReadiness;
 pub use status::{Readiness, RuntimeStatus};
 
 /// How a request is decided.

@@ -156,7 +156,7 @@ impl Default for HttpSettings {
             tls_key: String::new(),
             cors_origins: vec!["*".to_owned()],
             body_bytes_max: 2 << 20,
-            change_body_bytes_max: 8 << 20,
+            change_body_bytes_max: 32 << 20,
             model_body_bytes_max: 1 << 30,
             header_read_timeout_ms: 5_000,
             request_timeout_ms: 10_000,
@@ -305,6 +305,11 @@ pub struct ClusterSettings {
     pub snapshot_entries: u64,
     /// Entries that are kept behind a snapshot; a member that is further behind gets the snapshot.
     pub entries_kept: u64,
+    /// On how many nodes a large list, table or rule set is before a change may name it; at most
+    /// the members count, and a majority of the voters always has it.
+    pub blob_replicas: usize,
+    /// How long a change waits until every live node has loaded the models that it makes active.
+    pub activation_wait_ms: u64,
 }
 
 impl Default for ClusterSettings {
@@ -319,6 +324,8 @@ impl Default for ClusterSettings {
             peer_routes: BTreeMap::new(),
             snapshot_entries: 10_000,
             entries_kept: 1_000,
+            blob_replicas: 3,
+            activation_wait_ms: 30_000,
         }
     }
 }
@@ -474,7 +481,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 25] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 27] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -502,6 +509,8 @@ impl Settings {
             ("cluster.stale_after_ms", self.cluster.stale_after_ms, 100, 3_600_000),
             ("cluster.snapshot_entries", self.cluster.snapshot_entries, 10, 10_000_000),
             ("cluster.entries_kept", self.cluster.entries_kept, 1, 10_000_000),
+            ("cluster.blob_replicas", self.cluster.blob_replicas as u64, 1, 255),
+            ("cluster.activation_wait_ms", self.cluster.activation_wait_ms, 100, 600_000),
             ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),
         ]
     }

@@ -29,6 +29,8 @@ pub struct LogStatus {
     pub revision: u64,
     /// Index that the newest snapshot holds.
     pub snapshot_index: u64,
+    /// Index up to which entries were let go.
+    pub purged_index: u64,
     /// Bytes of commands behind the snapshot.
     pub log_bytes: u64,
     /// Proposals that wait.
@@ -39,6 +41,8 @@ pub struct LogStatus {
     pub refused: u64,
     /// Duration of the last sync in microseconds.
     pub sync_us_last: u64,
+    /// What this node lacks to apply what was agreed, if anything; it goes on looking for it.
+    pub waits_for: Option<String>,
     /// Why the log takes no more, if so; the process should end and open it again.
     pub failed: Option<String>,
 }
@@ -94,6 +98,16 @@ pub trait Log: Send + Sync {
     /// How the cluster stands, as this node sees it; `None` without a cluster.
     fn cluster(&self) -> Option<ClusterStatus> {
         None
+    }
+
+    /// Commands up to this version may be used: every member's program knows them.
+    fn command_version(&self) -> u16 {
+        1
+    }
+
+    /// Whether bodies may stand outside the log.
+    fn takes_stored_bodies(&self) -> bool {
+        false
     }
 
     /// How long this node may have missed what the others agreed: the time since it last heard a

@@ -16,6 +16,7 @@
 //! leader its office.
 
 mod backup;
+mod bodies;
 mod core;
 mod entry;
 mod folder;
@@ -41,6 +42,7 @@ mod wire;
 mod suite;
 
 pub use backup::{BackupInfo, SurvivorReport, check_backup, recover_survivor, restore_backup};
+pub use bodies::BodyStore;
 pub use folder::{FolderIdentity, FolderStart, Seed, create_raft_folder};
 pub use handler::PeerHandler;
 pub use in_process::InProcessNetwork;

@@ -49,10 +49,11 @@ mod operations;
 mod outcomes;
 mod records;
 mod router;
+pub(crate) mod streams;
 mod watch;
 
 pub(crate) use decisions::problem_of;
-pub(crate) use models::pack;
+pub(crate) use models::pack_folder;
 pub(crate) use outcomes::record_for_peer;
 pub(crate) use problem::starting;
 pub(crate) use records::read_for_peer;
@@ -93,6 +94,8 @@ pub struct GatewayOptions {
     pub cluster: Option<Cluster>,
     /// The state folder.
     pub data_dir: std::path::PathBuf,
+    /// How long a change may wait until other nodes are ready for it.
+    pub activation_wait: Duration,
 }
 
 /// What handlers work with.
@@ -104,7 +107,8 @@ pub(crate) struct Services {
     pub(crate) region: String,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) data_dir: std::path::PathBuf,
-    pub(crate) backups: Semaphore,
+    pub(crate) activation_wait: Duration,
+    pub(crate) backups: Arc<Semaphore>,
     pub(crate) keys: KeyRing,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) flag_streams: Arc<Semaphore>,
@@ -129,8 +133,8 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster, data_dir } =
-            options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster, .. } = options;
+        let (data_dir, activation_wait) = (options.data_dir, options.activation_wait);
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -142,7 +146,8 @@ impl Gateway {
             region,
             cluster,
             data_dir,
-            backups: Semaphore::new(1),
+            activation_wait,
+            backups: Arc::new(Semaphore::new(1)),
             keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),
@@ -217,6 +222,11 @@ impl Gateway {
         let _running = InFlight::enter(&self.services.metrics.in_flight);
         let deadline = match route {
             Route::Models => MODEL_DEADLINE,
+            // Every live node may have a model to load before the change is proposed.
+            Route::Changes | Route::Rollback => {
+                Duration::from_millis(self.services.http.request_timeout_ms)
+                    + self.services.activation_wait
+            }
             _ => Duration::from_millis(self.services.http.request_timeout_ms),
         };
         self.run(request, deadline).await

@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use verdict_actors::blobs::BlobSource;
+use verdict_actors::blobs::{BlobSource, BlobStore};
 use verdict_actors::catalogue::LastCompiled;
+use verdict_actors::readiness::ReadyPeers;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
 use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
@@ -118,13 +119,16 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
-    let member = start::open(&settings, server.address()).await?;
+    let blobs = open_blobs(&settings)?;
+    let member = start::open(&settings, server.address(), &blobs).await?;
     let Opened { cluster, listener, joined, compiled } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
-    let source = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
-    let source: Arc<dyn BlobSource> = Arc::new(source);
-    let runtime =
-        start_runtime(&settings, (log, Some(source), compiled), cluster.node_id()).await?;
+    let others = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
+    let others = Arc::new(others);
+    blobs.set_source(Arc::clone(&others) as Arc<dyn BlobSource>);
+    let peers: Option<Arc<dyn ReadyPeers>> = Some(others);
+    let parts = RuntimeParts { log, blobs, peers, compiled };
+    let runtime = start_runtime(&settings, parts, cluster.node_id()).await?;
     // Peers are listened to until this node has left: the drain itself may need them.
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
@@ -156,6 +160,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         region: settings.node.region.clone(),
         cluster: Some(cluster.clone()),
         data_dir: PathBuf::from(&settings.node.data_dir),
+        activation_wait: Duration::from_millis(settings.cluster.activation_wait_ms),
     }));
     let address = server.address();
     let serving = tokio::select! {
@@ -183,18 +188,40 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     Ok(())
 }
 
+/// The store of model folders and large bodies in the state folder.
+///
+/// # Errors
+/// The disk's.
+pub fn open_blobs(settings: &Settings) -> Result<BlobStore, NodeError> {
+    let opened = BlobStore::open(Path::new(&settings.node.data_dir).join("blobs"));
+    opened.map_err(|error| state_error(error.code(), &error))
+}
+
+/// What the tree is started over.
+pub struct RuntimeParts {
+    /// The log, open.
+    pub log: Arc<dyn Log>,
+    /// Model folders and large objects.
+    pub blobs: BlobStore,
+    /// The other nodes, asked before a model is made active.
+    pub peers: Option<Arc<dyn ReadyPeers>>,
+    /// The state that was compiled last; shared with the log's validator.
+    pub compiled: LastCompiled,
+}
+
 /// Starts the tree over a log that is open.
 ///
 /// # Errors
 /// A damaged, newer or used folder; a catalogue that cannot be served.
 pub async fn start_runtime(
     settings: &Settings,
-    (log, blob_source, compiled): (Arc<dyn Log>, Option<Arc<dyn BlobSource>>, LastCompiled),
+    parts: RuntimeParts,
     node_id: u64,
 ) -> Result<Handle, NodeError> {
+    let RuntimeParts { log, blobs, peers, compiled } = parts;
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
-    options.blob_source = blob_source;
+    (options.blobs, options.peers) = (Some(blobs), peers);
     options.compiled = compiled;
     let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
     options.node_id = u16::try_from(node_id).map_err(beyond)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use verdict_consensus::{Log, LogStatus};
 
 use super::Handle;
+use crate::blobs::BlobCounts;
 use crate::inference::InferenceStatus;
 use crate::journal::JournalStatus;
 use crate::monitoring::FlowCounts;
@@ -36,6 +37,8 @@ pub struct RuntimeStatus {
     pub log: LogStatus,
     /// The journal.
     pub journal: JournalStatus,
+    /// What came of bringing model folders and large bodies from other nodes.
+    pub blobs: BlobCounts,
     /// Inference.
     pub inference: InferenceStatus,
     /// Decisions of the last hour, by flow.
@@ -56,8 +59,12 @@ impl Handle {
         if let Some(failed) = self.core.recording.journal.status().failed {
             reasons.push(format!("the journal takes no more: {failed}"));
         }
-        if let Some(failed) = self.core.log.status().failed {
+        let log = self.core.log.status();
+        if let Some(failed) = log.failed {
             reasons.push(format!("the log takes no more: {failed}"));
+        }
+        if let Some(waits_for) = log.waits_for {
+            reasons.push(format!("what was agreed cannot be applied yet: {waits_for}"));
         }
         let publisher = self.core.serving.status();
         if let Some(fault) = publisher.faults.first() {
@@ -104,6 +111,7 @@ impl Handle {
             publisher: (*self.core.serving.status()).clone(),
             log: self.core.log.status(),
             journal: self.core.recording.journal.status(),
+            blobs: self.core.blobs.counts(),
             inference: self.core.inference.status(),
             flows: self.counts(Duration::from_secs(3_600)),
             tree: self.tree(),

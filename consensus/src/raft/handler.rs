@@ -1,5 +1,6 @@
 //! What arrives from other nodes, answered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use openraft::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::bodies;
 use super::core::{Core, Leadership};
 use super::members::{self, MembershipError};
 use super::messages::{
@@ -17,7 +19,7 @@ use super::proposer::Proposal;
 use super::snapshot_file::{FILE_BYTES_MAX, SnapshotFile};
 use super::types::{Entry, LogId, StoredMembership, TypeConfig, Vote};
 use super::wire::{LogIdV1, VoteV1};
-use crate::command::{Command, EnvelopeError};
+use crate::command::{Command, EnvelopeError, Propose};
 use crate::error::ProposeError;
 
 /// A snapshot that is being received.
@@ -249,7 +251,11 @@ impl PeerHandler {
                 Ok(command) => command,
                 Err(error) => return misdirected(&error),
             };
-            waiting.push(Proposal::enqueue(&self.core, command, until, true));
+            waiting.push(match self.with_bodies(command).await {
+                Some(command) => Proposal::enqueue(&self.core, command, until, true),
+                // Whoever proposes it has put them here; until they are, it is no proposal.
+                None => Err(ProposeError::NoLeader),
+            });
         }
         let mut results = Vec::with_capacity(waiting.len());
         for receiver in waiting {
@@ -260,6 +266,18 @@ impl PeerHandler {
             results.push(results::to_wire(result));
         }
         Answer::Proposed(results)
+    }
+
+    /// Fills in the bodies that stand outside the log; `None` where one cannot be found.
+    async fn with_bodies(&self, mut command: Propose) -> Option<Propose> {
+        let wanted: BTreeSet<_> = bodies::missing(&command.change_set).collect();
+        if wanted.is_empty() {
+            return Some(command);
+        }
+        let store = self.core.options.bodies.clone();
+        let finding = move || bodies::find(store.as_ref(), &wanted, true);
+        let found = tokio::task::spawn_blocking(finding).await.ok()?;
+        bodies::fill(&mut command.change_set, &found).is_empty().then_some(command)
     }
 
     async fn member(&self, command: super::members::MemberCommand) -> Answer {

@@ -88,6 +88,17 @@ impl LogStore {
         Some(LogId::from(wire)).min(self.last())
     }
 
+    /// Knows of no more commits than these, until it is told: of what the file says, only so much
+    /// can be applied when the log is opened.
+    pub fn know_committed(&self, committed: Option<LogId>) {
+        let wire = committed.as_ref().map(LogIdV1::from);
+        let mark = wire.map(|LogIdV1 { term, leader_id, index }| MarkState {
+            index,
+            vote: Some(MarkedVote { term, committed: true, node_id: leader_id }),
+        });
+        self.inner.committed.lock().state = mark.unwrap_or_default();
+    }
+
     fn write(&self, batch: EngineBatch) -> io::Result<()> {
         let written = self.inner.durable.engine().and_then(|engine| engine.write(batch));
         written.inspect_err(|error| self.inner.durable.fail(&format!("a write failed: {error}")))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use verdict_config::TimestampMs;
 
+use super::bodies::BodyStore;
 use crate::catalogue::Limits;
 use crate::durable::{EngineOpener, open_sled};
 use crate::error::LogError;
@@ -21,6 +22,8 @@ pub struct RaftLogOptions {
     pub limits: Limits,
     /// Opens the store under the log.
     pub engine: EngineOpener,
+    /// Where bodies are that stand outside the log; without it they stand in the log.
+    pub bodies: Option<Arc<dyn BodyStore>>,
     /// How often a leader is heard. It is also how long a follower may take over entries: on a slow
     /// link it must be longer than the longest change takes to cross it.
     pub heartbeat: Duration,
@@ -57,6 +60,7 @@ impl RaftLogOptions {
             validator: Arc::new(DefinitionValidator),
             limits: Limits::default(),
             engine: Arc::new(open_sled),
+            bodies: None,
             heartbeat: Duration::from_millis(150),
             election_timeout_min: Duration::from_millis(350),
             election_timeout_max: Duration::from_millis(600),

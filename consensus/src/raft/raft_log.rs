@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backup::{BackupInfo, write_backup};
+use super::bodies;
 use super::core::{Core, Counts, LeaderClock, Leadership};
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
@@ -96,6 +97,9 @@ impl RaftLog {
         let empty = Catalogue::new(options.limits);
         let (machine, shared) = state_machine::open(&snapshots, empty, store.purged())?;
         let snapshot_index = *shared.applied().borrow();
+        let machine = machine.with_bodies(options.bodies.clone());
+        let applicable = bodies::applicable(&store, options.bodies.as_ref(), shared.last_applied());
+        store.know_committed(applicable.map_err(|source| io(&store_path, source))?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("verdict-raft")
@@ -365,6 +369,14 @@ impl Log for RaftLog {
 
     fn cluster(&self) -> Option<ClusterStatus> {
         Some(cluster_status(&self.core))
+    }
+
+    fn command_version(&self) -> u16 {
+        self.core.shared.version()
+    }
+
+    fn takes_stored_bodies(&self) -> bool {
+        self.core.options.bodies.is_some() && self.core.shared.version() >= 2
     }
 
     fn out_of_touch(&self) -> Duration {

@@ -11,24 +11,32 @@
 //! catalogue is needed whole in memory anyway. The price is a replay at start, which the snapshot
 //! policy bounds: 10,000 entries take a fraction of a second.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageIOError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::bodies::{self, ApplyError, Bodies, BodyStore};
 use super::machine::Machine;
 use super::snapshot_file::{self, SnapshotFile};
 use super::types::{
     Entry, EntryReply, LogId, NodeAttributes, NodeId, StorageError, StoredMembership, TypeConfig,
 };
 use crate::catalogue::Catalogue;
+use crate::command::StoredBody;
 use crate::error::LogError;
 use crate::local::folder::{damaged, io as io_error, numbered};
+
+/// Between two looks for a body that is missing; it doubles.
+const FETCH_PAUSE_MIN: Duration = Duration::from_millis(100);
+const FETCH_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Snapshots that are kept: one behind the newest, should that be damaged.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -44,6 +52,8 @@ pub struct Shared {
     /// Index of the last applied entry.
     applied: watch::Sender<u64>,
     incoming: AtomicU64,
+    /// The body without which the next entry cannot be applied.
+    waits_for: Mutex<Option<String>>,
     /// Bytes of entries applied since the newest snapshot.
     pub bytes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
@@ -52,6 +62,37 @@ pub struct Shared {
 /// The state machine; openraft owns one.
 pub struct StateMachine {
     shared: Arc<Shared>,
+    bodies: Option<Arc<dyn BodyStore>>,
+}
+
+impl StateMachine {
+    /// From here on bodies are found there.
+    pub fn with_bodies(self, bodies: Option<Arc<dyn BodyStore>>) -> Self {
+        Self { bodies, ..self }
+    }
+
+    /// Finds bodies that an entry names, here or at other nodes; waits until all are found, because
+    /// without them this node can go no further.
+    async fn bodies_of(&self, wanted: &BTreeSet<StoredBody>) -> Bodies {
+        let mut pause = FETCH_PAUSE_MIN;
+        loop {
+            let (store, looked_for) = (self.bodies.clone(), wanted.clone());
+            let finding = move || bodies::find(store.as_ref(), &looked_for, true);
+            let found = tokio::task::spawn_blocking(finding).await.unwrap_or_default();
+            let missing = wanted.iter().find(|body| !found.contains_key(body));
+            let text = missing.map(|body| {
+                format!("the body {} of {} bytes has to be fetched", body.hash, body.bytes)
+            });
+            let Some(waits_for) = text else {
+                *self.shared.waits_for.lock() = None;
+                return found;
+            };
+            tracing::warn!(waits_for, "an entry cannot be applied yet");
+            *self.shared.waits_for.lock() = Some(waits_for);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(FETCH_PAUSE_MAX);
+        }
+    }
 }
 
 fn meta_of(machine: &Machine, hash: &str) -> Meta {
@@ -92,6 +133,21 @@ impl Shared {
     /// Term of the last applied entry.
     pub fn applied_term(&self) -> u64 {
         self.machine.lock().last_applied.map_or(0, |id| id.leader_id.term)
+    }
+
+    /// Commands up to this version may be used.
+    pub fn version(&self) -> u16 {
+        self.machine.lock().cluster.version
+    }
+
+    /// Place of the last applied entry.
+    pub fn last_applied(&self) -> Option<LogId> {
+        self.machine.lock().last_applied
+    }
+
+    /// What this node waits for with the next entry, in a sentence.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.lock().clone()
     }
 
     /// Where the next snapshot is received.
@@ -177,10 +233,11 @@ pub fn open(
         machine: Mutex::new(machine),
         current: Mutex::new(current),
         incoming: AtomicU64::new(0),
+        waits_for: Mutex::new(None),
         bytes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
     });
-    Ok((StateMachine { shared: Arc::clone(&shared) }, shared))
+    Ok((StateMachine { shared: Arc::clone(&shared), bodies: None }, shared))
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -203,7 +260,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             if let openraft::EntryPayload::Normal(payload) = &entry.payload {
                 bytes += payload.0.len() as u64;
             }
-            let reply = machine.apply(&entry).map_err(|error| {
+            let mut applied = machine.apply(&entry, &Bodies::new());
+            while let Err(ApplyError::Missing(wanted)) = applied {
+                // What came before is served while this node waits.
+                *self.shared.machine.lock() = machine.clone();
+                self.shared.publish(&machine);
+                let found = self.bodies_of(&wanted).await;
+                applied = machine.apply(&entry, &found);
+            }
+            let reply = applied.map_err(|error| {
                 let log_id = entry.log_id;
                 tracing::error!(%log_id, %error, "an entry cannot be applied by this program");
                 StorageError::from(StorageIOError::apply(log_id, AnyError::new(&error)))

@@ -101,6 +101,8 @@ pub(super) fn log_status(core: &Core) -> LogStatus {
         applied: counts.applied,
         refused: counts.refused,
         sync_us_last: core.store.durable().figures().sync_us_last,
+        purged_index: core.store.purged().map_or(0, |id| id.index),
+        waits_for: core.shared.waits_for(),
         failed: core.failure(),
     }
 }

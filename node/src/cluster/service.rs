@@ -3,11 +3,12 @@
 use tokio_util::task::TaskTracker;
 use verdict_actors::Handle;
 use verdict_actors::outbox::Kept;
+use verdict_actors::readiness::Needs;
 use verdict_consensus::peers::{
     FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
     ServiceFuture,
 };
-use verdict_consensus::{Log, PeerChannel};
+use verdict_consensus::{COMMAND_VERSION, ContentHash, Log, PeerChannel, StoredBody};
 
 use super::Cluster;
 
@@ -87,6 +88,18 @@ impl ClusterService {
                     Err(error) => refused(error.to_string()),
                 }
             }
+            Ok(NodeRequest::ObjectPiece { hash, offset }) => {
+                match self.runtime.object_piece(hash, (offset, FOLDER_PIECE_BYTES)).await {
+                    Ok(bytes) => NodeAnswer::Piece(bytes),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::Prepare { models, objects }) => {
+                let object = |(hash, bytes)| StoredBody { hash: ContentHash(hash), bytes };
+                let objects = objects.into_iter().map(object).collect();
+                NodeAnswer::Prepared(self.runtime.prepare(&Needs { models, objects }, Some(from)))
+            }
+            Ok(NodeRequest::CommandVersion) => NodeAnswer::CommandVersion(COMMAND_VERSION),
             Ok(NodeRequest::StandForElection) => match self.cluster.log().elect().await {
                 Ok(()) => NodeAnswer::Done,
                 Err(error) => refused(error.to_string()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use verdict_actors::blobs::BlobStore;
 use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
 use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
@@ -61,7 +62,11 @@ impl BoundPeers {
 ///
 /// # Errors
 /// A damaged, newer or used folder; a cluster that does not let the node in; the address.
-pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeError> {
+pub async fn open(
+    settings: &Settings,
+    http: SocketAddr,
+    blobs: &BlobStore,
+) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
     let listener = bind(settings, http);
@@ -89,7 +94,7 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
     let compiled = LastCompiled::default();
-    let (known, options) = (attributes.clone(), options(settings, compiled.clone()));
+    let (known, options) = (attributes.clone(), options(settings, blobs, compiled.clone()));
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -148,13 +153,14 @@ fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -
     }
 }
 
-fn options(settings: &Settings, compiled: LastCompiled) -> RaftLogOptions {
+fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> RaftLogOptions {
     let mut options = RaftLogOptions::new(crate::http::now);
     let limits =
         RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
     options.validator = Arc::new(CompilingValidator::new(limits, compiled));
     options.snapshot_entries = settings.cluster.snapshot_entries;
     options.entries_kept = settings.cluster.entries_kept;
+    options.bodies = Some(Arc::new(blobs.clone()));
     if settings.cluster.network == NetworkProfile::Wan {
         options.heartbeat = Duration::from_millis(500);
         options.election_timeout_min = Duration::from_millis(1_500);

@@ -1,5 +1,6 @@
 //! `/v1/admin/...`: the members of the cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,7 +15,7 @@ use verdict_consensus::{Author, Log};
 
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Services, Shared, body, caller_of, json, last_segment};
+use super::{Services, Shared, body, caller_of, json, last_segment, streams};
 use crate::cluster::members::TokenOptions;
 use crate::cluster::{Cluster, ClusterError};
 
@@ -123,13 +124,19 @@ pub(super) async fn backup(State(services): Shared, request: Request) -> Answer<
     let caller = caller_of(&request, Role::Operator)?;
     Query::read(request.uri(), &[]).finish()?;
     let cluster = cluster(&services)?;
-    // One at a time: each is written to the disk before it is sent.
-    let _turn = services.backups.acquire().await.map_err(|_| Problem::of(Code::Draining))?;
-    let made = cluster.backup(&services.data_dir).await;
-    let (info, file) = made.map_err(|detail| Problem::new(Code::StorageFailed, detail))?;
-    tracing::info!(by = caller.name, revision = info.revision, "a backup was made");
-    let stream = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file));
-    let mut response = Response::new(Body::from_stream(stream));
+    // One at a time, until it is sent: each has its state on the disk.
+    let turn = Arc::clone(&services.backups).acquire_owned().await;
+    let turn = turn.map_err(|_| Problem::of(Code::Draining))?;
+    let made = cluster.prepare_backup(&services.data_dir, services.runtime.blobs()).await;
+    let backup = made.map_err(|detail| Problem::new(Code::StorageFailed, detail))?;
+    tracing::info!(by = caller.name, revision = backup.info.revision, "a backup is sent");
+    let (mut writer, content) = streams::writer();
+    tokio::task::spawn_blocking(move || {
+        let packed = backup.pack(&mut writer);
+        writer.end(packed);
+        drop(turn);
+    });
+    let mut response = Response::new(content);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));

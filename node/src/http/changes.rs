@@ -14,8 +14,8 @@ use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
 use verdict_consensus::{
-    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, HistoryEntry, HistoryQuery, Op,
-    ProposeError, Version, plan_rollback,
+    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, Evidence, HistoryEntry,
+    HistoryQuery, Op, ProposeError, Version, plan_rollback,
 };
 
 use super::decisions::problem_of;
@@ -188,6 +188,7 @@ impl ChangeBody {
             op: self.op,
             expected_revision: self.expected_revision,
             body: self.body.map(|body| body.get().as_bytes().to_vec()),
+            stored: None,
         }
     }
 }
@@ -316,5 +317,14 @@ fn entry_json(entry: &HistoryEntry) -> Json {
         "op": entry.op,
         "before": entry.before.as_ref().map(version_json),
         "after": entry.after.as_ref().map(version_json),
+        "evidence": entry.head.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
+    })
+}
+
+fn evidence_json(evidence: &Evidence) -> Json {
+    serde_json::json!({
+        "node_id": evidence.node_id,
+        "model": evidence.model.to_hex(),
+        "at": evidence.at,
     })
 }

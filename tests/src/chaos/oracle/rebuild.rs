@@ -124,6 +124,7 @@ fn sent_set(request: &Json) -> Result<ChangeSet> {
             op: serde_json::from_value(change["op"].clone())?,
             expected_revision: change["expected_revision"].as_u64(),
             body: change.get("body").map(serde_json::to_vec).transpose()?,
+            stored: None,
         })
     });
     let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
@@ -143,6 +144,7 @@ fn told_set(entries: &[Json], expecting: bool) -> Result<ChangeSet> {
             op,
             expected_revision: expecting.then_some(before),
             body: body.transpose()?,
+            stored: None,
         })
     });
     let text = |key: &str| entries[0][key].as_str().unwrap_or_default().to_owned();

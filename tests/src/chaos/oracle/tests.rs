@@ -28,6 +28,7 @@ fn change_of(change: &Json) -> Change {
         op: Op::Put,
         expected_revision: change["expected_revision"].as_u64(),
         body,
+        stored: None,
     }
 }
 
