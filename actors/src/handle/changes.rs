@@ -76,8 +76,9 @@ impl Handle {
             change_set = self.store_bodies(change_set).await?;
         }
         let applied = self.core.log.propose(change_set, author).await?;
-        let served = dry.repeated.is_some()
-            || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
+        // A retry too: it may have been made a moment ago through another node.
+        let reached = self.core.serving.reached(applied.revision, SERVED_WITHIN).await;
+        let served = reached >= applied.revision;
         Ok(Proposed { applied, check, served })
     }
 

@@ -16,7 +16,7 @@ use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::{Query, decode_segment};
 use super::status::status;
-use super::{Services, Shared, body, caller_of, flag_events, now};
+use super::{REVISION_HEADER, Services, Shared, body, caller_of, flag_events, now};
 
 /// The path of all flags.
 const FLAGS: &str = "/ofrep/v1/evaluate/flags";
@@ -78,8 +78,9 @@ pub(super) async fn post_flag(State(services): Shared, request: Request) -> Resp
         let state = services.runtime.serving();
         Ok(match context_of(&services, &state, &bytes) {
             Ok(context) => {
-                let stale = services.runtime.is_stale();
-                answer(ofrep::evaluate_one(&state.flags, key, &context, (now(), stale)))
+                let at = (now(), services.runtime.is_stale());
+                let evaluated = ofrep::evaluate_one(&state.flags, key, &context, at);
+                under(state.revision, answer(evaluated))
             }
             Err(error) => answer(ofrep::failure(key, &error)),
         })
@@ -129,7 +130,8 @@ async fn evaluate_all(services: &Services, request: Request) -> Answer<Response<
         event_streams: Some(&streams),
         stale: services.runtime.is_stale(),
     };
-    Ok(answer(ofrep::evaluate_all(&state.flags, &context, now(), &options)))
+    let evaluated = ofrep::evaluate_all(&state.flags, &context, now(), &options);
+    Ok(under(state.revision, answer(evaluated)))
 }
 
 async fn read(services: &Services, request: Request) -> Answer<axum::body::Bytes> {
@@ -165,6 +167,12 @@ fn answer(answer: ofrep::Answer) -> Response<Body> {
     if let Some(tag) = answer.etag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
         headers.insert(header::ETAG, tag);
     }
+    response
+}
+
+/// Names the revision that was evaluated: by now another one may be served.
+fn under(revision: u64, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(REVISION_HEADER, revision.into());
     response
 }
 
