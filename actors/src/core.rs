@@ -1,7 +1,8 @@
 //! What every request path shares: the handles of the tree's members, and nothing of their inside.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use metrics::{Histogram, histogram};
 use ractor::ActorRef;
@@ -52,6 +53,41 @@ pub(crate) struct Core {
     pub rebuilt: moka::sync::Cache<u64, Arc<ServingState>>,
     pub tree: Arc<TreeEntry>,
     pub root: ActorRef<SupervisorMessage>,
+    pub stale: StaleMark,
+}
+
+impl Core {
+    /// Whether the node has been out of touch with its cluster for too long.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.get(|| self.log.out_of_touch() >= self.options.stale_after)
+    }
+}
+
+/// How long what was found about the cluster stands. Requests come faster than it changes.
+const LOOK_AGAIN_MS: u64 = 20;
+
+/// Whether answers may be old, looked at again every [`LOOK_AGAIN_MS`].
+pub(crate) struct StaleMark {
+    started: Instant,
+    /// Milliseconds since the start, times two, plus one for stale.
+    seen: AtomicU64,
+}
+
+impl StaleMark {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), seen: AtomicU64::new(u64::MAX) }
+    }
+
+    fn get(&self, look: impl FnOnce() -> bool) -> bool {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX >> 1);
+        let seen = self.seen.load(Ordering::Relaxed);
+        if seen != u64::MAX && now_ms.saturating_sub(seen >> 1) < LOOK_AGAIN_MS {
+            return seen & 1 == 1;
+        }
+        let stale = look();
+        self.seen.store((now_ms << 1) | u64::from(stale), Ordering::Relaxed);
+        stale
+    }
 }
 
 /// Histograms of the stages, in seconds, registered once.

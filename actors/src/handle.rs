@@ -160,7 +160,7 @@ impl Handle {
 
     /// The state that a request is decided against, for its whole life.
     async fn state_for(&self, options: DecideOptions) -> Result<Arc<ServingState>, RuntimeError> {
-        let state = self.core.serving.state();
+        let state = self.core.serving.pinned();
         match options.min_revision {
             Some(wanted) if state.revision < wanted => {
                 let now = std::time::Instant::now();

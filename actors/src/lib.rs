@@ -25,6 +25,7 @@ mod handle;
 pub mod inference;
 pub mod journal;
 pub mod monitoring;
+pub mod outbox;
 pub mod pool;
 pub mod publisher;
 pub mod readiness;

@@ -25,7 +25,7 @@ use verdict_consensus::{Catalogue, Log, LogStatus};
 use verdict_rules::RuleLimits;
 
 use crate::blobs::{BlobStore, LogSpan};
-use crate::catalogue::{CatalogueObjects, CompileOptions, ObjectFault, compile};
+use crate::catalogue::{CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, compile};
 use crate::inference::Inference;
 use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
@@ -53,6 +53,8 @@ pub struct Publisher {
     pub log: Arc<dyn Log>,
     /// Bounds of rule sets.
     pub limits: RuleLimits,
+    /// The state that was compiled last, by the leader's validator or here.
+    pub compiled: LastCompiled,
     /// The catalogue as it changes.
     pub catalogue: watch::Receiver<Arc<Catalogue>>,
 }
@@ -71,12 +73,14 @@ impl Publisher {
     pub fn first_state(
         catalogue: &Catalogue,
         inference: &Inference,
-        limits: RuleLimits,
+        (limits, compiled): (RuleLimits, &LastCompiled),
     ) -> Result<Serving, Vec<ObjectFault>> {
         let started = Instant::now();
         let objects = CatalogueObjects::from(catalogue);
         let compilation = compile(&objects, None, CompileOptions { limits, check: false });
         let Some(state) = compilation.state else { return Err(compilation.report.faults) };
+        let state = Arc::new(state);
+        compiled.served(&state);
         let models_unavailable = warm(inference, &state);
         let serving = Serving::new(state);
         serving.set_status(PublisherStatus {
@@ -159,12 +163,15 @@ impl Publisher {
             faults: vec![fault_of_publisher("the publication did not come to an end")],
             ..status.clone()
         });
-        let compilation = compile(&objects, Some(&before), options);
+        // On a leader this very catalogue was compiled before it was agreed on.
+        let last = self.compiled.get().filter(|last| last.revision >= before.revision);
+        let compilation = compile(&objects, Some(last.as_ref().unwrap_or(&before)), options);
         status.compile_us_last = micros(started);
         metrics::histogram!("verdict_publish_seconds").record(started.elapsed().as_secs_f64());
         let Some(state) = compilation.state else {
             return self.hold_back(status, compilation.report.faults);
         };
+        let state = Arc::new(state);
         let unavailable = warm(&self.inference, &state);
         let known = &self.serving.status().models_unavailable;
         let newly: Vec<ObjectFault> = unavailable
@@ -177,6 +184,7 @@ impl Publisher {
         }
         let staged = self.staging.kept(Instant::now());
         let kept = models_of(&state).chain(models_of(&before)).chain(staged).collect();
+        self.compiled.served(&state);
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
         self.inference.retain(&kept);
@@ -224,7 +232,7 @@ impl Publisher {
 fn warm(inference: &Inference, state: &ServingState) -> BTreeMap<String, String> {
     let mut unavailable = BTreeMap::new();
     let mut done: BTreeMap<&Arc<str>, Result<(), String>> = BTreeMap::new();
-    for (name, model) in &state.models {
+    for (name, model) in &*state.models {
         let hash = &model.content_hash;
         let result = done
             .entry(hash)

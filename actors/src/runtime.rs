@@ -9,7 +9,8 @@ use verdict_consensus::Log;
 use verdict_rules::RuleLimits;
 
 use crate::blobs::BlobStore;
-use crate::core::{Core, CoreOptions, StageMetrics};
+use crate::catalogue::LastCompiled;
+use crate::core::{Core, CoreOptions, StageMetrics, StaleMark};
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::gauges::Gauges;
@@ -59,6 +60,8 @@ pub struct RuntimeOptions {
     pub batch_concurrency: usize,
     /// Where models come from; the model store of the state folder if absent.
     pub loader: Option<Arc<dyn ModelLoader>>,
+    /// The state that was compiled last; shared with the log's validator.
+    pub compiled: LastCompiled,
     /// The model folders and large objects; the store of the state folder if absent.
     pub blobs: Option<BlobStore>,
     /// The other nodes, asked before a model is made active; none if absent.
@@ -128,6 +131,7 @@ impl RuntimeOptions {
             stale_after: Duration::from_millis(settings.cluster.stale_after_ms),
             batch_concurrency: 64,
             loader: None,
+            compiled: LastCompiled::default(),
             blobs: None,
             peers: None,
             blob_replicas: settings.cluster.blob_replicas,
@@ -167,6 +171,7 @@ impl Runtime {
             inference: inference.clone(),
             blobs: blobs.clone(),
             limits: options.rule_limits,
+            compiled: options.compiled.clone(),
             catalogue: options.log.watch(),
         };
         let tree = TreeEntry::new("root", "supervisor");
@@ -205,6 +210,7 @@ impl Runtime {
             rebuilt: moka::sync::Cache::new(REBUILT_STATES_MAX),
             tree,
             root,
+            stale: StaleMark::new(),
         };
         Ok((Handle::new(core), StartReport { journal: recovery }))
     }
@@ -241,8 +247,9 @@ fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
     let inference =
         Inference::new(InferenceOptions { threads, ..options.inference.clone() }, loader);
     let catalogue = options.log.catalogue();
-    let serving = Publisher::first_state(&catalogue, &inference, options.rule_limits)
-        .map_err(StartError::Catalogue)?;
+    let compile = (options.rule_limits, &options.compiled);
+    let serving =
+        Publisher::first_state(&catalogue, &inference, compile).map_err(StartError::Catalogue)?;
     Ok(Prepared { options, journal, recovery, blobs, inference, serving })
 }
 

@@ -13,8 +13,10 @@ use serde::Serialize;
 use tokio::sync::watch;
 use verdict_config::definition::Outcome;
 use verdict_config::flags::FlagSet;
-use verdict_config::{ObjectId, TimestampMs};
+use verdict_config::{ObjectId, OrderedMap, TimestampMs};
+use verdict_consensus::Object;
 use verdict_decisions::{CompiledFlow, ModelInterface};
+use verdict_rules::RuleLimits;
 
 use crate::catalogue::{ObjectFault, RuleSetTests, TypedObject};
 
@@ -27,12 +29,15 @@ pub struct ServingState {
     /// The flags.
     pub flags: Arc<FlagSet>,
     /// The flows by name.
-    pub flows: BTreeMap<String, Arc<ServedFlow>>,
+    pub flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
     /// The models by every name that reaches them: their own and their aliases.
-    pub models: BTreeMap<String, Arc<ModelInterface>>,
-    /// The typed bodies that this state was compiled from, for the next compilation.
-    pub(crate) typed: BTreeMap<ObjectId, TypedObject>,
-    pub(crate) flags_hash: [u8; 32],
+    pub models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
+    /// The objects that this state was compiled from: what the next one is compared with.
+    pub(crate) objects: OrderedMap<ObjectId, Arc<Object>>,
+    /// The bodies of those that flows are compiled from, read.
+    pub(crate) typed: OrderedMap<ObjectId, TypedObject>,
+    /// The bounds that flows were compiled within.
+    pub(crate) limits: RuleLimits,
 }
 
 impl std::fmt::Debug for ServingState {
@@ -130,6 +135,9 @@ pub struct Serving {
 
 struct Shared {
     state: ArcSwap<ServingState>,
+    /// What was served before, for the deliberate bugs of `build.rs`.
+    #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+    before: ArcSwap<ServingState>,
     status: ArcSwap<PublisherStatus>,
     revision: watch::Sender<u64>,
 }
@@ -143,17 +151,45 @@ impl std::fmt::Debug for Serving {
 impl Serving {
     /// Serves a first state.
     #[must_use]
-    pub fn new(state: ServingState) -> Self {
+    pub fn new(state: Arc<ServingState>) -> Self {
         let revision = watch::Sender::new(state.revision);
         let status = PublisherStatus { serving_revision: state.revision, ..Default::default() };
-        let (state, status) = (ArcSwap::from_pointee(state), ArcSwap::from_pointee(status));
-        Self { shared: Arc::new(Shared { state, status, revision }) }
+        let (state, status) = (ArcSwap::new(state), ArcSwap::from_pointee(status));
+        Self {
+            shared: Arc::new(Shared {
+                #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+                before: ArcSwap::new(state.load_full()),
+                state,
+                status,
+                revision,
+            }),
+        }
     }
 
     /// The state that is served now. Whoever decides keeps it for the whole request.
     #[must_use]
     pub fn state(&self) -> Arc<ServingState> {
         self.shared.state.load_full()
+    }
+
+    /// The state that a request is decided against: the one that is served.
+    pub(crate) fn pinned(&self) -> Arc<ServingState> {
+        #[cfg(verdict_bug = "serve_retired")]
+        return self.wrong(self.state());
+        #[cfg(not(verdict_bug = "serve_retired"))]
+        self.state()
+    }
+
+    /// The flags of a request's state.
+    #[cfg(verdict_bug = "mixed_revision")]
+    pub(crate) fn flags_of(&self, state: &Arc<ServingState>) -> Arc<FlagSet> {
+        Arc::clone(&self.wrong(Arc::clone(state)).flags)
+    }
+
+    /// The state before, at every fourth revision.
+    #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+    fn wrong(&self, state: Arc<ServingState>) -> Arc<ServingState> {
+        if state.revision.is_multiple_of(4) { self.shared.before.load_full() } else { state }
     }
 
     /// How publication stands.
@@ -181,9 +217,11 @@ impl Serving {
     }
 
     /// Swaps a state in.
-    pub(crate) fn publish(&self, state: ServingState) {
+    pub(crate) fn publish(&self, state: Arc<ServingState>) {
         let revision = state.revision;
-        self.shared.state.store(Arc::new(state));
+        #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+        self.shared.before.store(self.state());
+        self.shared.state.store(state);
         self.shared.revision.send_replace(revision);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("verdict_serving_revision").set(revision as f64);

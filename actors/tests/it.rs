@@ -11,9 +11,13 @@
 mod changes;
 #[path = "it/deciding.rs"]
 mod deciding;
+#[path = "it/incremental.rs"]
+mod incremental;
 #[path = "it/journal.rs"]
 mod journal;
 #[path = "it/models.rs"]
 mod models;
+#[path = "it/outbox.rs"]
+mod outbox;
 #[path = "it/support.rs"]
 mod support;

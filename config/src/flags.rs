@@ -56,6 +56,7 @@
 mod canonical;
 mod cbor;
 mod compile;
+mod compiled;
 mod context;
 mod definition;
 mod evaluate;
@@ -63,6 +64,7 @@ mod extension;
 pub mod file;
 mod fractional;
 mod hash;
+mod index;
 mod json;
 mod logic;
 pub mod ofrep;
@@ -88,4 +90,6 @@ pub use hash::{Murmur3, murmur3, position};
 pub use json::{JSON_DEPTH_MAX, JsonFault, parse_strict};
 pub use logic::{LOGIC_DEPTH_MAX, LOGIC_NODES_MAX, Logic, LogicError, STEPS_MAX};
 pub use resolution::{Assignment, ErrorCode, Reason, Resolution, ResolutionError};
-pub use set::{FlagSet, FlagSources, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX};
+pub use set::{
+    FlagSet, FlagSource, FlagSources, FlagUpdate, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX,
+};

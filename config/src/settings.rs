@@ -3,6 +3,7 @@
 //! As written (file, environment, flags, in this order of growing weight), then [`Settings::validate`],
 //! which returns every fault at once. Unknown keys are refused. Times are milliseconds, sizes bytes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -296,6 +297,14 @@ pub struct ClusterSettings {
     pub network: NetworkProfile,
     /// A node that has heard of no leader for so long says that its answers may be stale.
     pub stale_after_ms: u64,
+    /// Members that this node reaches at another address than the one they advertise, as host and
+    /// port by node id: behind address translation, or over a private link. Who answers there is
+    /// checked by certificate all the same.
+    pub peer_routes: BTreeMap<String, String>,
+    /// Entries of the log after which a snapshot is made.
+    pub snapshot_entries: u64,
+    /// Entries that are kept behind a snapshot; a member that is further behind gets the snapshot.
+    pub entries_kept: u64,
     /// On how many nodes a large list, table or rule set is before a change may name it; at most
     /// the members count, and a majority of the voters always has it.
     pub blob_replicas: usize,
@@ -312,6 +321,9 @@ impl Default for ClusterSettings {
             join: String::new(),
             network: NetworkProfile::Lan,
             stale_after_ms: 10_000,
+            peer_routes: BTreeMap::new(),
+            snapshot_entries: 10_000,
+            entries_kept: 1_000,
             blob_replicas: 3,
             activation_wait_ms: 30_000,
         }
@@ -319,6 +331,13 @@ impl Default for ClusterSettings {
 }
 
 impl ClusterSettings {
+    /// The routes by node id; what is no route is left out.
+    #[must_use]
+    pub fn routes(&self) -> BTreeMap<u64, String> {
+        let routes = self.peer_routes.iter();
+        routes.filter_map(|(id, to)| Some((id.parse().ok()?, to.clone()))).collect()
+    }
+
     /// Where other nodes are listened for, beside an address of HTTP. One that listens everywhere
     /// does not say where others would find this node: then they are listened for on loopback.
     #[must_use]
@@ -334,6 +353,11 @@ impl ClusterSettings {
         };
         Some(SocketAddr::new(if http.ip().is_unspecified() { loopback } else { http.ip() }, port))
     }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// How log lines look.
@@ -425,9 +449,17 @@ impl Settings {
             ("cluster.peer_advertise", &cluster.peer_advertise),
             ("cluster.http_advertise", &cluster.http_advertise),
         ] {
-            let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            if !text.is_empty() && port.is_none() {
+            if !text.is_empty() && !is_host_and_port(text) {
                 fault(path, format!("{text:?} is no host and port like node-1.example:7701"));
+            }
+        }
+        for (id, route) in &cluster.peer_routes {
+            let path = format!("cluster.peer_routes.{id}");
+            if !id.parse::<u16>().is_ok_and(|number| number != 0 && number.to_string() == *id) {
+                fault(&path, format!("{id:?} is no node's id, 1 to 65535"));
+            }
+            if !is_host_and_port(route) {
+                fault(&path, format!("{route:?} is no host and port like node-1.example:7701"));
             }
         }
     }
@@ -449,7 +481,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 25] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 27] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -475,6 +507,8 @@ impl Settings {
             ("journal.sync_interval_ms", journal.sync_interval_ms, 1, 10_000),
             ("journal.window_keys_max", journal.window_keys_max as u64, 1_000, 100_000_000),
             ("cluster.stale_after_ms", self.cluster.stale_after_ms, 100, 3_600_000),
+            ("cluster.snapshot_entries", self.cluster.snapshot_entries, 10, 10_000_000),
+            ("cluster.entries_kept", self.cluster.entries_kept, 1, 10_000_000),
             ("cluster.blob_replicas", self.cluster.blob_replicas as u64, 1, 255),
             ("cluster.activation_wait_ms", self.cluster.activation_wait_ms, 100, 600_000),
             ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),
@@ -498,6 +532,18 @@ mod tests {
         let expected =
             ["node.id", "http.tls_key", "http.address", "keys", "journal.retention_days"];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn routes_name_a_node_and_where_it_is() {
+        let mut settings = Settings::default();
+        let routes = [("2", "10.0.0.2:7701"), ("0", "a:1"), ("02", "a:1"), ("3", "nowhere")];
+        let owned = routes.map(|(id, to)| (id.to_owned(), to.to_owned()));
+        settings.cluster.peer_routes = BTreeMap::from(owned);
+        let paths: Vec<String> = settings.validate().into_iter().map(|fault| fault.path).collect();
+        let expected = ["cluster.peer_routes.0", "cluster.peer_routes.02", "cluster.peer_routes.3"];
+        assert_eq!(paths, expected);
+        assert_eq!(settings.cluster.routes()[&2], "10.0.0.2:7701");
     }
 
     #[test]

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use verdict_config::{Code, Fault, Faults, ObjectId, TimestampMs};
+use verdict_config::{Code, Fault, Faults, ObjectId, OrderedMap, TimestampMs};
 
 use crate::catalogue::{Catalogue, ChangeHead, HistoryEntry, Object, Request, Version};
 use crate::command::{Author, Change, ChangeSet, Command, Op, Propose};
 use crate::digest::ContentHash;
 use crate::error::{ChangeRefused, Conflict, ShortHash, short_hash};
 use crate::json::compact_json;
-use crate::ordered::OrderedMap;
 use crate::references;
 use crate::validate::Validator;
 

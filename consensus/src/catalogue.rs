@@ -8,7 +8,7 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use verdict_config::{ObjectId, TimestampMs};
+use verdict_config::{ObjectId, OrderedMap, TimestampMs};
 
 pub use history::{ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Version};
 pub(crate) use snapshot::Bytes;
@@ -17,7 +17,6 @@ pub use snapshot::{SNAPSHOT_BYTES_MAX, decode_snapshot, encode_snapshot};
 use crate::command::INLINE_BYTES_MAX;
 use crate::digest::{ContentHash, PartsHasher};
 use crate::error::ShortHash;
-use crate::ordered::OrderedMap;
 use crate::references::Reference;
 
 /// How much history a catalogue keeps. Part of the replicated state: the same on every node.
@@ -66,6 +65,13 @@ pub struct Object {
 }
 
 impl Object {
+    /// An object that stands in no catalogue yet.
+    #[must_use]
+    pub fn new(id: ObjectId, body: Arc<[u8]>, revision: u64) -> Self {
+        let hash = ContentHash::of(&body);
+        Self { id, body, hash, revision, references: Vec::new() }
+    }
+
     /// The body as a JSON value.
     ///
     /// # Errors
@@ -148,6 +154,12 @@ impl Catalogue {
     /// Every object, by kind and name.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.objects.iter().map(|(_, object)| object)
+    }
+
+    /// Every object by kind and name, as a map that can be compared with an older one.
+    #[must_use]
+    pub const fn objects_by_id(&self) -> &OrderedMap<ObjectId, Arc<Object>> {
+        &self.objects
     }
 
     /// Every object of a kind, by name.

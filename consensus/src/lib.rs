@@ -27,7 +27,6 @@ mod error;
 mod json;
 mod local;
 mod log;
-mod ordered;
 pub mod peers;
 mod raft;
 mod references;
@@ -50,8 +49,7 @@ pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
 pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
-pub use log::{Log, LogFuture, LogStatus};
-pub use ordered::OrderedMap;
+pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
 pub use raft::{
     BackupInfo, BodyStore, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member,
     MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes,
@@ -62,3 +60,4 @@ pub use raft::{
 pub use references::interface_hash;
 pub use rollback::plan_rollback;
 pub use validate::{DefinitionValidator, NoValidation, Validator};
+pub use verdict_config::OrderedMap;

@@ -16,6 +16,10 @@ use crate::raft::{ClusterStatus, Members, NodeId};
 /// A future that a log hands out.
 pub type LogFuture<'log, T> = Pin<Box<dyn Future<Output = T> + Send + 'log>>;
 
+/// The answer of [`Log::out_of_touch`] where nobody was heard since the start: how old what is here
+/// is cannot be told, so it is longer than any limit.
+pub const NEVER_HEARD: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// How a log stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct LogStatus {
@@ -107,7 +111,8 @@ pub trait Log: Send + Sync {
     }
 
     /// How long this node may have missed what the others agreed: the time since it last heard a
-    /// leader, or, leading, a majority. Zero without a cluster.
+    /// leader, or, leading, a majority; [`NEVER_HEARD`] if it has not since it started. Zero without a
+    /// cluster.
     fn out_of_touch(&self) -> Duration {
         Duration::ZERO
     }

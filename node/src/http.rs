@@ -55,6 +55,7 @@ mod watch;
 pub(crate) use decisions::problem_of;
 pub(crate) use models::pack_folder;
 pub(crate) use outcomes::record_for_peer;
+pub(crate) use problem::starting;
 pub(crate) use records::read_for_peer;
 
 use cors::Cors;
@@ -71,6 +72,8 @@ const WATCHERS_MAX: usize = 256;
 const FLAG_STREAMS_MAX: usize = 1_024;
 const REVISION_HEADER: &str = "x-verdict-revision";
 const MIN_REVISION_HEADER: &str = "x-verdict-min-revision";
+/// On every answer of a node that is out of touch with its cluster.
+const STALE_HEADER: &str = "x-verdict-stale";
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// What a gateway is made of.
@@ -188,6 +191,9 @@ impl Gateway {
             .entry(REVISION_HEADER)
             .or_insert_with(|| self.services.runtime.serving().revision.into());
         headers.insert(REQUEST_ID_HEADER, id);
+        if self.services.runtime.is_stale() {
+            headers.insert(STALE_HEADER, HeaderValue::from_static("true"));
+        }
         if let Some(origin) = origin {
             self.cors.decorate(headers, &origin);
         }

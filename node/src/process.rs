@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict_actors::blobs::{BlobSource, BlobStore};
+use verdict_actors::catalogue::LastCompiled;
 use verdict_actors::readiness::ReadyPeers;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
 use verdict_config::settings::{Role, Settings};
@@ -23,6 +24,7 @@ use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
 use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
@@ -119,13 +121,14 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
     let blobs = open_blobs(&settings)?;
     let member = start::open(&settings, server.address(), &blobs).await?;
-    let Opened { cluster, listener, joined } = member;
+    let Opened { cluster, listener, joined, compiled } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
     let others = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
     let others = Arc::new(others);
     blobs.set_source(Arc::clone(&others) as Arc<dyn BlobSource>);
     let peers: Arc<dyn ReadyPeers> = others;
-    let runtime = start_runtime(&settings, (log, blobs, Some(peers)), cluster.node_id()).await?;
+    let runtime =
+        start_runtime(&settings, (log, blobs, Some(peers), compiled), cluster.node_id()).await?;
     // Peers are listened to until this node has left: the drain itself may need them.
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
@@ -140,7 +143,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         }
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
+    learn_erasures(&cluster, &runtime).await;
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
+    spawn_until(&tasks, &leave, deliver(cluster.clone(), runtime.clone()));
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
@@ -192,18 +197,23 @@ pub fn open_blobs(settings: &Settings) -> Result<BlobStore, NodeError> {
     opened.map_err(|error| state_error(error.code(), &error))
 }
 
+/// What a tree is started over: the log, the store, the other nodes, and the state that the log's
+/// validator compiled last.
+pub type NodeParts = (Arc<dyn Log>, BlobStore, Option<Arc<dyn ReadyPeers>>, LastCompiled);
+
 /// Starts the tree over a log that is open.
 ///
 /// # Errors
 /// A damaged, newer or used folder; a catalogue that cannot be served.
 pub async fn start_runtime(
     settings: &Settings,
-    (log, blobs, peers): (Arc<dyn Log>, BlobStore, Option<Arc<dyn ReadyPeers>>),
+    (log, blobs, peers, compiled): NodeParts,
     node_id: u64,
 ) -> Result<Handle, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
     (options.blobs, options.peers) = (Some(blobs), peers);
+    options.compiled = compiled;
     let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
     options.node_id = u16::try_from(node_id).map_err(beyond)?;
     let started = Runtime::start(options).await;
@@ -337,7 +347,7 @@ fn ready(runtime: &Handle, address: SocketAddr, tls: bool) -> Told {
         address,
         tls,
         flows: flows.collect(),
-        flags: state.flags.keys().count(),
+        flags: state.flags.len(),
         models: state.models.keys().cloned().collect(),
         revision: state.revision,
     }

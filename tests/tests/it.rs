@@ -16,6 +16,8 @@ mod catalogue_folder;
 mod cluster;
 #[path = "it/cluster_blobs.rs"]
 mod cluster_blobs;
+#[path = "it/cluster_semantics.rs"]
+mod cluster_semantics;
 #[path = "it/commands.rs"]
 mod commands;
 #[path = "it/dependency_law.rs"]

@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use verdict_config::flags::FlagSet;
-use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, TimestampMs};
+use verdict_config::ordered::Changed;
+use verdict_config::{
+    Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, OrderedMap, TimestampMs,
+};
+use verdict_consensus::Object;
 use verdict_decisions::ModelInterface;
 use verdict_rules::RuleLimits;
 
@@ -54,10 +58,12 @@ pub fn compile(
     previous: Option<&ServingState>,
     options: CompileOptions,
 ) -> Compilation {
+    let nothing = OrderedMap::default();
+    let before = previous.map_or(&nothing, |state| &state.objects);
     let mut compiler = Compiler::new(objects, previous, options);
+    compiler.changed = objects.objects.changed_since(before);
     compiler.read_objects();
     compiler.compile_flags();
-    compiler.resolve_models();
     compiler.compile_flows();
     if options.check {
         compiler.compile_loose_sets();
@@ -65,16 +71,38 @@ pub fn compile(
     compiler.finish()
 }
 
+/// An object that changed since the state before.
+type ChangedObject<'a> = Changed<'a, ObjectId, Arc<Object>>;
+
 struct Compiler<'a> {
     objects: &'a CatalogueObjects,
     previous: Option<&'a ServingState>,
     options: CompileOptions,
     report: CheckReport,
-    typed: BTreeMap<ObjectId, TypedObject>,
+    changed: Vec<ChangedObject<'a>>,
+    typed: OrderedMap<ObjectId, TypedObject>,
     flags: Option<Arc<FlagSet>>,
-    flags_hash: [u8; 32],
-    models: BTreeMap<String, Arc<ModelInterface>>,
-    flows: BTreeMap<String, Arc<ServedFlow>>,
+    models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
+    flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
+}
+
+/// Whether flows are compiled from objects of a kind.
+const fn is_for_flows(kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::List
+        | ObjectKind::Table
+        | ObjectKind::RuleSet
+        | ObjectKind::Flow
+        | ObjectKind::Model
+        | ObjectKind::Alias => true,
+        ObjectKind::Flag
+        | ObjectKind::Segment
+        | ObjectKind::Experiment
+        | ObjectKind::Rollout
+        | ObjectKind::Key
+        | ObjectKind::Member
+        | ObjectKind::Setting => false,
+    }
 }
 
 fn id_of(kind: ObjectKind, name: &str) -> Option<ObjectId> {
@@ -92,11 +120,11 @@ impl<'a> Compiler<'a> {
             previous,
             options,
             report: CheckReport { objects: objects.objects.len(), ..CheckReport::default() },
-            typed: BTreeMap::new(),
+            changed: Vec::new(),
+            typed: previous.map(|state| state.typed.clone()).unwrap_or_default(),
             flags: None,
-            flags_hash: [0; 32],
-            models: BTreeMap::new(),
-            flows: BTreeMap::new(),
+            models: previous.map(|state| Arc::clone(&state.models)).unwrap_or_default(),
+            flows: previous.map(|state| Arc::clone(&state.flows)).unwrap_or_default(),
         }
     }
 
@@ -112,18 +140,26 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Reads what changed, but for flags, which are read as they are compiled.
     fn read_objects(&mut self) {
-        for (id, object) in &self.objects.objects {
-            let before = self.previous.and_then(|state| state.typed.get(id));
-            match before.filter(|before| before.hash == object.hash) {
-                Some(before) => {
-                    let same = TypedObject { revision: object.revision, ..before.clone() };
-                    self.typed.insert(id.clone(), same);
-                }
-                None => match TypedObject::read(id, object) {
-                    Ok(read) => drop(self.typed.insert(id.clone(), read)),
-                    Err(faults) => self.faults(id, faults),
-                },
+        for Changed { key: id, before, after } in self.changed.clone() {
+            if flags::is_for_flags(id) {
+                continue;
+            }
+            let Some(object) = after else {
+                self.typed.remove(id);
+                continue;
+            };
+            let same = before.filter(|before| before.hash == object.hash);
+            let read = match same.and_then(|_| self.typed.get(id)) {
+                Some(typed) => Ok(TypedObject { revision: object.revision, ..typed.clone() }),
+                None => TypedObject::read(id, object),
+            };
+            match read {
+                // What nothing is compiled from has been read for its faults only.
+                Ok(read) if is_for_flows(id.kind) => self.typed.insert(id.clone(), read),
+                Ok(_) => {}
+                Err(faults) => self.faults(id, faults),
             }
         }
     }
@@ -156,7 +192,7 @@ impl<'a> Compiler<'a> {
             }
         }
         models.extend(aliases);
-        self.models = models;
+        self.models = Arc::new(models);
         for (id, fault) in faults {
             self.fault(&id, fault);
         }
@@ -178,8 +214,9 @@ impl<'a> Compiler<'a> {
                 flags,
                 flows: self.flows,
                 models: self.models,
+                objects: self.objects.objects.clone(),
                 typed: self.typed,
-                flags_hash: self.flags_hash,
+                limits: self.options.limits,
             }),
             _ => None,
         };

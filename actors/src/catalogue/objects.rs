@@ -1,46 +1,30 @@
 //! The objects that a compilation reads.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use verdict_config::catalogue::{Body, CatalogueText, read_body};
 use verdict_config::definition::{
     FlowDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
 };
 use verdict_config::model::ModelObject;
-use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
-use verdict_consensus::{Catalogue, Op};
+use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, OrderedMap};
+use verdict_consensus::{Catalogue, Object, Op};
 
-/// One object as it is compiled.
-#[derive(Debug, Clone)]
-pub struct CatalogueObject {
-    /// The body, compact JSON.
-    pub body: Arc<[u8]>,
-    /// SHA-256 of the body.
-    pub hash: [u8; 32],
-    /// The revision that last changed it; 0 where it was never agreed.
-    pub revision: u64,
-}
-
-/// All objects of one catalogue, by kind and name.
+/// All objects of one catalogue, by kind and name. Cheap to clone and to change.
 #[derive(Debug, Clone, Default)]
 pub struct CatalogueObjects {
     /// The catalogue's revision; 0 where it was never agreed.
     pub revision: u64,
     /// When it was made, in milliseconds since the epoch.
     pub at_ms: i64,
-    /// The objects.
-    pub objects: BTreeMap<ObjectId, CatalogueObject>,
+    /// The objects, with the revisions that last changed them; 0 where they were never agreed.
+    pub objects: OrderedMap<ObjectId, Arc<Object>>,
 }
 
 impl From<&Catalogue> for CatalogueObjects {
     fn from(catalogue: &Catalogue) -> Self {
-        let objects = catalogue.objects().map(|object| {
-            let (body, hash) = (Arc::clone(&object.body), object.hash.0);
-            (object.id.clone(), CatalogueObject { body, hash, revision: object.revision })
-        });
-        Self { revision: catalogue.revision(), at_ms: catalogue.at().0, objects: objects.collect() }
+        let objects = catalogue.objects_by_id().clone();
+        Self { revision: catalogue.revision(), at_ms: catalogue.at().0, objects }
     }
 }
 
@@ -57,10 +41,8 @@ impl From<&CatalogueText> for CatalogueObjects {
 impl CatalogueObjects {
     /// Puts a body in the place of the object's own; its revision is one more than the catalogue's.
     pub fn put(&mut self, id: ObjectId, body: impl Into<Arc<[u8]>>) {
-        let body = body.into();
-        let hash = Sha256::digest(&body).into();
         let revision = self.revision.saturating_add(1);
-        self.objects.insert(id, CatalogueObject { body, hash, revision });
+        self.objects.insert(id.clone(), Arc::new(Object::new(id, body.into(), revision)));
     }
 
     /// Removes an object.
@@ -94,7 +76,8 @@ pub(crate) enum TypedBody {
     Model(Arc<ModelObject>),
     /// The name of the model that an alias points to.
     Alias(Arc<str>),
-    Json(Arc<serde_json::Value>),
+    /// Read by something else, or by nothing.
+    Other,
 }
 
 /// A body with what identifies it.
@@ -108,7 +91,7 @@ pub(crate) struct TypedObject {
 }
 
 impl TypedObject {
-    pub(crate) fn read(id: &ObjectId, object: &CatalogueObject) -> Result<Self, Faults> {
+    pub(crate) fn read(id: &ObjectId, object: &Object) -> Result<Self, Faults> {
         let json: serde_json::Value = serde_json::from_slice(&object.body)
             .map_err(|error| vec![Fault::new(Code::InvalidSyntax, "", error.to_string())])?;
         let body = match read_body(id.kind, id.name.as_str(), &json)? {
@@ -118,13 +101,13 @@ impl TypedObject {
             Body::Flow(flow) => TypedBody::Flow(Arc::from(flow)),
             Body::Model(model) => TypedBody::Model(Arc::from(model)),
             Body::Alias(alias) => TypedBody::Alias(alias.model.into()),
-            Body::Json(json) => TypedBody::Json(Arc::new(json)),
+            Body::Json(_) => TypedBody::Other,
         };
         let words = match body {
             TypedBody::RuleSet(_) | TypedBody::Flow(_) => words_of(&object.body),
             _ => Arc::default(),
         };
-        Ok(Self { hash: object.hash, revision: object.revision, body, words })
+        Ok(Self { hash: object.hash.0, revision: object.revision, body, words })
     }
 
     /// Whether the body may name an object: a name stands in a body as a whole word. What this
@@ -158,11 +141,11 @@ fn word_hash(word: &[u8]) -> u64 {
 
 /// The members of one kind with their names.
 pub(crate) fn of_kind(
-    typed: &BTreeMap<ObjectId, TypedObject>,
+    typed: &OrderedMap<ObjectId, TypedObject>,
     kind: ObjectKind,
 ) -> impl Iterator<Item = (&str, &TypedObject)> {
     typed
-        .iter()
-        .filter(move |(id, _)| id.kind == kind)
+        .range_by(move |id| id.kind < kind)
+        .take_while(move |(id, _)| id.kind == kind)
         .map(|(id, object)| (id.name.as_str(), object))
 }

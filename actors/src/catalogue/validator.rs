@@ -6,26 +6,24 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use verdict_config::{Fault, Faults, ObjectId, ObjectKind};
 use verdict_consensus::{Catalogue, DefinitionValidator, Validator};
 use verdict_rules::RuleLimits;
 
-use super::{CatalogueObjects, CompileOptions, compile};
-use crate::serving::ServingState;
+use super::{CatalogueObjects, CompileOptions, LastCompiled, compile};
 
 /// Bodies by their definitions, references, and a compilation of the whole.
 pub struct CompilingValidator {
     limits: RuleLimits,
-    /// The last state that compiled: what did not change since is not compiled again.
-    last: Mutex<Option<Arc<ServingState>>>,
+    /// What did not change since then is not compiled again.
+    last: LastCompiled,
 }
 
 impl CompilingValidator {
-    /// A validator that compiles within bounds.
+    /// A validator that compiles within bounds, from what was compiled last.
     #[must_use]
-    pub const fn new(limits: RuleLimits) -> Self {
-        Self { limits, last: Mutex::new(None) }
+    pub const fn new(limits: RuleLimits, last: LastCompiled) -> Self {
+        Self { limits, last }
     }
 }
 
@@ -37,15 +35,14 @@ const fn is_compiled_against(kind: ObjectKind) -> bool {
         | ObjectKind::List
         | ObjectKind::Table
         | ObjectKind::Model
-        | ObjectKind::Alias => true,
-        // Flags and segments are whole in themselves, and were checked as such.
-        ObjectKind::Flag
+        | ObjectKind::Alias
+        // Two flags may each be right and name each other as a prerequisite.
+        | ObjectKind::Flag
         | ObjectKind::Segment
-        | ObjectKind::Experiment
-        | ObjectKind::Rollout
-        | ObjectKind::Key
-        | ObjectKind::Member
-        | ObjectKind::Setting => false,
+        | ObjectKind::Setting => true,
+        ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Key | ObjectKind::Member => {
+            false
+        }
     }
 }
 
@@ -63,11 +60,11 @@ impl Validator for CompilingValidator {
         if !faults.is_empty() || !touched.iter().any(|id| is_compiled_against(id.kind)) {
             return faults;
         }
-        let previous = self.last.lock().clone();
+        let previous = self.last.get();
         let options = CompileOptions { limits: self.limits, check: false };
         let compilation = compile(&CatalogueObjects::from(next), previous.as_deref(), options);
         if let Some(state) = compilation.state {
-            *self.last.lock() = Some(Arc::new(state));
+            self.last.put(Arc::new(state));
             return Faults::new();
         }
         let placed = compilation.report.faults.into_iter().map(|found| {
@@ -99,7 +96,7 @@ mod tests {
         name: &str,
         body: &str,
     ) -> Result<Catalogue, ChangeRefused> {
-        let validator = CompilingValidator::new(RuleLimits::default());
+        let validator = CompilingValidator::new(RuleLimits::default(), LastCompiled::default());
         let change_set = ChangeSet::new(
             format!("r{}", catalogue.revision()),
             String::new(),

@@ -11,7 +11,9 @@ use verdict_consensus::{
 };
 
 use super::Handle;
-use crate::catalogue::{CatalogueObjects, CheckReport, ObjectFault, check_catalogue};
+use crate::catalogue::{
+    CatalogueObjects, CheckReport, CompileOptions, ObjectFault, check_catalogue, compile,
+};
 use crate::core::Core;
 use crate::error::RuntimeError;
 
@@ -71,8 +73,8 @@ impl Handle {
         let Proposal { mut change_set, author } = proposal;
         if dry.repeated.is_none() {
             self.make_ready(&mut change_set, models).await?;
-            change_set = self.store_bodies(change_set).await?;
         }
+        let change_set = self.store_bodies(change_set, dry.repeated.is_none()).await?;
         let applied = self.core.log.propose(change_set, author).await?;
         let served = dry.repeated.is_some()
             || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
@@ -166,6 +168,26 @@ impl Handle {
     }
 }
 
+/// Whether a change of a kind can reach a flow, whose rule sets' tests are then run. A flag can only
+/// come to exist or cease to.
+const fn reaches_flows(kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::List
+        | ObjectKind::Table
+        | ObjectKind::RuleSet
+        | ObjectKind::Flow
+        | ObjectKind::Model
+        | ObjectKind::Alias => true,
+        ObjectKind::Flag
+        | ObjectKind::Segment
+        | ObjectKind::Experiment
+        | ObjectKind::Rollout
+        | ObjectKind::Key
+        | ObjectKind::Member
+        | ObjectKind::Setting => false,
+    }
+}
+
 /// Checks the catalogue as it would be, and that every model it gains can be loaded here. Gives the
 /// models that it makes active as well.
 fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>) {
@@ -176,7 +198,9 @@ fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>
     let catalogue = core.log.catalogue();
     let objects = CatalogueObjects::from(&*catalogue).changed(&change_set.changes);
     let serving = core.serving.state();
-    let mut report = check_catalogue(&objects, Some(&serving), core.options.limits);
+    let tested = change_set.changes.iter().any(|change| reaches_flows(change.kind));
+    let options = CompileOptions { limits: core.options.limits, check: tested };
+    let mut report = compile(&objects, Some(&serving), options).report;
     if !report.faults.is_empty() {
         return (report, Vec::new());
     }

@@ -80,7 +80,7 @@ impl Handle {
     /// what it answers may be old.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.core.log.out_of_touch() >= self.core.options.stale_after
+        self.core.is_stale()
     }
 
     /// How publication stands.

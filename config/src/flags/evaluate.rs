@@ -2,13 +2,14 @@
 
 use serde_json::Value as Json;
 
+use super::compiled::{CompiledFlag, Gates, Scheduled, unit_hash, within};
 use super::context::EvaluationContext;
 use super::extension::POSITIONS;
 use super::hash::position;
 use super::logic::coerce::{to_text, truthy};
 use super::logic::{Datum, Evaluator, Logic, LogicError, Root, Shared};
 use super::resolution::{Assignment, ErrorCode, Reason, Resolution, ResolutionError};
-use super::set::{CompiledFlag, FlagSet, Gates, Scheduled, unit_hash, within};
+use super::set::FlagSet;
 use crate::TimestampMs;
 
 /// What chose, and what.
@@ -66,7 +67,7 @@ impl FlagSet {
         context: &EvaluationContext<'_>,
         at: TimestampMs,
     ) -> Resolution<'s> {
-        let metadata = (!flag.metadata.is_empty()).then_some(&flag.metadata);
+        let metadata = flag.metadata.as_ref().map(|metadata| &metadata.fields);
         if !flag.enabled {
             let reason = Reason::Disabled;
             return Resolution {
@@ -149,7 +150,7 @@ impl FlagSet {
         }
         // Depth and number were bounded when the set was compiled.
         for prerequisite in &gates.prerequisites {
-            let Some(other) = self.flags.get(prerequisite.flag) else { return Ok(false) };
+            let Some(other) = self.find(&prerequisite.flag) else { return Ok(false) };
             let resolved = self.evaluate_flag(other, context, at);
             let fits = |position: &usize| {
                 other.variants.get(*position).map(|variant| &*variant.name) == resolved.variant

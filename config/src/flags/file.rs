@@ -11,13 +11,14 @@
 //! whether they stood in an object or in a list. So nothing is lost but spaces and the spelling of
 //! numbers and escapes, and `$evaluators` and `metadata` stay with the flags of their file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
 use super::compile::SetCompiler;
 use super::json::parse_strict;
-use super::set::FlagSources;
+use super::set::{FlagSet, FlagSource, FlagUpdate};
 use crate::{Code, Fault, Faults};
 
 /// The largest flagd file in bytes.
@@ -48,10 +49,20 @@ pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
     }
     let document = parse_strict(bytes).map_err(|fault| vec![fault.into()])?;
     let file = split_file(document)?;
-    let mut sources = FlagSources::default();
-    sources.flags.extend(file.flags.iter().map(|(key, body)| (key.as_str(), body)));
-    sources.files.insert("", &file.setting);
-    let faults = SetCompiler::new(&sources).within_files();
+    let flags: BTreeMap<&str, &Json> =
+        file.flags.iter().map(|(key, body)| (key.as_str(), body)).collect();
+    let body = |source: FlagSource, name: &str| match source {
+        FlagSource::Flag => flags.get(name).map(|body| Cow::Borrowed(*body)),
+        FlagSource::Segment => None,
+        FlagSource::File => Some(Cow::Borrowed(&file.setting)),
+    };
+    let update = FlagUpdate {
+        flags: flags.keys().copied().collect(),
+        segments: BTreeSet::new(),
+        files: BTreeSet::from([""]),
+        body: &body,
+    };
+    let faults = SetCompiler::new(&FlagSet::default(), &update).within_files();
     if faults.is_empty() {
         return Ok(file);
     }

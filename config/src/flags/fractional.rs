@@ -44,6 +44,11 @@ pub enum HashVersion {
     V3,
 }
 
+impl HashVersion {
+    /// Every version.
+    pub const ALL: [Self; 3] = [Self::V1, Self::V2, Self::V3];
+}
+
 /// A compiled `fractional`.
 #[derive(Debug)]
 pub struct Split {

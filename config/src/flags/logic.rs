@@ -28,7 +28,9 @@ use node::Node;
 pub struct Logic {
     root: Node,
     reads_time: bool,
-    unresolved: Vec<String>,
+    splits: bool,
+    named: Box<[Box<str>]>,
+    unresolved: Box<[Box<str>]>,
 }
 
 impl Logic {
@@ -54,9 +56,19 @@ impl Logic {
         self.reads_time
     }
 
+    /// Every name that a reference has, resolved or not.
+    pub(super) fn named(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(|name| &**name)
+    }
+
     /// References that name nothing.
-    pub(super) fn unresolved(&self) -> &[String] {
-        &self.unresolved
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = &str> {
+        self.unresolved.iter().map(|name| &**name)
+    }
+
+    /// Whether there is a `fractional` in it: then the result depends on the hash's version.
+    pub(super) const fn splits(&self) -> bool {
+        self.splits
     }
 
     pub(super) const fn root(&self) -> &Node {

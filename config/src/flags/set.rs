@@ -1,16 +1,16 @@
 //! All flags of a catalogue, compiled together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value as Json};
 
-use super::canonical::{PartsHash, write_canonical};
-use super::compile::SetCompiler;
-use super::extension::{ArmRule, ExperimentRule, RolloutRule};
-use super::hash::{Murmur3, position};
-use super::logic::{Logic, Shared};
-use super::resolution::Assignment;
-use crate::{Faults, TimestampMs};
+use super::compile::{CompiledFile, SetCompiler};
+use super::compiled::{CompiledFlag, Need};
+use super::index::FlagIndex;
+use super::logic::References;
+use crate::{Fault, Faults, OrderedMap, TimestampMs};
 
 /// The longest chain of prerequisites.
 pub const PREREQUISITE_DEPTH_MAX: usize = 8;
@@ -45,16 +45,51 @@ impl<'c> FlagSources<'c> {
     }
 }
 
-/// All flags of a catalogue, compiled together: immutable, shared, evaluated by many threads.
-#[derive(Debug, Default)]
+/// Which of three kinds of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagSource {
+    /// A flag, by its key.
+    Flag,
+    /// A segment, by its name.
+    Segment,
+    /// A flag file's setting, by its stem.
+    File,
+}
+
+/// What changed of the objects that flags are made of.
+pub struct FlagUpdate<'u> {
+    /// Keys of flags that were put or deleted.
+    pub flags: BTreeSet<&'u str>,
+    /// Names of segments that were put or deleted.
+    pub segments: BTreeSet<&'u str>,
+    /// Stems of flag files whose settings were put or deleted.
+    pub files: BTreeSet<&'u str>,
+    /// The bodies as they are now, of what changed and of what did not; none: there is no such
+    /// object. A body is asked for only when it must be read.
+    pub body: &'u dyn Fn(FlagSource, &str) -> Option<Cow<'u, Json>>,
+}
+
+/// All flags of a catalogue, compiled together: immutable, shared, evaluated by many threads. A
+/// set made from another by [`FlagSet::update`] shares with it all that did not change.
+#[derive(Debug, Clone, Default)]
 pub struct FlagSet {
-    /// By key.
-    pub(super) flags: Box<[CompiledFlag]>,
-    pub(super) index: HashMap<Box<str>, usize>,
-    pub(super) metadata: Map<String, Json>,
-    pub(super) warnings: Faults,
-    pub(super) content_hash: String,
-    pub(super) reads_time: bool,
+    /// In the order of their keys.
+    pub(super) flags: OrderedMap<Arc<str>, Arc<CompiledFlag>>,
+    /// To find them.
+    pub(super) index: FlagIndex,
+    /// The segments; one condition may stand under several versions of the hash.
+    pub(super) segments: References,
+    pub(super) segment_hashes: OrderedMap<Arc<str>, [u8; 32]>,
+    pub(super) files: BTreeMap<Arc<str>, Arc<CompiledFile>>,
+    /// (what is needed, which flag needs it).
+    pub(super) needed: OrderedMap<(Need, Arc<str>), ()>,
+    pub(super) warned: OrderedMap<Arc<str>, Arc<[Fault]>>,
+    pub(super) expiring: OrderedMap<(TimestampMs, Arc<str>), ()>,
+    pub(super) metadata: Arc<Map<String, Json>>,
+    /// Worked out when it is asked for.
+    pub(super) content_hash: OnceLock<String>,
+    /// Flags whose result can change with time alone.
+    pub(super) time_readers: usize,
 }
 
 impl FlagSet {
@@ -64,204 +99,97 @@ impl FlagSet {
     /// Every fault of every flag, segment and file, each under the path `flag/KEY`, `segment/NAME`
     /// or `setting/flag-file.STEM`: form, types, references that name nothing, cycles, limits.
     pub fn compile(sources: &FlagSources<'_>) -> Result<Self, Faults> {
-        let mut set = SetCompiler::new(sources).compile()?;
-        set.content_hash = content_hash(sources);
-        set.reads_time = set.flags.iter().any(|flag| flag.reads_time);
-        set.index = set.flags.iter().enumerate().map(|(at, flag)| (flag.key.clone(), at)).collect();
-        Ok(set)
+        let body = |source: FlagSource, name: &str| {
+            let objects = match source {
+                FlagSource::Flag => &sources.flags,
+                FlagSource::Segment => &sources.segments,
+                FlagSource::File => &sources.files,
+            };
+            objects.get(name).map(|body| Cow::Borrowed(*body))
+        };
+        let update = FlagUpdate {
+            flags: sources.flags.keys().copied().collect(),
+            segments: sources.segments.keys().copied().collect(),
+            files: sources.files.keys().copied().collect(),
+            body: &body,
+        };
+        Self::default().update(&update)
+    }
+
+    /// The set after some of its objects changed: equal in all that can be asked of it to the set
+    /// of all objects compiled anew. Only what changed, and what was compiled against that, is
+    /// compiled.
+    ///
+    /// # Errors
+    /// As [`FlagSet::compile`], for what was compiled; this set stays as it is.
+    pub fn update(&self, update: &FlagUpdate<'_>) -> Result<Self, Faults> {
+        SetCompiler::new(self, update).compile()
     }
 
     /// The keys of all flags, sorted.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.flags.iter().map(|flag| &*flag.key)
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.flags.iter().map(|(key, _)| &**key)
+    }
+
+    /// How many flags there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.flags.is_empty()
     }
 
     /// Whether there is a flag of that key.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
-        self.index.contains_key(key)
+        self.find(key).is_some()
     }
 
     /// SHA-256 over the canonical form of everything that evaluation depends on, in hexadecimal
     /// digits. Equal sources give equal hashes on every node.
     #[must_use]
     pub fn content_hash(&self) -> &str {
-        &self.content_hash
+        self.content_hash.get_or_init(|| super::compile::content_hash(self))
     }
 
     /// Whether any flag's result can change with time alone.
     #[must_use]
     pub const fn reads_time(&self) -> bool {
-        self.reads_time
+        self.time_readers > 0
     }
 
     /// Whether one flag's result can change with time alone.
     #[must_use]
     pub fn flag_reads_time(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|flag| flag.reads_time)
+        self.find(key).is_some_and(|flag| flag.chain.reads_time)
     }
 
     /// The flag set's own metadata: what the files agree on.
     #[must_use]
-    pub const fn metadata(&self) -> &Map<String, Json> {
+    pub fn metadata(&self) -> &Map<String, Json> {
         &self.metadata
     }
 
-    /// What is strange but works, with the paths of faults.
+    /// What is strange but works, by flag, with the paths of faults.
     #[must_use]
-    pub const fn warnings(&self) -> &Faults {
-        &self.warnings
+    pub fn warnings(&self) -> Faults {
+        self.warned.iter().flat_map(|(_, warnings)| warnings.iter().cloned()).collect()
     }
 
-    /// The keys of flags whose `expires` has passed. They go on working.
+    /// The keys of flags whose `expires` has passed, the longest expired first. They go on working.
     pub fn expired(&self, at: TimestampMs) -> impl Iterator<Item = &str> {
-        let expired = move |flag: &&CompiledFlag| flag.expires.is_some_and(|expires| expires <= at);
-        self.flags.iter().filter(expired).map(|flag| &*flag.key)
+        self.expiring
+            .iter()
+            .map(|(key, ())| key)
+            .take_while(move |(expires, _)| *expires <= at)
+            .map(|(_, key)| &**key)
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<&CompiledFlag> {
-        self.index.get(key).and_then(|at| self.flags.get(*at))
-    }
-}
-
-fn content_hash(sources: &FlagSources<'_>) -> String {
-    let mut hash = PartsHash::default();
-    let mut text = String::new();
-    hash.add(b"verdict flags 1");
-    for (kind, objects) in
-        [("flag", &sources.flags), ("segment", &sources.segments), ("file", &sources.files)]
-    {
-        hash.add(kind.as_bytes());
-        for (name, body) in objects {
-            text.clear();
-            write_canonical(&mut text, body);
-            hash.add(name.as_bytes());
-            hash.add(text.as_bytes());
-        }
-    }
-    hash.finish()
-}
-
-/// A compiled flag.
-#[derive(Debug)]
-pub struct CompiledFlag {
-    pub key: Box<str>,
-    pub enabled: bool,
-    pub variants: Box<[Variant]>,
-    pub default: Option<usize>,
-    pub off: Option<usize>,
-    pub targeting: Option<Logic>,
-    pub gates: Option<Box<Gates>>,
-    pub metadata: Map<String, Json>,
-    /// The metadata as JSON text; none if empty.
-    pub metadata_text: Option<Box<str>>,
-    pub reads_time: bool,
-    pub expires: Option<TimestampMs>,
-}
-
-/// A variant.
-#[derive(Debug)]
-pub struct Variant {
-    pub name: Box<str>,
-    pub value: Json,
-    /// The value as JSON text.
-    pub text: Box<str>,
-}
-
-/// What stands before and after a flag's targeting.
-#[derive(Debug, Default)]
-pub struct Gates {
-    pub regions: Box<[Box<str>]>,
-    pub prerequisites: Box<[CompiledPrerequisite]>,
-    pub segments: CompiledSegments,
-    pub schedule: Box<[CompiledWindow]>,
-    pub experiment: Option<CompiledExperiment>,
-    pub rollout: Option<CompiledRollout>,
-}
-
-/// Another flag that must resolve to one of some variants.
-#[derive(Debug)]
-pub struct CompiledPrerequisite {
-    /// Its position in the set.
-    pub flag: usize,
-    /// The positions of its variants that will do.
-    pub variants: Box<[usize]>,
-}
-
-/// The segments that a flag is for.
-#[derive(Debug, Default)]
-pub struct CompiledSegments {
-    pub any: Box<[Shared]>,
-    pub all: Box<[Shared]>,
-    pub none: Box<[Shared]>,
-}
-
-/// A window of time.
-#[derive(Debug)]
-pub struct CompiledWindow {
-    pub from: Option<TimestampMs>,
-    pub until: Option<TimestampMs>,
-    pub then: Scheduled,
-}
-
-/// What applies in a window.
-#[derive(Debug)]
-pub enum Scheduled {
-    Variant(usize),
-    /// Other targeting; none if it is empty.
-    Targeting(Option<Logic>),
-}
-
-/// A rollout.
-#[derive(Debug)]
-pub struct CompiledRollout {
-    pub variant: usize,
-    pub rule: RolloutRule,
-    pub salt: Box<str>,
-}
-
-/// An experiment's allocation.
-#[derive(Debug)]
-pub struct CompiledExperiment {
-    pub rule: ExperimentRule,
-    pub salt: Box<str>,
-    /// The arms' variants.
-    pub variants: Box<[usize]>,
-    /// The sum of the arms' weights.
-    pub total: u32,
-}
-
-impl CompiledWindow {
-    /// Whether a time is in it.
-    pub fn holds(&self, at: TimestampMs) -> bool {
-        within(self.from, self.until, at)
-    }
-}
-
-/// Whether `from <= at < until`.
-pub fn within(from: Option<TimestampMs>, until: Option<TimestampMs>, at: TimestampMs) -> bool {
-    from.is_none_or(|from| from <= at) && until.is_none_or(|until| at < until)
-}
-
-/// The hash of a unit for one purpose: murmur3 of `salt/purpose/unit`.
-pub fn unit_hash(salt: &str, purpose: &str, unit: &str) -> u32 {
-    let mut hash = Murmur3::new();
-    for part in [salt, "/", purpose, "/", unit] {
-        hash.write(part.as_bytes());
-    }
-    hash.finish()
-}
-
-impl CompiledExperiment {
-    /// The arm of a position below the total, and its variant.
-    pub fn arm(&self, hash: u32) -> Option<(usize, Assignment<'_>)> {
-        let place = position(hash, self.total);
-        let mut end = 0;
-        let at = self.rule.arms.iter().position(|arm| {
-            end += arm.weight;
-            place < end
-        })?;
-        let arm = ArmRule::name(&self.rule.arms[at]);
-        Some((*self.variants.get(at)?, Assignment { experiment: &self.rule.key, arm }))
+    pub(super) fn find(&self, key: &str) -> Option<&Arc<CompiledFlag>> {
+        self.index.find(key)
     }
 }

@@ -4,6 +4,8 @@
 mod files;
 #[path = "flags/golden.rs"]
 mod golden;
+#[path = "flags/incremental.rs"]
+mod incremental;
 #[path = "flags/ofrep.rs"]
 mod ofrep;
 #[path = "flags/properties.rs"]

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use verdict_config::{ObjectId, ObjectKind, TimestampMs};
+use verdict_config::{ObjectId, ObjectKind, OrderedMap, TimestampMs};
 
 use super::{Catalogue, Limits, Object};
 use crate::command::{Author, Change, Evidence, Op, Restores};
 use crate::digest::ContentHash;
 use crate::error::{ChangeRefused, short_hash};
-use crate::ordered::OrderedMap;
 use crate::references;
 
 /// An object before or after a change.

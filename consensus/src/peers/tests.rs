@@ -93,6 +93,7 @@ fn clients(identity: PeerIdentity) -> PeerClients {
         connect_timeout: Duration::from_secs(10),
         pause_min: Duration::from_millis(1),
         pause_max: Duration::from_millis(2),
+        ..PeerClientsOptions::default()
     };
     PeerClients::new(identity, options)
 }

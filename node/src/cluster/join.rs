@@ -1,5 +1,6 @@
 //! Joining, at both ends: a token, a public key, an id, a certificate.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -120,7 +121,8 @@ impl Cluster {
     }
 }
 
-/// Joins a cluster by a token; what it is told is kept in `folder`. The node's key is made and kept
+/// Joins a cluster by a token, with its members at `routes` where those name them; what it is told is
+/// kept in `folder`. The node's key is made and kept
 /// first, so that a try that was cut off is the same node when it tries again.
 ///
 /// # Errors
@@ -128,7 +130,7 @@ impl Cluster {
 pub async fn join(
     folder: &Path,
     text: &str,
-    attributes: &NodeAttributes,
+    (attributes, routes): (&NodeAttributes, &BTreeMap<u64, String>),
 ) -> Result<KeptIdentity, ClusterError> {
     let disk = |error: LogError| ClusterError {
         code: error.code(),
@@ -156,7 +158,7 @@ pub async fn join(
         public_key: key.public(),
         attributes: attributes.clone(),
     };
-    let admitted = ask_members(&token, &authority, &request).await?;
+    let admitted = ask_members(&token, (&authority, routes), &request).await?;
     let kept = KeptIdentity {
         cluster_id: token.cluster_id,
         node_id: admitted.node_id,
@@ -170,7 +172,7 @@ pub async fn join(
 
 async fn ask_members(
     token: &JoinToken,
-    authority: &[u8],
+    (authority, routes): (&[u8], &BTreeMap<u64, String>),
     request: &JoinRequest,
 ) -> Result<Admitted, ClusterError> {
     let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
@@ -179,7 +181,8 @@ async fn ask_members(
         if round > 0 {
             tokio::time::sleep(ROUND_PAUSE).await;
         }
-        for (member, address) in &token.members {
+        for (member, advertised) in &token.members {
+            let address = routes.get(member).unwrap_or(advertised);
             let trusted = (*member, authority);
             let cluster = &token.cluster_id;
             let asked =

@@ -2,6 +2,7 @@
 
 use tokio_util::task::TaskTracker;
 use verdict_actors::Handle;
+use verdict_actors::outbox::Kept;
 use verdict_actors::readiness::Needs;
 use verdict_consensus::peers::{
     FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
@@ -42,6 +43,10 @@ impl ClusterService {
                     Err(error) => refused(error.to_string()),
                 }
             }
+            Ok(NodeRequest::Decision { .. }) if !self.cluster.is_settled() => {
+                let (status, body) = crate::http::starting();
+                NodeAnswer::Http { status, body }
+            }
             Ok(NodeRequest::Decision { id, read }) => {
                 let (status, body) = crate::http::read_for_peer(&self.runtime, &id, read).await;
                 NodeAnswer::Http { status, body }
@@ -54,6 +59,20 @@ impl ClusterService {
                 Ok(found) => NodeAnswer::Erased { found },
                 Err(error) => refused(error.to_string()),
             },
+            Ok(NodeRequest::KeepErasure { unit, nodes }) => {
+                let known = |node_id: &u64| members.get(*node_id).is_some();
+                let nodes = nodes.into_iter().filter(known).collect();
+                match self.cluster.keep_for(nodes, vec![Kept::Erasure(unit)]).await {
+                    Ok(()) => NodeAnswer::Done,
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::PendingErasures { after }) => {
+                match self.cluster.erasures_of(from, after).await {
+                    Ok(units) => NodeAnswer::Erasures(units),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
             Ok(NodeRequest::DescribeFolder { hash }) => {
                 match self.runtime.describe_model(hash).await {
                     Ok(files) => NodeAnswer::Folder(

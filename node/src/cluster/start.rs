@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use verdict_actors::blobs::BlobStore;
-use verdict_actors::catalogue::CompilingValidator;
+use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
+use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
     Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
@@ -33,6 +34,8 @@ pub struct Opened {
     pub listener: Option<BoundPeers>,
     /// Whether the node has joined now, and has nothing of the catalogue yet.
     pub joined: bool,
+    /// What the leader's validator compiled last.
+    pub compiled: LastCompiled,
 }
 
 /// A bound address for peers, to be served on whichever runtime is to look after it.
@@ -74,7 +77,8 @@ pub async fn open(
         Some(kept) => (kept, false),
         None if settings.cluster.join.is_empty() => (first(settings, &folder)?, false),
         None => {
-            let joining = join::join(&folder, &settings.cluster.join, &attributes).await;
+            let routes = settings.cluster.routes();
+            let joining = join::join(&folder, &settings.cluster.join, (&attributes, &routes)).await;
             let joined = joining.map_err(|error| NodeError::Runtime {
                 code: error.code,
                 message: format!("{error}. {}", error.code.advice()),
@@ -83,11 +87,14 @@ pub async fn open(
         }
     };
     let identity = kept.peer_identity(&folder).map_err(|error| log_error(&error))?;
-    let clients = Arc::new(PeerClients::new(identity.clone(), PeerClientsOptions::default()));
+    let reaching =
+        PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
+    let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
-    let (known, options) = (attributes.clone(), options(settings, blobs));
+    let compiled = LastCompiled::default();
+    let (known, options) = (attributes.clone(), options(settings, blobs, compiled.clone()));
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -102,8 +109,22 @@ pub async fn open(
         }
         Err(error) => return Err(error),
     };
-    let cluster = Cluster::new(log, clients, (folder, kept), attributes);
-    Ok(Opened { cluster, listener, joined })
+    let outbox = open_outbox(data_dir.join("outbox")).await?;
+    let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
+    Ok(Opened { cluster, listener, joined, compiled })
+}
+
+/// Opens what waits for nodes that are away.
+async fn open_outbox(folder: PathBuf) -> Result<Outbox, NodeError> {
+    let opening = move || Outbox::open(&folder, OutboxLimits::default());
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let (outbox, damaged) = opened
+        .map_err(|error| NodeError::Process(error.to_string()))?
+        .map_err(|error| crate::process::state_error(error.code(), &error))?;
+    if damaged > 0 {
+        tracing::error!(damaged, "entries of the outbox are lost");
+    }
+    Ok(outbox)
 }
 
 fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, NodeError> {
@@ -132,11 +153,13 @@ fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -
     }
 }
 
-fn options(settings: &Settings, blobs: &BlobStore) -> RaftLogOptions {
+fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> RaftLogOptions {
     let mut options = RaftLogOptions::new(crate::http::now);
     let limits =
         RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
-    options.validator = Arc::new(CompilingValidator::new(limits));
+    options.validator = Arc::new(CompilingValidator::new(limits, compiled));
+    options.snapshot_entries = settings.cluster.snapshot_entries;
+    options.entries_kept = settings.cluster.entries_kept;
     options.bodies = Some(Arc::new(blobs.clone()));
     if settings.cluster.network == NetworkProfile::Wan {
         options.heartbeat = Duration::from_millis(500);

@@ -146,7 +146,9 @@ pub(super) async fn post_rollback(
     if !faults.is_empty() {
         return Err(Problem::of(Code::ChangeInvalid).with_faults(faults));
     }
-    let catalogue = services.runtime.log().catalogue();
+    // A rollback is planned over what stands, not over what this node happens to have of it.
+    let log = services.runtime.log();
+    let catalogue = log.linearizable().await.map_err(|error| problem_of(&error.into()))?;
     let planned = plan_rollback(&catalogue, body.request_id, body.why, body.to_revision, &objects);
     let set = planned.map_err(|refused| refusal(&refused))?;
     caller.may(Action::Rollback(&set))?;

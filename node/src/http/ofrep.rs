@@ -76,7 +76,10 @@ pub(super) async fn post_flag(State(services): Shared, request: Request) -> Resp
         let bytes = read(&services, request).await?;
         let state = services.runtime.serving();
         Ok(match context_of(&services, &bytes) {
-            Ok(context) => answer(ofrep::evaluate_one(&state.flags, key, &context, now())),
+            Ok(context) => {
+                let stale = services.runtime.is_stale();
+                answer(ofrep::evaluate_one(&state.flags, key, &context, (now(), stale)))
+            }
             Err(error) => answer(ofrep::failure(key, &error)),
         })
     };
@@ -122,6 +125,7 @@ async fn evaluate_all(services: &Services, request: Request) -> Answer<Response<
         if_none_match: if_none_match.as_ref().and_then(|tag| tag.to_str().ok()),
         flag_config_etag: flag_config_etag.as_deref(),
         event_streams: Some(&streams),
+        stale: services.runtime.is_stale(),
     };
     Ok(answer(ofrep::evaluate_all(&state.flags, &context, now(), &options)))
 }

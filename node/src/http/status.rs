@@ -59,6 +59,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OutcomeUnknown
         | Code::PeerUnreachable
         | Code::NotReady
+        | Code::OutboxFull
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -8,6 +8,7 @@ use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
 use verdict_actors::Handle;
+use verdict_actors::catalogue::LastCompiled;
 use verdict_config::settings::{Role, Settings};
 use verdict_consensus::{LocalLog, LocalLogOptions, Log};
 use verdict_node::folder_sync::{FolderSync, Synced};
@@ -65,7 +66,12 @@ impl World {
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
-        let parts = (local_log(&settings), process::open_blobs(&settings).unwrap(), None);
+        let parts = (
+            local_log(&settings),
+            process::open_blobs(&settings).unwrap(),
+            None,
+            LastCompiled::default(),
+        );
         let handle = process::start_runtime(&settings, parts, 1).await.unwrap();
         let mut sync =
             FolderSync::new(catalogue, folder.path().join("memory.json"), handle.clone());

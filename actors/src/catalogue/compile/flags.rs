@@ -1,27 +1,42 @@
-//! Flags: compiled together, shared while none of them changes.
+//! Flags: compiled together, from the set before and what changed since.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use verdict_config::flags::{FlagSet, FlagSources};
-use verdict_config::{Fault, ObjectId, ObjectKind, ObjectName, TimestampMs};
+use verdict_config::flags::{FlagSet, FlagSource, FlagUpdate};
+use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName, TimestampMs};
 
-use super::flows::hash_named;
 use super::{Compiler, id_of};
 use crate::catalogue::ObjectFinding;
-use crate::catalogue::objects::TypedBody;
 
 /// The settings that hold what a flag file has beside its flags.
 const FLAG_FILE: &str = "flag-file.";
 
-/// A flow's compilation reads which flags exist, and nothing else of them.
-pub(super) fn flag_keys_hash(flags: &FlagSet) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for key in flags.keys() {
-        hasher.update((key.len() as u64).to_le_bytes());
-        hasher.update(key.as_bytes());
+/// Which part of a flag set an object is, and its name there.
+fn source_of(id: &ObjectId) -> Option<(FlagSource, &str)> {
+    let name = id.name.as_str();
+    match id.kind {
+        ObjectKind::Flag => Some((FlagSource::Flag, name)),
+        ObjectKind::Segment => Some((FlagSource::Segment, name)),
+        ObjectKind::Setting => Some((FlagSource::File, name.strip_prefix(FLAG_FILE)?)),
+        ObjectKind::List
+        | ObjectKind::Table
+        | ObjectKind::RuleSet
+        | ObjectKind::Flow
+        | ObjectKind::Model
+        | ObjectKind::Alias
+        | ObjectKind::Experiment
+        | ObjectKind::Rollout
+        | ObjectKind::Key
+        | ObjectKind::Member => None,
     }
-    hasher.finalize().into()
+}
+
+/// Whether a flag set is compiled from an object.
+pub(super) fn is_for_flags(id: &ObjectId) -> bool {
+    source_of(id).is_some()
 }
 
 /// The owner of a fault that names none.
@@ -34,33 +49,43 @@ fn unnamed() -> ObjectId {
 
 impl Compiler<'_> {
     pub(super) fn compile_flags(&mut self) {
-        let mut hasher = Sha256::new();
-        for (id, object) in &self.typed {
-            let is_file = id.kind == ObjectKind::Setting && id.name.as_str().starts_with(FLAG_FILE);
-            if is_file || matches!(id.kind, ObjectKind::Flag | ObjectKind::Segment) {
-                hash_named(&mut hasher, id.kind.as_str(), id.name.as_str(), &object.hash);
+        let before = self.previous.map(|state| Arc::clone(&state.flags)).unwrap_or_default();
+        let mut changed = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+        for object in &self.changed {
+            let (old, new) = (object.before, object.after);
+            let same = old.zip(new).is_some_and(|(old, new)| old.hash == new.hash);
+            if let Some((source, name)) = source_of(object.key).filter(|_| !same) {
+                changed[source as usize].insert(name);
             }
         }
-        self.flags_hash = hasher.finalize().into();
-        let before = self.previous.filter(|state| state.flags_hash == self.flags_hash);
-        if let Some(before) = before {
-            let flags = Arc::clone(&before.flags);
-            self.report_flags(&flags);
-            self.flags = Some(flags);
+        if changed.iter().all(BTreeSet::is_empty) && self.previous.is_some() {
+            self.report_flags(&before);
+            self.flags = Some(before);
             return;
         }
-        let mut sources = FlagSources::default();
-        for (id, object) in &self.typed {
-            let TypedBody::Json(json) = &object.body else { continue };
-            let name = id.name.as_str();
-            match (id.kind, name.strip_prefix(FLAG_FILE)) {
-                (ObjectKind::Flag, _) => drop(sources.flags.insert(name, json)),
-                (ObjectKind::Segment, _) => drop(sources.segments.insert(name, json)),
-                (ObjectKind::Setting, Some(stem)) => drop(sources.files.insert(stem, json)),
-                _ => {}
+        let unread = RefCell::new(Vec::new());
+        let objects = &self.objects.objects;
+        let body = |source: FlagSource, name: &str| {
+            let id = match source {
+                FlagSource::Flag => id_of(ObjectKind::Flag, name),
+                FlagSource::Segment => id_of(ObjectKind::Segment, name),
+                FlagSource::File => id_of(ObjectKind::Setting, &format!("{FLAG_FILE}{name}")),
+            }?;
+            match objects.get(&id)?.json() {
+                Ok(json) => Some(Cow::Owned(json)),
+                Err(error) => {
+                    let fault = Fault::new(Code::InvalidSyntax, "", error.to_string());
+                    unread.borrow_mut().push((id, fault));
+                    None
+                }
             }
+        };
+        let [flags, segments, files] = changed;
+        let updated = before.update(&FlagUpdate { flags, segments, files, body: &body });
+        for (id, fault) in unread.into_inner() {
+            self.fault(&id, fault);
         }
-        match FlagSet::compile(&sources) {
+        match updated {
             Ok(flags) => {
                 self.report_flags(&flags);
                 self.flags = Some(Arc::new(flags));
@@ -98,22 +123,20 @@ impl Compiler<'_> {
         }
     }
 
-    /// Faults of a flag set stand under the path `KIND/NAME`; names may hold dots themselves.
+    /// Faults of a flag set stand under the path `KIND/NAME`; names may hold dots themselves, and
+    /// the longest name that is there is meant.
     fn owner_of_flag_fault(&self, fault: Fault) -> (ObjectId, Fault) {
-        let rest_of = |id: &ObjectId| {
-            let rest = fault.path.strip_prefix(&id.to_string())?;
-            (rest.is_empty() || rest.starts_with(['.', '['])).then(|| rest.to_owned())
-        };
-        let owner = self
-            .typed
-            .keys()
-            .filter_map(|id| Some((id, rest_of(id)?)))
-            .max_by_key(|(id, _)| id.name.as_str().len());
+        let owner = fault.path.split_once('/').and_then(|(kind, rest)| {
+            let kind: ObjectKind = kind.parse().ok()?;
+            let ends: Vec<usize> = rest.match_indices(['.', '[']).map(|(end, _)| end).collect();
+            std::iter::once(rest.len()).chain(ends.into_iter().rev()).find_map(|end| {
+                let (name, path) = rest.split_at_checked(end)?;
+                let id = id_of(kind, name).filter(|id| self.objects.objects.contains(id))?;
+                Some((id, path.trim_start_matches('.').to_owned()))
+            })
+        });
         match owner {
-            Some((id, rest)) => {
-                let path = rest.trim_start_matches('.').to_owned();
-                (id.clone(), Fault { path, ..fault })
-            }
+            Some((id, path)) => (id, Fault { path, ..fault }),
             None => (unnamed(), fault),
         }
     }

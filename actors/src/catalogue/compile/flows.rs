@@ -6,11 +6,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use verdict_config::ObjectKind;
 use verdict_config::definition::{FlowDefinition, ListDefinition, TableDefinition};
+use verdict_config::flags::FlagSet;
 use verdict_decisions::{CompiledFlow, FlowParts, RuleSetPart};
 use verdict_rules::CompiledRuleSet;
 
-use super::flags::flag_keys_hash;
-use super::{Compiler, id_of};
+use super::{ChangedObject, Compiler, id_of, is_for_flows};
 use crate::catalogue::objects::{TypedBody, TypedObject, of_kind};
 use crate::catalogue::{ObjectFinding, RuleSetTests};
 use crate::serving::ServedFlow;
@@ -32,21 +32,43 @@ pub(super) fn hash_named(hasher: &mut Sha256, kind: &str, name: &str, hash: &[u8
 }
 
 impl Compiler<'_> {
+    /// Whether anything that any flow may read has changed.
+    fn reaches_flows(&self) -> bool {
+        let Some(previous) = self.previous else { return true };
+        let came_or_went = |object: &ChangedObject<'_>| {
+            object.key.kind == ObjectKind::Flag && object.before.is_some() != object.after.is_some()
+        };
+        previous.limits != self.options.limits
+            || self
+                .changed
+                .iter()
+                .any(|object| is_for_flows(object.key.kind) || came_or_went(object))
+    }
+
     pub(super) fn compile_flows(&mut self) {
-        let Some(flags) = self.flags.clone() else { return };
-        let flag_keys = flag_keys_hash(&flags);
+        let Some(flags) = self.flags.clone() else {
+            // There will be no state; no set is spoken for by flows of another one.
+            self.flows = Arc::default();
+            return;
+        };
+        // Nothing to compile, and nobody who asks for a report: the flows before are these.
+        if !self.reaches_flows() && !self.options.check {
+            return;
+        }
+        self.resolve_models();
+        let mut served_flows = BTreeMap::new();
         let flows: Vec<(String, TypedObject)> = of_kind(&self.typed, ObjectKind::Flow)
             .map(|(name, object)| (name.to_owned(), object.clone()))
             .collect();
         for (name, object) in flows {
             let TypedBody::Flow(definition) = &object.body else { continue };
             let inputs = self.inputs_of(&name, &object, definition);
-            let key = self.key_of(&object, &inputs, &flag_keys);
+            let key = self.key_of(&object, (definition, &inputs), &flags);
             let before = self.previous.and_then(|state| state.flows.get(&name));
             if let Some(before) = before.filter(|before| before.key == key) {
                 let before = Arc::clone(before);
                 self.report_flow(&name, &before, &inputs);
-                self.flows.insert(name, before);
+                served_flows.insert(name, before);
                 continue;
             }
             let parts = FlowParts {
@@ -61,7 +83,7 @@ impl Compiler<'_> {
                 Ok(flow) => {
                     let served = Arc::new(ServedFlow::new(flow, key));
                     self.report_flow(&name, &served, &inputs);
-                    self.flows.insert(name, served);
+                    served_flows.insert(name, served);
                 }
                 Err(error) => {
                     for object in error.objects {
@@ -72,6 +94,7 @@ impl Compiler<'_> {
                 }
             }
         }
+        self.flows = Arc::new(served_flows);
     }
 
     /// What a flow's compilation may read: exactly what its key hashes.
@@ -107,10 +130,17 @@ impl Compiler<'_> {
         inputs
     }
 
-    fn key_of(&self, flow: &TypedObject, inputs: &Inputs, flag_keys: &[u8; 32]) -> [u8; 32] {
+    fn key_of(
+        &self,
+        flow: &TypedObject,
+        (definition, inputs): (&FlowDefinition, &Inputs),
+        flags: &FlagSet,
+    ) -> [u8; 32] {
         let mut hasher = Sha256::new();
         hasher.update(flow.hash);
-        hasher.update(flag_keys);
+        for key in CompiledFlow::flags_read(definition, &inputs.rule_sets) {
+            hash_named(&mut hasher, "flag", &key, &[u8::from(flags.contains(&key)); 32]);
+        }
         hasher.update(format!("{:?}", self.options.limits).as_bytes());
         for (name, part) in &inputs.rule_sets {
             let hash = self.object(ObjectKind::RuleSet, name).map_or([0; 32], |set| set.hash);
@@ -127,7 +157,7 @@ impl Compiler<'_> {
                 hash_named(&mut hasher, kind.as_str(), name, &hash);
             }
         }
-        for (name, model) in &self.models {
+        for (name, model) in &*self.models {
             // The interface is what a flow reads of a model, and Debug writes all of it.
             let hash: [u8; 32] = Sha256::digest(format!("{model:?}").as_bytes()).into();
             hash_named(&mut hasher, "model", name, &hash);

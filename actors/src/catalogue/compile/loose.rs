@@ -40,7 +40,7 @@ impl Compiler<'_> {
             return self.fault(id, Fault::new(Code::UnknownReference, "flow", message));
         };
         let (mut lists, mut tables) = (BTreeMap::new(), BTreeMap::new());
-        for (id, object) in &self.typed {
+        for (id, object) in self.typed.iter() {
             match &object.body {
                 TypedBody::List(list) => {
                     lists.insert(id.name.to_string(), Arc::clone(list));

@@ -1,56 +1,71 @@
 //! One flag of a set, with what it gets from its file and refers to.
 
-use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use serde_json::Value as Json;
+
+use crate::flags::compiled::{
+    Chain, CompiledExperiment, CompiledFlag, CompiledRollout, CompiledSegments, CompiledWindow,
+    Gates, Metadata, Scheduled, Variant,
+};
 use crate::flags::definition::{FlagParts, FlagState, FlagType};
 use crate::flags::extension::Extensions;
 use crate::flags::logic::{CompileOptions, Logic, References, Shared};
-use crate::flags::set::{
-    CompiledExperiment, CompiledFlag, CompiledRollout, CompiledSegments, CompiledWindow, Gates,
-    Scheduled, Variant,
-};
 use crate::{Code, Fault, Faults};
 
 /// Compiles one flag.
 pub(super) struct FlagCompiler<'f> {
-    pub(super) key: &'f str,
+    pub(super) key: &'f Arc<str>,
     pub(super) parts: &'f FlagParts<'f>,
     /// The evaluators of the flag's file, then the segments.
     pub(super) references: &'f [&'f References; 2],
+    /// The names that its conditions and segments refer to.
+    pub(super) named: BTreeSet<Box<str>>,
     pub(super) faults: Faults,
     pub(super) warnings: Faults,
 }
 
 impl FlagCompiler<'_> {
     /// The flag; its prerequisites follow when all flags are there.
-    pub(super) fn compile(&mut self, file_metadata: Option<&Map<String, Json>>) -> CompiledFlag {
+    pub(super) fn compile(
+        &mut self,
+        file_metadata: Option<&Arc<Metadata>>,
+        hash: [u8; 32],
+    ) -> CompiledFlag {
         let parts = self.parts;
         let float = parts.flag_type == FlagType::Float;
         let variants = parts.variants.iter().map(|(name, value)| variant(name, value, float));
         let variants: Box<[Variant]> = variants.collect();
         let targeting = parts.targeting.and_then(|rule| self.logic(rule, "targeting"));
         let gates = self.gates();
-        let mut metadata = file_metadata.cloned().unwrap_or_default();
-        for (key, value) in parts.metadata.into_iter().flatten() {
-            metadata.insert(key.clone(), value.clone());
-        }
-        let metadata_text = (!metadata.is_empty())
-            .then(|| Json::Object(metadata.clone()).to_string().into_boxed_str());
-        let reads_time = targeting.as_ref().is_some_and(Logic::reads_time)
-            || gates.as_ref().is_some_and(|gates| gates.reads_time());
-        CompiledFlag {
-            key: self.key.into(),
+        let mut flag = CompiledFlag {
+            key: Arc::clone(self.key),
+            hash,
             enabled: parts.state == FlagState::Enabled,
             default: parts.default_variant.and_then(|name| self.variant(name)),
             off: parts.extensions.off.as_deref().and_then(|name| self.variant(name)),
             variants,
             targeting,
             gates,
-            metadata,
-            metadata_text,
-            reads_time,
+            metadata: self.metadata(file_metadata),
             expires: parts.extensions.expires,
+            chain: Chain { depth: 1, cost: 1, reads_time: false },
+            needs: Box::default(),
+        };
+        flag.chain.reads_time = flag.reads_time();
+        flag
+    }
+
+    /// The file's metadata with the flag's own over it; the file's is shared where there is no own.
+    fn metadata(&self, file: Option<&Arc<Metadata>>) -> Option<Arc<Metadata>> {
+        let own = self.parts.metadata.into_iter().flatten();
+        if self.parts.metadata.is_none_or(serde_json::Map::is_empty) {
+            return file.cloned();
         }
+        let mut fields = file.map(|file| file.fields.clone()).unwrap_or_default();
+        fields.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        Metadata::of(fields)
     }
 
     /// The position of a variant; checked with the flag's form.
@@ -66,6 +81,7 @@ impl FlagCompiler<'_> {
         };
         match Logic::compile_with(rule, &options) {
             Ok(logic) => {
+                self.named.extend(logic.named().map(Box::from));
                 for name in logic.unresolved() {
                     self.dangling(name, place);
                 }
@@ -82,7 +98,8 @@ impl FlagCompiler<'_> {
     /// of a file without any evaluators is taken as flagd takes it: evaluating it is an error.
     fn dangling(&mut self, name: &str, place: &str) {
         let mut known: Vec<&str> = Vec::new();
-        for (known_name, _) in self.references.iter().flat_map(|references| references.keys()) {
+        for ((known_name, _), _) in self.references.iter().flat_map(|references| references.iter())
+        {
             known.push(known_name);
         }
         known.sort_unstable();
@@ -130,7 +147,8 @@ impl FlagCompiler<'_> {
     fn group(&mut self, names: &[String], place: &str) -> Box<[Shared]> {
         let mut group = Vec::with_capacity(names.len());
         for name in names {
-            let wanted = (name.clone(), self.parts.extensions.hash_version);
+            self.named.insert(name.as_str().into());
+            let wanted = (Arc::from(name.as_str()), self.parts.extensions.hash_version);
             match self.references.iter().find_map(|references| references.get(&wanted)) {
                 Some(shared) => group.push(shared.clone()),
                 None => {
@@ -175,7 +193,7 @@ impl FlagCompiler<'_> {
     fn rollout(&self, extensions: &Extensions) -> Option<CompiledRollout> {
         let rule = extensions.rollout.clone()?;
         let variant = self.variant(&rule.variant)?;
-        let salt = rule.salt.as_deref().unwrap_or(self.key).into();
+        let salt = rule.salt.as_deref().unwrap_or(&**self.key).into();
         Some(CompiledRollout { variant, rule, salt })
     }
 }
@@ -187,6 +205,14 @@ fn variant(name: &str, value: &Json, float: bool) -> Variant {
         other => other.clone(),
     };
     Variant { name: name.into(), text: value.to_string().into_boxed_str(), value }
+}
+
+impl CompiledFlag {
+    /// Whether its result can change with time alone, prerequisites aside.
+    pub(super) fn reads_time(&self) -> bool {
+        self.targeting.as_ref().is_some_and(Logic::reads_time)
+            || self.gates.as_ref().is_some_and(|gates| gates.reads_time())
+    }
 }
 
 impl Gates {

@@ -1,73 +1,103 @@
 //! Prerequisites: which flags they name, and that they end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::SetCompiler;
-use crate::flags::definition::FlagParts;
+use super::{Built, SetCompiler};
+use crate::flags::compiled::{Chain, CompiledFlag, CompiledPrerequisite, Need, Variant};
 use crate::flags::extension::Prerequisite;
-use crate::flags::set::{
-    CompiledFlag, CompiledPrerequisite, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX, Variant,
-};
+use crate::flags::set::{FlagSet, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX};
 use crate::{Code, Fault};
 
-impl SetCompiler<'_> {
-    /// Puts prerequisites into flags, and refuses circles, long chains and costly ones.
-    pub(super) fn prerequisites(
-        &mut self,
-        checked: &BTreeMap<&str, FlagParts<'_>>,
-        flags: &mut [CompiledFlag],
-    ) {
-        let positions: BTreeMap<&str, usize> =
-            checked.keys().enumerate().map(|(position, key)| (*key, position)).collect();
-        for (at, (key, parts)) in checked.iter().enumerate() {
-            let wanted = &parts.extensions.prerequisites;
-            let mut compiled = Vec::with_capacity(wanted.len());
-            for (index, prerequisite) in wanted.iter().enumerate() {
-                match resolve(prerequisite, &positions, flags) {
-                    Ok(resolved) => compiled.push(resolved),
-                    Err(message) => {
-                        let place = format!("flag/{key}.prerequisites[{index}]");
-                        self.faults.push(Fault::new(Code::UnknownReference, place, message));
+type AllBuilt = BTreeMap<Arc<str>, Option<Built>>;
+
+impl SetCompiler<'_, '_> {
+    /// Puts prerequisites into the flags that were compiled, and refuses circles, long chains and
+    /// costly ones. A flag that is another for those that name it takes them along; the rounds end
+    /// because each compiles flags that none before it did.
+    pub(super) fn prerequisites(&mut self) {
+        loop {
+            let mut found = resolve_all(self.before, &mut self.built);
+            let walked = Walk::all(self.before, &self.built);
+            let mut touched = BTreeSet::new();
+            for (key, built) in &mut self.built {
+                let old = self.before.find(key);
+                let same = match (built, old, walked.get(key)) {
+                    (Some(built), old, Some(Ok(chain))) => {
+                        built.flag.chain = *chain;
+                        old.is_some_and(|old| old.same_for_others(&built.flag))
                     }
+                    (Some(_), _, _) => false,
+                    (None, old, _) => old.is_none(),
+                };
+                if !same {
+                    touched.insert(Arc::clone(key));
                 }
             }
-            if let (false, Some(gates)) = (compiled.is_empty(), &mut flags[at].gates) {
-                gates.prerequisites = compiled.into_boxed_slice();
+            let needing = touched.iter().flat_map(|key| self.needing(&Need::Flag(Arc::clone(key))));
+            let more: BTreeSet<_> = needing.filter(|key| !self.built.contains_key(key)).collect();
+            if more.is_empty() {
+                for (key, result) in walked {
+                    if let Err(message) = result {
+                        let place = format!("flag/{key}.prerequisites");
+                        found.push(Fault::new(Code::FlagInvalid, place, message));
+                    }
+                }
+                self.faults.extend(found);
+                return;
             }
-        }
-        let mut walk = Walk { flags, state: vec![Visit::New; flags.len()] };
-        let mut found = Vec::new();
-        for at in 0..flags.len() {
-            if let Err(message) = walk.visit(at, 0) {
-                found.push((at, message));
+            for key in more {
+                self.flag(&key);
             }
-        }
-        let reads_time: Vec<bool> = walk
-            .state
-            .iter()
-            .map(|visit| matches!(visit, Visit::Done { reads_time: true, .. }))
-            .collect();
-        for (flag, reads_time) in flags.iter_mut().zip(reads_time) {
-            flag.reads_time |= reads_time;
-        }
-        for (at, message) in found {
-            let place = format!("flag/{}.prerequisites", flags[at].key);
-            self.faults.push(Fault::new(Code::FlagInvalid, place, message));
         }
     }
 }
 
+/// A flag as it will be: compiled anew, or taken over.
+fn flag_of<'f>(before: &'f FlagSet, built: &'f AllBuilt, key: &str) -> Option<&'f CompiledFlag> {
+    match built.get(key) {
+        Some(built) => built.as_ref().map(|built| &built.flag),
+        None => before.find(key).map(|flag| &**flag),
+    }
+}
+
+/// Resolves the prerequisites of all flags that were compiled. Gives the faults.
+fn resolve_all(before: &FlagSet, built: &mut AllBuilt) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut resolved = Vec::new();
+    for (key, flag) in built.iter() {
+        let Some(flag) = flag.as_ref().filter(|flag| !flag.wanted.is_empty()) else { continue };
+        let mut compiled = Vec::with_capacity(flag.wanted.len());
+        for (index, wanted) in flag.wanted.iter().enumerate() {
+            match resolve(wanted, flag_of(before, built, &wanted.flag)) {
+                Ok(prerequisite) => compiled.push(prerequisite),
+                Err(message) => {
+                    let place = format!("flag/{key}.prerequisites[{index}]");
+                    faults.push(Fault::new(Code::UnknownReference, place, message));
+                }
+            }
+        }
+        resolved.push((Arc::clone(key), compiled));
+    }
+    for (key, compiled) in resolved {
+        if let Some(Some(built)) = built.get_mut(&key)
+            && let Some(gates) = &mut built.flag.gates
+        {
+            gates.prerequisites = compiled.into_boxed_slice();
+        }
+    }
+    faults
+}
+
 fn resolve(
     prerequisite: &Prerequisite,
-    positions: &BTreeMap<&str, usize>,
-    flags: &[CompiledFlag],
+    other: Option<&CompiledFlag>,
 ) -> Result<CompiledPrerequisite, String> {
-    let Some(at) = positions.get(prerequisite.flag.as_str()).copied() else {
+    let Some(other) = other else {
         return Err(format!("there is no flag {:?}", prerequisite.flag));
     };
-    let other = &flags[at];
     let fits = |variant: &Variant| match (&prerequisite.variant, &prerequisite.value) {
         (Some(name), _) => *variant.name == **name,
         (None, Some(value)) => same_value(&variant.value, value),
@@ -88,7 +118,7 @@ fn resolve(
             names.join(", ")
         ));
     }
-    Ok(CompiledPrerequisite { flag: at, variants })
+    Ok(CompiledPrerequisite { flag: Arc::clone(&other.key), variants })
 }
 
 fn same_value(a: &Json, b: &Json) -> bool {
@@ -98,64 +128,74 @@ fn same_value(a: &Json, b: &Json) -> bool {
     }
 }
 
-#[derive(Clone, Copy)]
 enum Visit {
-    New,
     Open,
-    Done { depth: usize, cost: usize, reads_time: bool },
+    Done(Result<Chain, String>),
 }
 
-/// A walk along prerequisites that finds cycles and adds up depth and cost.
+/// A walk along prerequisites that finds circles and adds up depth and cost. Flags that were taken
+/// over are known to end.
 struct Walk<'f> {
-    flags: &'f [CompiledFlag],
-    state: Vec<Visit>,
+    before: &'f FlagSet,
+    built: &'f AllBuilt,
+    visits: BTreeMap<&'f str, Visit>,
 }
 
-impl Walk<'_> {
-    /// Depth, cost and whether time is read, of one flag. Refuses beyond the longest chain, so that
-    /// its own recursion is bounded.
-    fn visit(&mut self, at: usize, level: usize) -> Result<(usize, usize, bool), String> {
-        match self.state[at] {
-            Visit::Done { depth, cost, reads_time } => return Ok((depth, cost, reads_time)),
-            Visit::Open => {
-                return Err(format!(
-                    "prerequisites form a circle through {:?}",
-                    self.flags[at].key
-                ));
+impl<'f> Walk<'f> {
+    /// What each flag that was compiled comes to.
+    fn all(before: &'f FlagSet, built: &'f AllBuilt) -> BTreeMap<Arc<str>, Result<Chain, String>> {
+        let mut walk = Walk { before, built, visits: BTreeMap::new() };
+        let keys = built.iter().filter(|(_, flag)| flag.is_some()).map(|(key, _)| key);
+        keys.map(|key| (Arc::clone(key), walk.visit(key, 0))).collect()
+    }
+
+    /// One flag. Refuses beyond the longest chain, so that its own recursion is bounded.
+    fn visit(&mut self, key: &'f str, level: usize) -> Result<Chain, String> {
+        match self.visits.get(key) {
+            Some(Visit::Done(result)) => return result.clone(),
+            Some(Visit::Open) => {
+                return Err(format!("prerequisites form a circle through {key:?}"));
             }
-            Visit::New => {}
+            None => {}
         }
-        let too_deep = || format!("prerequisites chain at most {PREREQUISITE_DEPTH_MAX} flags");
+        let Some(flag) = flag_of(self.before, self.built, key) else {
+            return Err(format!("there is no flag {key:?}"));
+        };
+        if !self.built.contains_key(key) {
+            return Ok(flag.chain);
+        }
         // A circle is found before this bound only if it is short; either way it is refused.
         if level > PREREQUISITE_DEPTH_MAX * 2 {
             return Err(too_deep());
         }
-        self.state[at] = Visit::Open;
-        let flag = &self.flags[at];
-        let (mut depth, mut cost, mut reads_time) = (1, 1_usize, flag.reads_time);
+        self.visits.insert(key, Visit::Open);
+        let result = self.add_up(flag, level);
+        self.visits.insert(key, Visit::Done(result.clone()));
+        result
+    }
+
+    fn add_up(&mut self, flag: &'f CompiledFlag, level: usize) -> Result<Chain, String> {
+        let mut chain = Chain { depth: 1, cost: 1, reads_time: flag.reads_time() };
         let prerequisites = flag.gates.as_ref().map_or(&[][..], |gates| &gates.prerequisites);
         for prerequisite in prerequisites {
-            match self.visit(prerequisite.flag, level + 1) {
-                Ok((below, added, reads)) => {
-                    depth = depth.max(below + 1);
-                    cost = cost.saturating_add(added);
-                    reads_time |= reads;
-                }
-                Err(message) => {
-                    self.state[at] = Visit::New;
-                    return Err(message);
-                }
-            }
+            let below = self.visit(&prerequisite.flag, level + 1)?;
+            chain.depth = chain.depth.max(below.depth + 1);
+            chain.cost = chain.cost.saturating_add(below.cost);
+            chain.reads_time |= below.reads_time;
         }
-        self.state[at] = Visit::Done { depth, cost, reads_time };
-        if depth > PREREQUISITE_DEPTH_MAX {
+        if chain.depth > PREREQUISITE_DEPTH_MAX {
             return Err(too_deep());
         }
-        if cost > PREREQUISITE_COST_MAX {
+        if chain.cost > PREREQUISITE_COST_MAX {
             return Err(format!(
-                "prerequisites lead to {cost} evaluations; at most {PREREQUISITE_COST_MAX}"
+                "prerequisites lead to {} evaluations; at most {PREREQUISITE_COST_MAX}",
+                chain.cost
             ));
         }
-        Ok((depth, cost, reads_time))
+        Ok(chain)
     }
+}
+
+fn too_deep() -> String {
+    format!("prerequisites chain at most {PREREQUISITE_DEPTH_MAX} flags")
 }

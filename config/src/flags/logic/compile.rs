@@ -3,7 +3,6 @@
 //! Compilation is lenient where JsonLogic is (numbers of arguments, arguments without brackets);
 //! the strict form that flags are written in is checked before, by the targeting schema.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -14,7 +13,7 @@ use super::node::{Arithmetic, Comparison, Each, Node, VersionTest};
 use crate::flags::fractional::{Bucket, HashVersion, Split, Weight, weight_of};
 use crate::flags::trail::Trail;
 use crate::flags::version::Version;
-use crate::{Code, Fault, Faults};
+use crate::{Code, Fault, Faults, OrderedMap};
 
 /// The deepest nesting of operations and lists in a rule.
 pub const LOGIC_DEPTH_MAX: usize = 64;
@@ -34,7 +33,7 @@ pub struct Shared {
 
 /// Shared conditions by name. One tree per hash version, because a `fractional` in a condition
 /// follows the flag that uses it.
-pub type References = BTreeMap<(String, HashVersion), Shared>;
+pub type References = OrderedMap<(Arc<str>, HashVersion), Shared>;
 
 /// How a rule is compiled.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,13 +55,21 @@ impl Logic {
             options: *options,
             nodes: 0,
             reads_time: false,
+            splits: false,
+            named: Vec::new(),
             unresolved: Vec::new(),
             faults: Vec::new(),
         };
         let root = compiler.node(rule, &Trail::start(options.place), 0);
         if compiler.faults.is_empty() {
-            let Compiler { reads_time, unresolved, .. } = compiler;
-            Ok(Self { root, reads_time, unresolved })
+            let Compiler { reads_time, splits, named, unresolved, .. } = compiler;
+            Ok(Self {
+                root,
+                reads_time,
+                splits,
+                named: named.into(),
+                unresolved: unresolved.into(),
+            })
         } else {
             Err(compiler.faults)
         }
@@ -90,7 +97,9 @@ struct Compiler<'o> {
     options: CompileOptions<'o>,
     nodes: usize,
     reads_time: bool,
-    unresolved: Vec<String>,
+    splits: bool,
+    named: Vec<Box<str>>,
+    unresolved: Vec<Box<str>>,
     faults: Faults,
 }
 
@@ -218,13 +227,14 @@ impl Compiler<'_> {
             let message = "$ref takes the name of an evaluator or segment".to_owned();
             return self.fault(Code::FlagInvalid, trail, message);
         };
-        let wanted = (name.to_owned(), self.options.hash_version);
+        self.named.push(name.into());
+        let wanted = (Arc::from(name), self.options.hash_version);
         let found = self.options.references.iter().find_map(|references| references.get(&wanted));
         if let Some(shared) = found {
             self.reads_time |= shared.reads_time;
             return Node::Shared(Arc::clone(&shared.node));
         }
-        self.unresolved.push(name.to_owned());
+        self.unresolved.push(name.into());
         Node::Unresolved(name.into())
     }
 
@@ -286,6 +296,7 @@ impl Compiler<'_> {
             .map(|(index, bucket)| self.bucket(bucket, &trail.at(index + first), depth + 1))
             .collect();
         let version = self.options.hash_version;
+        self.splits = true;
         Node::Fractional(Box::new(Split { version, key, buckets }))
     }
 

@@ -75,10 +75,10 @@ fn reasons_are_flagds() {
         set.evaluate("missing", &context(json!({})), TimestampMs(0)).error.unwrap().code,
         ErrorCode::FlagNotFound
     );
-    let warned = told(set.warnings());
+    let warned = told(&set.warnings());
     assert_eq!(
         warned,
-        ["VD0107 flag/wrong.targeting", "VD0107 flag/dangling.targeting"],
+        ["VD0107 flag/dangling.targeting", "VD0107 flag/wrong.targeting"],
         "{:?}",
         set.warnings()
     );

@@ -18,7 +18,7 @@ use super::{
     SnoozedRule, sets,
 };
 use crate::canonical;
-use crate::parts::FlowParts;
+use crate::parts::{FlowParts, RuleSetPart};
 use flags::{flag_keys, switch_flags};
 
 impl CompiledFlow {
@@ -39,6 +39,16 @@ impl CompiledFlow {
         let fallback = compiler.fallback();
         let snoozes = compiler.snoozes();
         compiler.finish(classify, risks, fallback, snoozes)
+    }
+
+    /// The flags that a flow of this definition reads, sorted: its compilation asks which of them
+    /// exist, and nothing else of flags.
+    #[must_use]
+    pub fn flags_read(
+        definition: &FlowDefinition,
+        rule_sets: &BTreeMap<String, RuleSetPart>,
+    ) -> Vec<Arc<str>> {
+        flag_keys(definition, rule_sets)
     }
 }
 
@@ -67,7 +77,7 @@ impl<'a> Compiler<'a> {
             parts,
             schema: Schema::new(&definition.fields),
             derived: DerivedFacts::of_flow(keys, definition.classify.is_some()),
-            flags: flag_keys(definition, parts),
+            flags: flag_keys(definition, parts.rule_sets),
             faults: Faults::new(),
             objects: Vec::new(),
             findings: Vec::new(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use verdict_actors::catalogue::LastCompiled;
 use verdict_actors::{Answer, DecideOptions, Handle, RuntimeError};
 use verdict_config::settings::Settings;
 use verdict_consensus::{LocalLog, LocalLogOptions, Log};
@@ -54,7 +55,9 @@ pub fn decide(
         let failed = |error: process::NodeError| Failure::new(error.to_string());
         let blobs = process::open_blobs(&settings).map_err(failed)?;
         let node_id = u64::from(settings.node.id);
-        let started = process::start_runtime(&settings, (log, blobs, None), node_id).await;
+        let started =
+            process::start_runtime(&settings, (log, blobs, None, LastCompiled::default()), node_id)
+                .await;
         let handle = started.map_err(failed)?;
         let decided = serve(&handle, catalogue, folder.path(), arguments, records, output).await;
         handle.drain(Duration::from_secs(10)).await;

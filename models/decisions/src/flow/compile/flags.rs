@@ -1,15 +1,18 @@
 //! The flags that a flow reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use verdict_config::definition::{FlowDefinition, ModelChoice};
 
 use crate::flow::SwitchFlags;
-use crate::parts::FlowParts;
+use crate::parts::RuleSetPart;
 
 /// Every flag that the flow reads: switches, models, rules. Sorted, so that positions are stable.
-pub(super) fn flag_keys(definition: &FlowDefinition, parts: &FlowParts<'_>) -> Vec<Arc<str>> {
+pub(super) fn flag_keys(
+    definition: &FlowDefinition,
+    rule_sets: &BTreeMap<String, RuleSetPart>,
+) -> Vec<Arc<str>> {
     let mut keys: BTreeSet<&str> = BTreeSet::new();
     keys.extend(switch_keys(definition).into_iter().flatten());
     let classify = definition.classify.as_ref();
@@ -23,7 +26,7 @@ pub(super) fn flag_keys(definition: &FlowDefinition, parts: &FlowParts<'_>) -> V
         }
     }
     let sets = definition.rules.iter().chain(classify.into_iter().flat_map(|c| &c.rules));
-    for set in sets.filter_map(|name| parts.rule_sets.get(name)) {
+    for set in sets.filter_map(|name| rule_sets.get(name)) {
         keys.extend(set.definition.rules.iter().filter_map(|rule| rule.flag.as_deref()));
     }
     keys.into_iter().map(Arc::from).collect()

@@ -1,10 +1,12 @@
-//! A persistent ordered map: cheap to clone, cheap to change one entry of.
+//! A persistent ordered map: cheap to clone, cheap to change one entry of, cheap to compare with
+//! what it was.
 //!
 //! The catalogue is replaced as a whole by every change set while readers still hold older ones. A
 //! plain `BTreeMap` would be copied entry by entry each time; here entries sit in sorted chunks
 //! behind `Arc`, so that a change copies one chunk of at most [`CHUNK_ENTRIES_MAX`] pointers and the
 //! list of chunks. Iteration is in key order, always.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A chunk is split when it grows beyond this.
@@ -18,6 +20,17 @@ pub struct OrderedMap<K, V> {
     /// Never holds an empty chunk; the last key of a chunk is below the first of the next.
     chunks: Arc<Vec<Chunk<K, V>>>,
     len: usize,
+}
+
+/// An entry that is not what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed<'map, K, V> {
+    /// Its key.
+    pub key: &'map K,
+    /// The value before; `None`: it was not there.
+    pub before: Option<&'map V>,
+    /// The value now; `None`: it is gone.
+    pub after: Option<&'map V>,
 }
 
 impl<K, V> Clone for OrderedMap<K, V> {
@@ -169,6 +182,41 @@ impl<K: Ord, V> OrderedMap<K, V> {
             .map(|entry| (&entry.0, &entry.1))
     }
 
+    /// What became of the entries of an older map, in key order: the key, the value it had, the value
+    /// it has. Entries that the maps share are passed over chunk by chunk, so that the cost is that
+    /// of what was changed and not of what is there; an entry that was put again is told even if
+    /// its value is the same.
+    pub fn changed_since<'map>(&'map self, older: &'map Self) -> Vec<Changed<'map, K, V>> {
+        let (before, after) = (older.apart_from(self), self.apart_from(older));
+        let (mut before, mut after) = (before.peekable(), after.peekable());
+        let mut changed = Vec::new();
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => return changed,
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some(old), Some(new)) => old.0.cmp(&new.0),
+            };
+            let old = if order.is_le() { before.next() } else { None };
+            let new = if order.is_ge() { after.next() } else { None };
+            let shared = old.zip(new).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
+            let key = old.or(new).map(|entry| &entry.0).filter(|_| !shared);
+            if let Some(key) = key {
+                let value = |entry: &'map Arc<(K, V)>| &entry.1;
+                changed.push(Changed { key, before: old.map(value), after: new.map(value) });
+            }
+        }
+    }
+
+    /// Entries of the chunks that another map does not have. A chunk that both have holds the same
+    /// entries in both, so that no key is on one side only for want of its chunk.
+    fn apart_from(&self, other: &Self) -> impl Iterator<Item = &Arc<(K, V)>> {
+        let known: HashSet<*const Vec<Arc<(K, V)>>> =
+            other.chunks.iter().map(Arc::as_ptr).collect();
+        let apart = move |chunk: &&Chunk<K, V>| !known.contains(&Arc::as_ptr(chunk));
+        self.chunks.iter().filter(apart).flat_map(|chunk| chunk.iter())
+    }
+
     /// The first entry.
     #[must_use]
     pub fn first(&self) -> Option<(&K, &V)> {
@@ -202,6 +250,36 @@ mod tests {
             prop_assert_eq!(ours.get(&probe), theirs.get(&probe));
             prop_assert!(ours.range_from(&probe).eq(theirs.range(probe..)));
             prop_assert!(ours.range_before(&probe).eq(theirs.range(..probe).rev()));
+        }
+
+        #[test]
+        fn tells_what_was_changed_since(
+            before in prop::collection::vec((any::<bool>(), 0u16..2_000), 0..2_000),
+            since in prop::collection::vec((any::<bool>(), 0u16..2_000), 0..40),
+        ) {
+            let mut map = OrderedMap::default();
+            let step = |map: &mut OrderedMap<u16, usize>, (put, key): (bool, u16), step: usize| {
+                if put {
+                    map.insert(key, step);
+                } else {
+                    map.remove(&key);
+                }
+            };
+            before.iter().enumerate().for_each(|(at, change)| step(&mut map, *change, at));
+            let older = map.clone();
+            since.iter().enumerate().for_each(|(at, change)| step(&mut map, *change, 10_000 + at));
+            let keys: std::collections::BTreeSet<u16> = since.iter().map(|(_, key)| *key).collect();
+            let expected: Vec<_> = keys
+                .iter()
+                .map(|key| (key, older.get(key), map.get(key)))
+                .filter(|(_, before, after)| before != after)
+                .collect();
+            let told: Vec<_> = map
+                .changed_since(&older)
+                .into_iter()
+                .map(|changed| (changed.key, changed.before, changed.after))
+                .collect();
+            prop_assert_eq!(told, expected);
         }
     }
 
