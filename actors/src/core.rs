@@ -57,6 +57,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// The region of this node at a revision: what the catalogue says, else what the settings say.
+    pub(crate) fn region_in<'a>(&'a self, state: &'a ServingState) -> Option<&'a str> {
+        let said = state.regions.get(&u64::from(self.options.node_id)).map(|region| &**region);
+        said.or(self.options.region.as_deref())
+    }
+
     /// Whether the node has been out of touch with its cluster for too long.
     pub(crate) fn is_stale(&self) -> bool {
         self.stale.get(|| self.log.out_of_touch() >= self.options.stale_after)

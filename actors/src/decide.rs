@@ -157,7 +157,7 @@ impl Decision<'_> {
         let mut session = self.served.flow.begin(BeginOptions {
             request,
             flags,
-            region: self.core.options.region.as_deref(),
+            region: self.core.region_in(self.state),
             id: id.to_string().into(),
             received_at: self.timing.received_at,
             revision: self.state.revision,

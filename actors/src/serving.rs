@@ -32,6 +32,8 @@ pub struct ServingState {
     pub flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
     /// The models by every name that reaches them: their own and their aliases.
     pub models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
+    /// Where members are, by node id, as the catalogue says it.
+    pub regions: BTreeMap<u64, Box<str>>,
     /// The objects that this state was compiled from: what the next one is compared with.
     pub(crate) objects: OrderedMap<ObjectId, Arc<Object>>,
     /// The bodies of those that flows are compiled from, read.

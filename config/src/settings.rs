@@ -8,6 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+mod engine;
+mod http;
+
+pub use engine::{InferenceSettings, JournalSettings, RulesSettings};
+pub use http::{HttpSettings, KeySettings};
+
 use crate::name::is_plain_name;
 use crate::{Code, Fault, Faults};
 
@@ -122,156 +128,6 @@ impl Default for NodeSettings {
     }
 }
 
-/// Where and how the node serves HTTP.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpSettings {
-    /// The address. Anything but loopback needs `tls_certificate`, `tls_key` and `keys`.
-    pub address: SocketAddr,
-    /// PEM file of the certificate chain; empty for plain HTTP.
-    pub tls_certificate: String,
-    /// PEM file of the private key.
-    pub tls_key: String,
-    /// Origins that browsers may call from; `*` for any.
-    pub cors_origins: Vec<String>,
-    /// Largest body of a request.
-    pub body_bytes_max: usize,
-    /// Largest body of a change.
-    pub change_body_bytes_max: usize,
-    /// Largest model that can be pushed.
-    pub model_body_bytes_max: usize,
-    /// How long the head of a request may take.
-    pub header_read_timeout_ms: u64,
-    /// How long a request may take.
-    pub request_timeout_ms: u64,
-    /// Requests that run at once; one more is told 429.
-    pub requests_max: usize,
-    /// Connections that are open at once.
-    pub connections_max: usize,
-    /// Deepest nesting of a JSON body.
-    pub json_depth_max: usize,
-    /// Most items of a batch.
-    pub batch_items_max: usize,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700),
-            tls_certificate: String::new(),
-            tls_key: String::new(),
-            cors_origins: vec!["*".to_owned()],
-            body_bytes_max: 2 << 20,
-            change_body_bytes_max: 32 << 20,
-            model_body_bytes_max: 1 << 30,
-            header_read_timeout_ms: 5_000,
-            request_timeout_ms: 10_000,
-            requests_max: 512,
-            connections_max: 2_048,
-            json_depth_max: 64,
-            batch_items_max: 10_000,
-        }
-    }
-}
-
-/// An API key. Only its hash is written down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeySettings {
-    /// Whose it is; the author of changes made with it.
-    pub name: String,
-    /// SHA-256 of the key, 64 hex digits (`printf %s KEY | sha256sum`).
-    pub sha256: String,
-    /// What it may do.
-    pub role: Role,
-}
-
-/// Rule evaluation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RulesSettings {
-    /// Workers; 0 for one a core.
-    pub workers: usize,
-    /// Requests that wait for a worker; one more is shed.
-    pub queue_max: usize,
-    /// Worst-case cost that a rule set may have when it names no limit itself.
-    pub cost_units_max: u64,
-}
-
-impl Default for RulesSettings {
-    fn default() -> Self {
-        Self { workers: 0, queue_max: 1_024, cost_units_max: 10_000_000 }
-    }
-}
-
-/// Inference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct InferenceSettings {
-    /// Compute threads; 0 for one a core.
-    pub threads: usize,
-    /// Rows that wait for one model; one more is shed.
-    pub queue_max: usize,
-    /// Most rows of a batch.
-    pub batch_rows_max: usize,
-    /// Results that are remembered.
-    pub cache_entries_max: u64,
-    /// Memory of loaded models.
-    pub models_bytes_max: u64,
-    /// A model call that takes longer counts as failed.
-    pub timeout_ms: u64,
-    /// Failures in a row that open a model's circuit breaker.
-    pub breaker_failures: u32,
-    /// How long an open breaker waits before it tries again.
-    pub breaker_pause_ms: u64,
-}
-
-impl Default for InferenceSettings {
-    fn default() -> Self {
-        Self {
-            threads: 0,
-            queue_max: 1_024,
-            batch_rows_max: 32,
-            cache_entries_max: 16_384,
-            models_bytes_max: 1 << 30,
-            timeout_ms: 1_000,
-            breaker_failures: 5,
-            breaker_pause_ms: 5_000,
-        }
-    }
-}
-
-/// Records, outcomes and windows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct JournalSettings {
-    /// Size of a segment file.
-    pub segment_bytes: u64,
-    /// Size of the whole journal; the oldest segment goes first.
-    pub retention_bytes: u64,
-    /// Age of the oldest record, in days.
-    pub retention_days: u32,
-    /// Longest time an `async` record waits for its sync.
-    pub sync_interval_ms: u64,
-    /// Keys of velocity windows that are remembered; the longest idle goes first.
-    pub window_keys_max: usize,
-    /// How long a `request_id` is remembered, in hours.
-    pub request_id_hours: u32,
-}
-
-impl Default for JournalSettings {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 32 << 20,
-            retention_bytes: 2 << 30,
-            retention_days: 90,
-            sync_interval_ms: 100,
-            window_keys_max: 100_000,
-            request_id_hours: 24,
-        }
-    }
-}
-
 /// Timeouts of the log, after how far the nodes are apart.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
@@ -301,6 +157,9 @@ pub struct ClusterSettings {
     pub join: String,
     /// Timeouts.
     pub network: NetworkProfile,
+    /// How long voters take to answer each other, there and back, as it was measured: timeouts are
+    /// made for it in place of the profile's. 0: as the profile says. The same on every node.
+    pub round_trip_ms: u64,
     /// A node that has heard of no leader for so long says that its answers may be stale.
     pub stale_after_ms: u64,
     /// Members that this node reaches at another address than the one they advertise, as host and
@@ -326,6 +185,7 @@ impl Default for ClusterSettings {
             http_advertise: String::new(),
             join: String::new(),
             network: NetworkProfile::Lan,
+            round_trip_ms: 0,
             stale_after_ms: 10_000,
             peer_routes: BTreeMap::new(),
             snapshot_entries: 10_000,
@@ -488,7 +348,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 27] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 28] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -514,6 +374,7 @@ impl Settings {
             ("journal.sync_interval_ms", journal.sync_interval_ms, 1, 10_000),
             ("journal.window_keys_max", journal.window_keys_max as u64, 1_000, 100_000_000),
             ("cluster.stale_after_ms", self.cluster.stale_after_ms, 100, 3_600_000),
+            ("cluster.round_trip_ms", self.cluster.round_trip_ms, 0, 2_000),
             ("cluster.snapshot_entries", self.cluster.snapshot_entries, 10, 10_000_000),
             ("cluster.entries_kept", self.cluster.entries_kept, 1, 10_000_000),
             ("cluster.blob_replicas", self.cluster.blob_replicas as u64, 1, 255),

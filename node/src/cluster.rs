@@ -14,6 +14,7 @@ pub mod join;
 pub mod members;
 pub mod metrics;
 pub mod outbox;
+pub mod policy;
 pub mod recovery;
 pub mod service;
 pub mod start;

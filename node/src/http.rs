@@ -90,8 +90,6 @@ pub struct GatewayOptions {
     pub open: bool,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
-    /// The node's region, a fact of flag evaluations.
-    pub region: String,
     /// The cluster that the node is a member of.
     pub cluster: Option<Cluster>,
     /// The state folder.
@@ -110,7 +108,6 @@ pub(crate) struct Services {
     pub(crate) http: HttpSettings,
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
-    pub(crate) region: String,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) data_dir: std::path::PathBuf,
     pub(crate) activation_wait: Duration,
@@ -143,7 +140,7 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region, .. } = options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, .. } = options;
         let GatewayOptions { cluster, data_dir, activation_wait, refusals, stop, .. } = options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
@@ -153,7 +150,6 @@ impl Gateway {
             http,
             prometheus,
             metrics: HttpMetrics::register(),
-            region,
             cluster,
             data_dir,
             activation_wait,

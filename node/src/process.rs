@@ -26,6 +26,7 @@ use crate::admin::{self, Refusals};
 use crate::catalogue_dir::FolderError;
 use crate::cluster::blobs::ClusterBlobs;
 use crate::cluster::outbox::{deliver, learn_erasures};
+use crate::cluster::policy;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
@@ -146,10 +147,16 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         }
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
-    learn_erasures(&cluster, &runtime).await;
+    if joined {
+        // It has made no decision yet.
+        cluster.settle();
+    } else {
+        learn_erasures(&cluster, &runtime).await;
+    }
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
     spawn_until(&tasks, &leave, deliver(cluster.clone(), runtime.clone()));
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
+    spawn_until(&tasks, &leave, policy::look_after(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
         tracing::warn!("there are no keys: whoever reaches this machine may do everything");
@@ -161,7 +168,6 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         keys,
         open,
         prometheus: prometheus.clone(),
-        region: settings.node.region.clone(),
         cluster: Some(cluster.clone()),
         data_dir: PathBuf::from(&settings.node.data_dir),
         refusals: Arc::clone(&refusals),

@@ -12,6 +12,8 @@
 mod bad_input;
 #[path = "it/catalogue_folder.rs"]
 mod catalogue_folder;
+#[path = "it/chaos.rs"]
+mod chaos;
 #[path = "it/cluster.rs"]
 mod cluster;
 #[path = "it/cluster_blobs.rs"]

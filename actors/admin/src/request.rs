@@ -95,12 +95,16 @@ pub enum Request {
         /// The node.
         node_id: u64,
     },
-    /// Puts a new member in the place of a dead one.
+    /// Makes a token for a node that takes the place of a dead one: in one change, once it has
+    /// caught up.
     Replace {
         /// The node that is gone.
         node_id: u64,
-        /// The learner that takes its place.
-        with: u64,
+    },
+    /// Removes a member for good, which hands over the lead first if it has it.
+    Retire {
+        /// The node.
+        node_id: u64,
     },
     /// Tells the node that answers to hand its offices over, finish and end.
     Drain {},
@@ -205,6 +209,7 @@ impl Request {
             Self::Promote { .. } => "promote",
             Self::Remove { .. } => "remove",
             Self::Replace { .. } => "replace",
+            Self::Retire { .. } => "retire",
             Self::Drain {} => "drain",
             Self::Certify { .. } => "certify",
         }
@@ -231,6 +236,7 @@ impl Request {
             | Self::Promote { .. }
             | Self::Remove { .. }
             | Self::Replace { .. }
+            | Self::Retire { .. }
             | Self::Drain {}
             | Self::Certify { .. } => Role::Operator,
         }
@@ -248,6 +254,7 @@ impl Request {
                 | Self::Promote { .. }
                 | Self::Remove { .. }
                 | Self::Replace { .. }
+                | Self::Retire { .. }
                 | Self::Drain {}
         )
     }
@@ -255,7 +262,7 @@ impl Request {
     /// Whether it may be sent to another node without knowing what became of it at the first.
     #[must_use]
     pub const fn may_be_repeated(&self) -> bool {
-        !matches!(self, Self::Token { .. } | Self::Drain {})
+        !matches!(self, Self::Token { .. } | Self::Replace { .. } | Self::Drain {})
     }
 
     /// The route that answers it.
@@ -299,10 +306,8 @@ impl Request {
             }
             Self::Promote { node_id } => member(*node_id, "promote"),
             Self::Remove { node_id } => member(*node_id, "remove"),
-            Self::Replace { node_id, with } => post(
-                &format!("/v1/admin/members/{node_id}:replace"),
-                &serde_json::json!({ "with": with }),
-            ),
+            Self::Replace { node_id } => member(*node_id, "replace"),
+            Self::Retire { node_id } => member(*node_id, "drain"),
             Self::Drain {} => post("/v1/admin/drain", &serde_json::json!({})),
             Self::Certify { name } => {
                 post("/v1/admin/certificates", &serde_json::json!({ "name": name }))

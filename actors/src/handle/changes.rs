@@ -73,11 +73,12 @@ impl Handle {
         let Proposal { mut change_set, author } = proposal;
         if dry.repeated.is_none() {
             self.make_ready(&mut change_set, models).await?;
-            change_set = self.store_bodies(change_set).await?;
         }
+        let change_set = self.store_bodies(change_set, dry.repeated.is_none()).await?;
         let applied = self.core.log.propose(change_set, author).await?;
-        let served = dry.repeated.is_some()
-            || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
+        // A retry too: it may have been made a moment ago through another node.
+        let reached = self.core.serving.reached(applied.revision, SERVED_WITHIN).await;
+        let served = reached >= applied.revision;
         Ok(Proposed { applied, check, served })
     }
 

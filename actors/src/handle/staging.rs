@@ -213,9 +213,13 @@ impl Handle {
         Ok(())
     }
 
-    /// Puts large bodies into the stores of as many nodes as the settings say, so that the log
-    /// carries their hashes only.
-    pub(super) async fn store_bodies(&self, set: ChangeSet) -> Result<ChangeSet, RuntimeError> {
+    /// Puts large bodies into this node's store, so that the log carries their hashes only; and, if
+    /// the change is a new one, waits until as many nodes have them as the settings say.
+    pub(super) async fn store_bodies(
+        &self,
+        mut set: ChangeSet,
+        new: bool,
+    ) -> Result<ChangeSet, RuntimeError> {
         if set.changes.iter().all(|change| change.stored.is_none()) {
             return Ok(set);
         }
@@ -227,7 +231,10 @@ impl Handle {
             }
             Ok(set)
         });
-        let set = storing.await?;
+        set = storing.await?;
+        if !new {
+            return Ok(set);
+        }
         let objects = set.changes.iter().filter_map(|change| change.stored).collect();
         let needs = Needs { models: Vec::new(), objects };
         let (count, log) = (self.core.options.blob_replicas, Arc::clone(&self.core.log));

@@ -12,7 +12,7 @@ use crate::blobs::BlobCounts;
 use crate::inference::InferenceStatus;
 use crate::journal::JournalStatus;
 use crate::monitoring::FlowCounts;
-use crate::serving::PublisherStatus;
+use crate::serving::{PublisherStatus, ServingState};
 use crate::supervisor::TreeNode;
 
 /// Whether the node wants requests.
@@ -74,6 +74,12 @@ impl Handle {
             ));
         }
         Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    /// The region of this node at the revision of a state.
+    #[must_use]
+    pub fn region_in<'a>(&'a self, state: &'a ServingState) -> Option<&'a str> {
+        self.core.region_in(state)
     }
 
     /// Whether the node has been out of touch with its cluster for longer than the settings allow:

@@ -21,18 +21,16 @@ use serde::{Deserialize, Serialize};
 
 use super::log_store::opening::create_marks;
 use super::machine::{ClusterState, Machine};
+use super::options::CLUSTER_VERSION;
 use super::snapshot_file;
 use super::types::{LogId, NodeAttributes, NodeId, StoredMembership};
 use super::wire::LogIdV1;
 use crate::catalogue::Catalogue;
-use crate::command::COMMAND_VERSION;
 use crate::error::LogError;
 use crate::local::folder::{Folder, Layout, damaged, io, sync_folder, write_whole};
 
 /// The folder's layout.
 const RAFT: Layout = Layout { label: "verdict raft", format: 1 };
-/// The version of commands that this program writes in a new cluster.
-pub const CLUSTER_VERSION: u16 = COMMAND_VERSION;
 
 /// Which node of which cluster a folder belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -72,7 +72,10 @@ impl PeerHandler {
             RequestBody::Append { .. } | RequestBody::Vote { .. } | RequestBody::Snapshot(_) => {
                 false
             }
-            RequestBody::Propose { .. } | RequestBody::ReadIndex | RequestBody::Member(_) => true,
+            RequestBody::Propose { .. }
+            | RequestBody::ReadIndex
+            | RequestBody::Member(_)
+            | RequestBody::Version => true,
         };
         if asks_to_change && self.core.members().get(from).is_none() {
             return failed(FailureV1::Misdirected(format!("node {from} is no member")));
@@ -93,6 +96,7 @@ impl PeerHandler {
                 Err(failure) => failed(failure),
             },
             RequestBody::Member(command) => self.member(command.into()).await,
+            RequestBody::Version => Answer::Version { version: self.core.options.version },
         }
     }
 
@@ -209,11 +213,15 @@ impl PeerHandler {
         meta: SnapshotMeta<super::NodeId, super::NodeAttributes>,
         file: SnapshotFile,
     ) -> Answer {
-        // A damaged transfer must not reach the state machine, where it would be fatal.
-        let received = file.clone();
+        // A damaged transfer must not reach the state machine, where it would be fatal. And openraft
+        // lets go of the log that the snapshot covers while it is still being taken over: whoever
+        // ends between the two needs the snapshot on the disk already.
+        let (received, shared) = (file.clone(), Arc::clone(&self.core.shared));
         let check = move || {
             let bytes = received.read().map_err(|error| error.to_string())?;
-            super::snapshot_file::decode_machine(&bytes).map(|machine| machine.last_applied)
+            let machine = super::snapshot_file::decode_machine(&bytes)?;
+            shared.stage(&machine, &bytes).map_err(|error| error.to_string())?;
+            Ok::<_, String>(machine.last_applied)
         };
         match tokio::task::spawn_blocking(check).await {
             Ok(Ok(last_applied)) if last_applied == meta.last_log_id => {}

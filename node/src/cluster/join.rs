@@ -53,20 +53,22 @@ impl Cluster {
         if !request.attributes.fits() {
             return Err(ClusterError::refused("an attribute is too long"));
         }
-        let (node_id, voter) = self.use_token(&request).await?;
+        let (node_id, promoted) = self.use_token(&request).await?;
         let now = crate::http::now();
         let certificate = authority
             .issue(node_id, &request.public_key, now)
             .map_err(|error| ClusterError::refused(error.to_string()))?;
         self.add(node_id, request.attributes).await?;
-        if voter {
+        // Who takes another's place does so by the leader's hand: see `policy`.
+        if promoted {
             tasks.spawn(self.clone().promote_when_ready(node_id));
         }
         tracing::info!(node_id, "a node was let in");
         Ok(Admitted { node_id, chain: vec![certificate], authorities })
     }
 
-    /// Checks a token and uses it up. Gives the node's id, and whether it becomes a voter.
+    /// Checks a token and uses it up. Gives the node's id, and whether it becomes a
+    /// voter beside the others.
     async fn use_token(&self, request: &JoinRequest) -> Result<(u64, bool), ClusterError> {
         let catalogue = self.log().linearizable().await?;
         let name = object_name(&request.token_id);
@@ -80,7 +82,7 @@ impl Cluster {
             .admits(&request.secret, &request.public_key, crate::http::now())
             .map_err(ClusterError::refused)?;
         if let Some(node_id) = known {
-            return Ok((node_id, kept.voter));
+            return Ok((node_id, kept.voter && kept.replaces.is_none()));
         }
         let command = MemberCommand::Allocate { request_id: request.token_id.clone() };
         let MemberAnswer::Allocated(node_id) = self.change_members(command).await? else {
@@ -94,7 +96,7 @@ impl Cluster {
         let id = format!("join-{}-{}", request.token_id, &sha256_hex(&request.public_key)[..16]);
         let set = ChangeSet::new(id, format!("node {node_id} joins"), vec![change]);
         self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
-        Ok((node_id, kept.voter))
+        Ok((node_id, kept.voter && kept.replaces.is_none()))
     }
 
     async fn add(&self, node_id: u64, attributes: NodeAttributes) -> Result<(), ClusterError> {

@@ -26,6 +26,9 @@ use super::{Cluster, join};
 use crate::process::NodeError;
 use crate::server::ServerError;
 
+/// What the profile for regions is made for.
+const WAN_ROUND_TRIP: Duration = Duration::from_millis(150);
+
 /// A node of a cluster whose listener is not served yet.
 pub struct Opened {
     /// The node.
@@ -78,6 +81,12 @@ pub async fn open(
         Some(kept) => (kept, false),
         None if settings.cluster.join.is_empty() => (first(settings, &folder)?, false),
         None => {
+            // A node that nobody can reach would use up the token, and stand among the members.
+            if bound.is_none() {
+                return Err(listener.err().unwrap_or_else(|| {
+                    NodeError::Process("the address for peers cannot be used".to_owned())
+                }));
+            }
             let routes = settings.cluster.routes();
             let joining = join::join(&folder, &settings.cluster.join, (&attributes, &routes)).await;
             let joined = joining.map_err(|error| NodeError::Runtime {
@@ -170,12 +179,11 @@ fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> Ra
     options.snapshot_entries = settings.cluster.snapshot_entries;
     options.entries_kept = settings.cluster.entries_kept;
     options.bodies = Some(Arc::new(blobs.clone()));
-    if settings.cluster.network == NetworkProfile::Wan {
-        options.heartbeat = Duration::from_millis(500);
-        options.election_timeout_min = Duration::from_millis(1_500);
-        options.election_timeout_max = Duration::from_millis(3_000);
+    match (settings.cluster.round_trip_ms, settings.cluster.network) {
+        (0, NetworkProfile::Lan) => options,
+        (0, NetworkProfile::Wan) => options.for_round_trip(WAN_ROUND_TRIP),
+        (ms, _) => options.for_round_trip(Duration::from_millis(ms)),
     }
-    options
 }
 
 /// The first node of a cluster: its id, its authority, its key. The log's folder is made next.

@@ -89,15 +89,19 @@ pub(super) async fn post_token(
         let message = format!("a token is good for 1 to {TOKEN_SECONDS_MAX} seconds");
         return Err(Problem::parameter("valid_s", message));
     }
-    let options = TokenOptions { valid: Duration::from_secs(wanted.valid_s), voter: wanted.voter };
+    let valid = Duration::from_secs(wanted.valid_s);
+    let options = TokenOptions { valid, voter: wanted.voter, replaces: None };
     let issued = cluster(&services)?.issue_token(options, Author::named(&caller.name)).await;
     json(&json!({ "token": issued.map_err(problem)? }))
 }
 
-/// Changes a member (`{id}:promote`, `{id}:remove`), without a body.
+/// Changes a member (`{id}:promote`, `{id}:remove`, `{id}:drain`, `{id}:replace`), without a body.
+///
+/// `drain` removes a member for ever, which hands over the lead first if it has it. `replace` gives a
+/// token: the node that joins with it takes the member's place in one change, once it has caught up.
 #[utoipa::path(
     post, path = "/v1/admin/members/{key}", tag = "Operating", operation_id = "change_member",
-    params(("key" = String, Path, pattern = "^[0-9]{1,20}:(promote|remove)$",
+    params(("key" = String, Path, pattern = "^[0-9]{1,20}:(promote|remove|drain|replace)$",
         description = "A node's id and what is to become of it.")),
     responses((status = 200, description = "It is done.", body = Object))
 )]
@@ -114,8 +118,16 @@ pub(super) async fn post_member(
     let done = match verb {
         "promote" => cluster.promote(node_id).await,
         "remove" => cluster.remove(node_id).await,
+        "drain" => cluster.drain(node_id).await,
+        "replace" => {
+            let token = cluster.replace(node_id, Author::named(&caller.name)).await;
+            let token = token.map_err(problem)?;
+            tracing::info!(by = caller.name, node_id, "a replacement may join");
+            return json(&json!({ "node_id": node_id, "token": token }));
+        }
         _ => {
-            let detail = format!("{verb:?} is no verb here; there are :promote and :remove.");
+            let detail =
+                format!("{verb:?} is no verb here; there are :promote, :remove, :drain, :replace.");
             return Err(Problem::new(Code::RouteNotFound, detail));
         }
     };

@@ -97,7 +97,6 @@ impl World {
             cluster: None,
             data_dir: settings.node.data_dir.clone().into(),
             activation_wait: std::time::Duration::from_secs(5),
-            region: "local".into(),
         });
         gateway.set_ready();
         Self { gateway, handle, folder }

@@ -69,6 +69,12 @@ pub struct Call {
     pub kind: Kind,
     /// The body; for a read its path.
     pub request: Json,
+    /// The revision that it was to be answered under at least.
+    #[serde(default)]
+    pub min_revision: Option<u64>,
+    /// Whether the answer says, in its head, that the node is out of touch.
+    #[serde(default)]
+    pub stale: bool,
     /// When it was sent, in microseconds.
     pub begin_us: u64,
     /// When the answer was there.

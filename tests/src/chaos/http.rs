@@ -23,6 +23,8 @@ pub struct Answer {
     pub status: u16,
     /// `X-Verdict-Revision`.
     pub revision: Option<u64>,
+    /// `X-Verdict-Stale`.
+    pub stale: bool,
     /// The body as JSON; null where it is none.
     pub body: Json,
     /// The body as it came.
@@ -177,8 +179,9 @@ async fn read(response: Response<Incoming>) -> Result<Answer> {
     let status = response.status().as_u16();
     let revision = response.headers().get("x-verdict-revision");
     let revision = revision.and_then(|value| value.to_str().ok()?.parse().ok());
+    let stale = response.headers().get("x-verdict-stale").is_some_and(|value| value == "true");
     let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
     let bytes = body.collect().await.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
     let body = serde_json::from_slice(&bytes).unwrap_or(Json::Null);
-    Ok(Answer { status, revision, body, bytes })
+    Ok(Answer { status, revision, stale, body, bytes })
 }

@@ -68,6 +68,7 @@ impl Shared {
             name: name.into(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             number: 0,
+            decided: VecDeque::new(),
             stop: None,
         }
     }
@@ -79,6 +80,8 @@ pub struct Client {
     name: String,
     rng: ChaCha8Rng,
     number: u64,
+    /// Decisions that it asked for, the newest last.
+    decided: VecDeque<(u64, Json)>,
     /// Between two tries it is looked at: a try that was sent is waited for, or the history would not
     /// know what was sent.
     stop: Option<Stop>,
@@ -114,9 +117,11 @@ impl Client {
     /// Makes one call and writes it down.
     async fn call(&self, node: u64, kind: Kind, request: &Json, question: Ask<'_>) -> Reply {
         let recorder = &self.shared.recorder;
+        let min_revision = question.min_revision;
         let begin_us = recorder.now_us();
         let answer = self.shared.cluster.ask(node, question).await;
         let end_us = recorder.now_us();
+        let stale = answer.as_ref().is_ok_and(|answer| answer.stale);
         let reply = reply_of(kind, answer);
         // One that was never sent tells nothing.
         if let Some(reply) = &reply {
@@ -125,6 +130,8 @@ impl Client {
                 node,
                 kind,
                 request: request.clone(),
+                min_revision,
+                stale,
                 begin_us,
                 end_us,
                 reply: reply.clone(),

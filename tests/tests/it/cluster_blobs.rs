@@ -111,7 +111,7 @@ fn a_model_given_to_a_follower_is_active_once_every_node_has_loaded_it() {
     let put = |cluster: &Cluster| cluster.post(follower, "/v1/changes", &alias, 0);
     let refused = eventually(
         || put(&cluster).map(|answer| (answer.status, answer.body)),
-        |seen| seen.as_ref().is_some_and(|(_, body)| body["code"] == "VD0610"),
+        |seen| seen.as_ref().is_some_and(|(_, body)| body["code"] == "VD0611"),
     );
     let (status_code, body) = refused.expect("an answer");
     assert_eq!(status_code, 503);

@@ -31,7 +31,8 @@ fn every_request() -> Vec<Request> {
         with("token", json!({ "valid_s": 1, "voter": true })),
         with("promote", json!({ "node_id": 1 })),
         with("remove", json!({ "node_id": 1 })),
-        with("replace", json!({ "node_id": 1, "with": 2 })),
+        with("replace", json!({ "node_id": 1 })),
+        with("retire", json!({ "node_id": 1 })),
         with("drain", json!({})),
         with("certify", json!({ "name": "n" })),
     ];

@@ -37,14 +37,18 @@ pub enum MembersCommand {
         /// The node's id.
         node_id: u64,
     },
-    /// Put a learner in the place of a voter that is gone, in one step.
-    #[command(after_help = "Example: verdict admin members replace 3 --with 4")]
+    /// Make a token for a node that takes the place of one that is gone: in one change, once it has
+    /// caught up.
+    #[command(after_help = "Example: verdict admin members replace 3")]
     Replace {
-        /// The node that is gone.
+        /// The id of the node that is gone.
         node_id: u64,
-        /// The learner.
-        #[arg(long, value_name = "NODE_ID")]
-        with: u64,
+    },
+    /// Remove a member that runs, which hands over the lead first if it has it.
+    #[command(after_help = "Example: verdict admin members retire 3")]
+    Retire {
+        /// The node's id.
+        node_id: u64,
     },
 }
 
@@ -53,13 +57,14 @@ pub fn run(command: &MembersCommand, session: &mut Session, output: &Output) -> 
     let (request, done) = match *command {
         MembersCommand::List => return list(session, output),
         MembersCommand::Token { valid_s, learner } => {
-            let answer = session.ask(&Request::Token { valid_s, voter: !learner })?.answer;
-            if output.is_json() {
-                output.json(&answer);
-            } else {
-                output.line(plain(&answer["token"]));
-            }
-            return Ok(EXIT_OK);
+            let request = Request::Token { valid_s, voter: !learner };
+            return token(&session.ask(&request)?.answer, output);
+        }
+        MembersCommand::Replace { node_id } => {
+            return token(&session.ask(&Request::Replace { node_id })?.answer, output);
+        }
+        MembersCommand::Retire { node_id } => {
+            (Request::Retire { node_id }, format!("Node {node_id} is no member any more."))
         }
         MembersCommand::Promote { node_id } => {
             (Request::Promote { node_id }, format!("Node {node_id} is a voter."))
@@ -67,12 +72,18 @@ pub fn run(command: &MembersCommand, session: &mut Session, output: &Output) -> 
         MembersCommand::Remove { node_id } => {
             (Request::Remove { node_id }, format!("Node {node_id} is no member any more."))
         }
-        MembersCommand::Replace { node_id, with } => {
-            let done = format!("Node {with} votes in the place of node {node_id}.");
-            (Request::Replace { node_id, with }, done)
-        }
     };
     operating::done(&session.ask(&request)?, &done, output)
+}
+
+/// A token is a secret that is shown once.
+fn token(answer: &Json, output: &Output) -> Outcome {
+    if output.is_json() {
+        output.json(answer);
+    } else {
+        output.line(plain(&answer["token"]));
+    }
+    Ok(EXIT_OK)
 }
 
 fn list(session: &mut Session, output: &Output) -> Outcome {

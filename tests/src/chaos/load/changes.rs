@@ -22,7 +22,12 @@ impl Client {
         self.stop = Some(stop.clone());
         while !stop.is_set() {
             let (kind, body) = self.next_change();
-            self.settle(kind, &body, TRIES_MAX).await;
+            if let Some(node) = self.settle(kind, &body, TRIES_MAX).await
+                && self.rng.random_range(0..3) == 0
+            {
+                // Whoever was told of a change is decided for by it.
+                self.decide_once(node).await;
+            }
             self.pause(50).await;
         }
     }
@@ -33,7 +38,10 @@ impl Client {
                 // Asked again though it was acknowledged: as a client whose answer was lost does.
                 let known = &self.shared.knowledge.acknowledged;
                 let known = known.lock();
-                let again = self.rng.random_range(0..known.len().max(1));
+                // The newest as often as any other: nodes have just heard of it.
+                let newest = known.len().saturating_sub(1);
+                let any = self.rng.random_range(0..known.len().max(1));
+                let again = if self.rng.random_range(0..2) == 0 { newest } else { any };
                 if let Some((kind, body)) = known.get(again) {
                     return (*kind, body.clone());
                 }
@@ -80,15 +88,14 @@ impl Client {
         }))
     }
 
-    /// Asks until the outcome is known; the revision if it was done.
+    /// Asks until the outcome is known; the node that did it, if it was done.
     pub async fn settle(&mut self, kind: Kind, body: &Json, tries: u32) -> Option<u64> {
         let mut node = self.node();
         for _ in 0..tries {
             match self.try_change(kind, body, node).await {
                 Reply::Ok { body: answer, .. } => {
-                    let revision = answer["revision"].as_u64();
-                    self.learn(kind, body, revision.unwrap_or(0));
-                    return revision;
+                    self.learn(kind, body, answer["revision"].as_u64().unwrap_or(0));
+                    return Some(node);
                 }
                 // The catalogue says no: no other node would say otherwise.
                 Reply::Refused { status: 400..429, .. } => return None,

@@ -12,6 +12,8 @@ use crate::chaos::http::Ask;
 
 /// Between two looks of a poller.
 const POLL_PERIOD: Duration = Duration::from_millis(100);
+/// Decisions that a client remembers to ask for again.
+const DECIDED_MAX: usize = 60;
 /// Every so many looks the state hash is asked for.
 const HASH_EVERY: u64 = 8;
 
@@ -24,15 +26,28 @@ impl Client {
                 let question = Ask::post(path_of(Kind::Flags), &body).within(PATIENCE);
                 self.call(node, Kind::Flags, &body, question).await;
             } else {
-                let id = self.next();
-                let body = self.decision(&id);
-                self.ask_decision(node, &body).await;
-                if self.rng.random_range(0..10) == 0 {
-                    self.ask_decision(node, &body).await;
-                }
+                self.decide_once(node).await;
             }
             self.pause(40).await;
         }
+    }
+
+    pub(super) async fn decide_once(&mut self, node: u64) {
+        let known = self.rng.random_range(0..DECIDED_MAX * 8);
+        if let Some((node, body)) = self.decided.get(known).cloned() {
+            // Asked again much later, perhaps of a node that was killed in between.
+            self.ask_decision(node, &body, None).await;
+            return;
+        }
+        let id = self.next();
+        let body = self.decision(&id);
+        let wanted = self.shared.knowledge.revision();
+        let min_revision = (self.rng.random_range(0..4) == 0).then_some(wanted);
+        self.ask_decision(node, &body, min_revision).await;
+        if self.decided.len() >= DECIDED_MAX {
+            self.decided.pop_front();
+        }
+        self.decided.push_back((node, body));
     }
 
     fn decision(&mut self, id: &str) -> Json {
@@ -45,8 +60,9 @@ impl Client {
     }
 
     /// Asks one node for a decision.
-    pub async fn ask_decision(&self, node: u64, body: &Json) {
+    async fn ask_decision(&self, node: u64, body: &Json, min_revision: Option<u64>) {
         let question = Ask::post(path_of(Kind::Decision), body).within(PATIENCE);
+        let question = Ask { min_revision, ..question };
         self.call(node, Kind::Decision, body, question).await;
     }
 

@@ -39,7 +39,7 @@ pub fn check(calls: &[&Call], records: &[Record], rebuilt: &Rebuilt, verdict: &m
     for call in calls.iter().filter(|call| call.kind == Kind::Flags) {
         let Some(body) = call.body() else { continue };
         verdict.count("flag answers", 1);
-        twins_agree(call, body, verdict);
+        twins_agree(call, body, rebuilt, verdict);
     }
     let mut replayer = Replayer { rebuilt, states: BTreeMap::new(), scratch: Scratch::default() };
     for record in records {
@@ -81,11 +81,7 @@ fn epochs_agree(call: &Call, body: &Json, rebuilt: &Rebuilt, verdict: &mut Verdi
         return;
     }
     let Some(revision) = body["revision"].as_u64() else { return };
-    let stands = rebuilt.catalogues.get(&revision).and_then(|catalogue| {
-        let id = object_id(&serde_json::json!({ "kind": "flag", "name": "epoch" })).ok()?;
-        let flag = catalogue.get(&id)?.json().ok()?;
-        flag["defaultVariant"].as_str()?.strip_prefix('e')?.parse().ok()
-    });
+    let stands = epoch_at(rebuilt, revision);
     if stands.is_some() && flags != stands {
         let what = format!(
             "an answer of node {} under revision {revision} is of epoch {flags:?}, not {stands:?}",
@@ -95,16 +91,33 @@ fn epochs_agree(call: &Call, body: &Json, rebuilt: &Rebuilt, verdict: &mut Verdi
     }
 }
 
+/// The epoch of a revision.
+fn epoch_at(rebuilt: &Rebuilt, revision: u64) -> Option<u64> {
+    let id = object_id(&serde_json::json!({ "kind": "flag", "name": "epoch" })).ok()?;
+    let flag = rebuilt.catalogues.get(&revision)?.get(&id)?.json().ok()?;
+    flag["defaultVariant"].as_str()?.strip_prefix('e')?.parse().ok()
+}
+
 /// Both flags of an epoch in one answer are of the same epoch.
-fn twins_agree(call: &Call, body: &Json, verdict: &mut Verdict) {
+fn twins_agree(call: &Call, body: &Json, rebuilt: &Rebuilt, verdict: &mut Verdict) {
     let variant = |key: &str| {
         let flags = body["flags"].as_array()?;
         flags.iter().find(|flag| flag["key"] == key).map(|flag| flag["variant"].clone())
     };
     let (one, two) = (variant("epoch"), variant("epoch-twin"));
+    let node = call.node;
     if one != two {
-        let what =
-            format!("an answer of node {} has flags of two epochs: {one:?}, {two:?}", call.node);
+        let what = format!("an answer of node {node} has flags of two epochs: {one:?}, {two:?}");
+        verdict.add(5, what);
+    }
+    let told = one.as_ref().and_then(|one| one.as_str()?.strip_prefix('e')?.parse().ok());
+    let stands = call.revision().and_then(|revision| epoch_at(rebuilt, revision));
+    if stands.is_some() && told != stands {
+        let (at, revision) = (call.begin_us, call.revision());
+        let what = format!(
+            "flags of node {node} at {at} us are of epoch {told:?}, and revision {revision:?}, \
+             which they name, is of {stands:?}"
+        );
         verdict.add(5, what);
     }
 }

@@ -59,6 +59,11 @@ fn revisions(calls: &[&Call], verdict: &mut Verdict) {
                 position += 1;
             }
             let Some(revision) = served(call, &mut asked) else { continue };
+            if call.min_revision.is_some_and(|wanted| revision < wanted) {
+                let wanted = call.min_revision;
+                let what = format!("node {node} was asked for {wanted:?}, and answered {revision}");
+                verdict.add(4, what);
+            }
             verdict.count("revisions of nodes in time", 1);
             if revision < newest {
                 let invariant = match call.kind {
@@ -77,6 +82,14 @@ fn revisions(calls: &[&Call], verdict: &mut Verdict) {
 
 /// Without a majority a node goes on from its last state, and says so.
 fn stale_marks(calls: &[&Call], records: &[Record], verdict: &mut Verdict) {
+    // A retry is told what was decided then, with the mark of then.
+    let mut asked: HashSet<(u64, &str)> = HashSet::new();
+    let mut first: Vec<&Call> = Vec::with_capacity(calls.len());
+    for call in calls {
+        if call.kind != Kind::Decision || asked.insert((call.node, call.request_id())) {
+            first.push(call);
+        }
+    }
     let mut since: Option<(&[u64], u64)> = None;
     for record in records {
         match record {
@@ -84,8 +97,9 @@ fn stale_marks(calls: &[&Call], records: &[Record], verdict: &mut Verdict) {
             Record::Healed { at_us, .. } => {
                 let Some((isolated, begun)) = since.take() else { continue };
                 let due = begun + (STALE_AFTER_MS + STALE_LATE_MS) * 1_000;
-                let cut_off = calls.iter().filter(|call| {
-                    isolated.contains(&call.node) && call.begin_us > due && call.end_us < *at_us
+                let cut_off = first.iter().filter(|call| {
+                    let within = call.begin_us > due && call.end_us < *at_us;
+                    isolated.contains(&call.node) && within
                 });
                 cut_off.for_each(|call| cut_off_answer(call, verdict));
             }
@@ -104,11 +118,16 @@ fn cut_off_answer(call: &Call, verdict: &mut Verdict) {
                 verdict.add(7, what);
             }
         }
+        (Reply::Ok { .. }, Kind::Flags | Kind::Status) if !call.stale => {
+            let what = format!("node {node} has no majority, and flags or status do not say so");
+            verdict.add(7, what);
+        }
         (Reply::Ok { .. }, Kind::Read) => {
             verdict.add(7, format!("node {node} has no majority and reads linearizably"));
         }
         (Reply::Refused { status, code, .. }, Kind::Decision | Kind::Flags)
-            if *status != 429 && *status != 0 =>
+            // Busy; or it was asked for a revision that it cannot have.
+            if *status != 429 && !(*status == 412 && call.min_revision.is_some()) =>
         {
             let what =
                 format!("node {node} has no majority and refuses to decide: {status} {code}");

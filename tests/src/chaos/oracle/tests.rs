@@ -48,7 +48,9 @@ impl Model {
     fn call(&mut self, node: u64, kind: Kind, request: Json, reply: Reply) {
         let (begin_us, end_us) = (self.tick(), self.tick());
         let client = "client".to_owned();
-        let call = Call { client, node, kind, request, begin_us, end_us, reply };
+        let (min_revision, stale) = (None, false);
+        let call =
+            Call { client, node, kind, request, min_revision, stale, begin_us, end_us, reply };
         self.records.push(Record::Call(call));
     }
 
@@ -324,6 +326,28 @@ fn mixed_revisions_are_caught() {
 }
 
 #[test]
+fn flags_of_another_revision_than_they_name_are_caught() {
+    for (named, expected) in [(2, vec![]), (1, vec![5])] {
+        let mut model = Model::new();
+        model.change("a", catalogue::epoch(1));
+        let flags = json!({ "flags": [{ "key": "epoch", "variant": "e1" },
+            { "key": "epoch-twin", "variant": "e1" }] });
+        model.call(3, Kind::Flags, json!({}), Model::ok(named, flags));
+        assert_eq!(found(&model.verdict()), expected);
+    }
+}
+
+#[test]
+fn an_older_revision_than_was_asked_for_is_caught() {
+    let mut model = Model::new();
+    let old = model.change("a", catalogue::epoch(1));
+    model.decision(2, "x", old, (1, 1));
+    let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
+    call.min_revision = Some(old + 1);
+    assert_eq!(found(&model.verdict()), [4]);
+}
+
+#[test]
 fn an_answer_of_another_revision_than_it_names_is_caught() {
     let mut model = Model::new();
     model.change("a", catalogue::epoch(1));
@@ -364,6 +388,35 @@ fn stale_marks_are_due_and_nobody_refuses() {
         body["stale"] = json!(true);
     });
     assert_eq!(marked, Vec::<u8>::new());
+    let flags = |stale: bool| {
+        let mut model = Model::new();
+        let (name, at_us) = ("isolate-leader".to_owned(), model.tick());
+        model.records.push(Record::Fault { name: name.clone(), isolated: vec![1], at_us });
+        model.clock_us += 10_000_000;
+        model.call(
+            1,
+            Kind::Flags,
+            json!({}),
+            Model::ok(
+                1,
+                json!({ "flags": [
+            { "key": "epoch", "variant": "e0" }, { "key": "epoch-twin", "variant": "e0" }] }),
+            ),
+        );
+        let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
+        call.stale = stale;
+        let at_us = model.tick();
+        model.records.push(Record::Healed { name, at_us });
+        found(&model.verdict())
+    };
+    assert_eq!((flags(true), flags(false)), (vec![], vec![7]));
+    let asked_again = isolated(|model| {
+        model.decision(1, "early", 1, (0, 0));
+        let Some(Record::Call(call)) = model.records.last_mut() else { panic!("a call") };
+        (call.begin_us, call.end_us) = (1, 2);
+        model.decision(1, "early", 1, (0, 0));
+    });
+    assert_eq!(asked_again, Vec::<u8>::new());
     let refused = isolated(|model| {
         let (status, code) = (503, "VD0606".to_owned());
         let reply = Reply::Refused { status, code, revision: None, unknown: false };
