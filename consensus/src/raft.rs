@@ -17,6 +17,7 @@
 
 mod backup;
 mod core;
+mod elector;
 mod entry;
 mod folder;
 mod handler;

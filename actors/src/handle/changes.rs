@@ -20,6 +20,10 @@ use crate::error::RuntimeError;
 /// How long an applied change is waited for until it is served.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How lately a leader, or a majority, must have been heard for a change set to be proposed without
+/// asking first whether there is one.
+const IN_TOUCH_WITHIN: Duration = Duration::from_secs(1);
+
 /// A change set on its way.
 #[derive(Debug, Clone)]
 pub struct Proposal {
@@ -63,10 +67,18 @@ impl Handle {
     /// `Change` for conflicts and refusals, `Check` with every fault.
     pub async fn propose(&self, proposal: Proposal) -> Result<Proposed, RuntimeError> {
         let _inside = self.enter()?;
-        // What is checked here must know what was answered elsewhere; the leader checks again, on
-        // exactly the catalogue that the change set meets.
-        self.core.log.linearizable().await?;
-        let (dry, check) = self.check(&proposal).await?;
+        // The leader checks again, on exactly the catalogue that the change set meets. So what is
+        // found right here may be proposed at once; but a refusal counts only by a catalogue that
+        // knows what was answered elsewhere. Out of touch, nothing is proposed that may hang.
+        let known = self.core.log.out_of_touch() < IN_TOUCH_WITHIN;
+        let checked = if known { self.check(&proposal).await.ok() } else { None };
+        let (dry, check) = match checked {
+            Some(checked) => checked,
+            None => {
+                self.core.log.linearizable().await?;
+                self.check(&proposal).await?
+            }
+        };
         let Proposal { change_set, author } = proposal;
         let applied = self.core.log.propose(change_set, author).await?;
         let served = dry.repeated.is_some()

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::backup::{BackupInfo, write_backup};
 use super::core::{Core, Counts, LeaderClock, Leadership};
+use super::elector;
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
 use super::log_store::{self, LogStore};
@@ -118,6 +119,7 @@ impl RaftLog {
         let tasks = vec![
             runtime.spawn(end_with(proposer, Arc::clone(&core))),
             runtime.spawn(maintain(Arc::clone(&core))),
+            runtime.spawn(elector::run(Arc::clone(&core))),
         ];
         let log = Self {
             handler: PeerHandler::new(Arc::clone(&core)),
@@ -302,14 +304,17 @@ async fn end_with(proposer: JoinHandle<()>, core: Arc<Core>) {
     }
 }
 
-/// Looks after the size of the log: openraft counts entries, which may be short or long.
+/// Looks after the size of the log: openraft counts entries, which may be short or long, and hold one
+/// change set or hundreds.
 async fn maintain(core: Arc<Core>) {
     while !core.draining.load(Ordering::SeqCst) {
         tokio::time::sleep(MAINTENANCE_PERIOD).await;
         let bytes = core.shared.bytes_since_snapshot.load(Ordering::Relaxed);
         // A snapshot that is longer than the entries behind it is not worth writing again.
         let due = core.shared.snapshot_bytes.load(Ordering::Relaxed);
-        if bytes >= core.options.snapshot_bytes.max(due) {
+        let changes = core.shared.changes_since_snapshot.load(Ordering::Relaxed);
+        let long = bytes >= core.options.snapshot_bytes.max(due);
+        if long || changes >= core.options.snapshot_changes {
             // A consensus that has ended says so elsewhere.
             let _ = core.raft.trigger().snapshot().await;
         }

@@ -46,6 +46,8 @@ pub struct Shared {
     incoming: AtomicU64,
     /// Bytes of entries applied since the newest snapshot.
     pub bytes_since_snapshot: AtomicU64,
+    /// Change sets applied since then.
+    pub changes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
 }
 
@@ -126,6 +128,7 @@ impl Shared {
             }
         }
         self.bytes_since_snapshot.store(0, Ordering::Relaxed);
+        self.changes_since_snapshot.store(0, Ordering::Relaxed);
         self.snapshot_bytes.store(kept.1.bytes, Ordering::Relaxed);
         let mut older = numbered(&self.folder, "snapshot", ".vraft")?;
         older.truncate(older.len().saturating_sub(SNAPSHOTS_KEPT));
@@ -178,6 +181,7 @@ pub fn open(
         current: Mutex::new(current),
         incoming: AtomicU64::new(0),
         bytes_since_snapshot: AtomicU64::new(0),
+        changes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
     });
     Ok((StateMachine { shared: Arc::clone(&shared) }, shared))
@@ -197,6 +201,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I::IntoIter: OptionalSend,
     {
         let mut machine = self.shared.machine();
+        let revision = machine.catalogue.revision();
         let mut replies = Vec::new();
         let mut bytes = 0;
         for entry in entries {
@@ -210,7 +215,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             })?;
             replies.push(reply);
         }
+        let changes = machine.catalogue.revision().saturating_sub(revision);
         self.shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.changes_since_snapshot.fetch_add(changes, Ordering::Relaxed);
         *self.shared.machine.lock() = machine.clone();
         self.shared.publish(&machine);
         Ok(replies)
