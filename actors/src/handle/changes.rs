@@ -67,23 +67,33 @@ impl Handle {
     /// `Change` for conflicts and refusals, `Check` with every fault.
     pub async fn propose(&self, proposal: Proposal) -> Result<Proposed, RuntimeError> {
         let _inside = self.enter()?;
-        // The leader checks again, on exactly the catalogue that the change set meets. So what is
-        // found right here may be proposed at once; but a refusal counts only by a catalogue that
-        // knows what was answered elsewhere. Out of touch, nothing is proposed that may hang.
-        let known = self.core.log.out_of_touch() < IN_TOUCH_WITHIN;
-        let checked = if known { self.check(&proposal).await.ok() } else { None };
-        let (dry, check) = match checked {
-            Some(checked) => checked,
-            None => {
-                self.core.log.linearizable().await?;
-                self.check(&proposal).await?
-            }
-        };
+        let check = self.check_before(&proposal).await?;
         let Proposal { change_set, author } = proposal;
         let applied = self.core.log.propose(change_set, author).await?;
-        let served = dry.repeated.is_some()
+        let served = applied.repeated
             || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
         Ok(Proposed { applied, check, served })
+    }
+
+    /// What must be known before a change set is proposed.
+    ///
+    /// The leader checks on exactly the catalogue that the change set meets, and compiles it; here
+    /// rule tests run and models are loaded, where that can matter. What is found right here may be
+    /// proposed at once, but a refusal counts only by a catalogue that knows what was answered
+    /// elsewhere. Out of touch, nothing is proposed that may hang.
+    async fn check_before(&self, proposal: &Proposal) -> Result<CheckReport, RuntimeError> {
+        let log = &self.core.log;
+        if log.out_of_touch() < IN_TOUCH_WITHIN {
+            let changes = &proposal.change_set.changes;
+            if log.compiles() && !changes.iter().any(|change| reaches_flows(change.kind)) {
+                return Ok(CheckReport::default());
+            }
+            if let Ok((_, check)) = self.check(proposal).await {
+                return Ok(check);
+            }
+        }
+        log.linearizable().await?;
+        self.check(proposal).await.map(|(_, check)| check)
     }
 
     /// What a change set would do and what a check of it finds, without doing it.

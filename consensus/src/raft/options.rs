@@ -61,7 +61,7 @@ impl RaftLogOptions {
             validator: Arc::new(DefinitionValidator),
             limits: Limits::default(),
             engine: Arc::new(open_sled),
-            heartbeat: Duration::from_millis(100),
+            heartbeat: Duration::from_millis(150),
             election_timeout_min: Duration::from_millis(150),
             election_timeout_max: Duration::from_millis(500),
             snapshot_entries: 10_000,

@@ -339,6 +339,10 @@ impl Log for RaftLog {
         crate::apply::dry_run(&self.catalogue(), change_set, author, at, validator)
     }
 
+    fn compiles(&self) -> bool {
+        self.core.options.validator.compiles()
+    }
+
     fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.catalogues.borrow())
     }
