@@ -150,10 +150,14 @@ impl Decision<'_> {
         guard: Option<RequestGuard>,
     ) -> Result<Answer, RuntimeError> {
         let id = self.core.recording.journal.next_id();
+        #[cfg(not(verdict_bug = "mixed_revision"))]
+        let flags = &self.state.flags;
+        #[cfg(verdict_bug = "mixed_revision")]
+        let flags = &self.core.serving.flags_of(self.state);
         let mut session = self.served.flow.begin(BeginOptions {
             request,
-            flags: &self.state.flags,
-            region: self.core.options.region.as_deref(),
+            flags,
+            region: self.core.region_in(self.state),
             id: id.to_string().into(),
             received_at: self.timing.received_at,
             revision: self.state.revision,
@@ -248,7 +252,7 @@ impl Decision<'_> {
         let test = decided.decision.test;
         let started = Instant::now();
         let mode = self.served.flow.record_mode();
-        let stale = self.core.log.out_of_touch() >= self.core.options.stale_after;
+        let stale = self.core.is_stale();
         let sealing = Sealing { took_us, stale, mode };
         let answer = self.core.recording.append(id, decided, origin, sealing).await?;
         self.core.metrics.journal.record(started.elapsed().as_secs_f64());

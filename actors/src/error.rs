@@ -57,6 +57,10 @@ pub enum RuntimeError {
     /// A catalogue that would not compile, or whose tests fail: every fault.
     #[error("the change would make a catalogue with {} fault(s)", .0.blocking().len())]
     Check(Box<CheckReport>),
+    /// Nodes did not fetch and load in time what the change needs: which, and why. Nothing changed;
+    /// they go on with it.
+    #[error("not ready: {}", .0.iter().map(|(id, why)| format!("node {id}: {why}")).collect::<Vec<_>>().join("; "))]
+    NotReady(Vec<(u64, String)>),
     /// A model folder cannot be stored or read.
     #[error("{detail}")]
     Model {
@@ -108,6 +112,7 @@ impl RuntimeError {
             Self::OutcomeInvalid(_) => Code::OutcomeInvalid,
             Self::Change(error) => error.code(),
             Self::Check(_) => Code::ChangeInvalid,
+            Self::NotReady(_) => Code::NotReady,
             Self::Model { code, .. } | Self::Journal { code, .. } => *code,
             Self::Internal(_) => Code::Internal,
         }
@@ -120,6 +125,7 @@ impl RuntimeError {
             Self::Overloaded(_)
             | Self::DeadlineExceeded
             | Self::RevisionNotReached { .. }
+            | Self::NotReady(_)
             | Self::Draining => true,
             Self::Change(error) => error.is_retryable(),
             Self::Journal { retryable, .. } => *retryable,

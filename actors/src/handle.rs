@@ -5,6 +5,7 @@
 mod changes;
 mod outcomes;
 mod reading;
+mod staging;
 mod status;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::supervisor::TreeNode;
 pub use changes::{Proposal, Proposed, Rollback};
 pub use outcomes::NewOutcomeInput;
 pub use reading::{Explained, ModelContributions, ReplayReport, Snapshot};
+pub use staging::NodeReadiness;
 pub use status::{Readiness, RuntimeStatus};
 
 /// How a request is decided.
@@ -158,7 +160,7 @@ impl Handle {
 
     /// The state that a request is decided against, for its whole life.
     async fn state_for(&self, options: DecideOptions) -> Result<Arc<ServingState>, RuntimeError> {
-        let state = self.core.serving.state();
+        let state = self.core.serving.pinned();
         match options.min_revision {
             Some(wanted) if state.revision < wanted => {
                 let now = std::time::Instant::now();

@@ -98,6 +98,20 @@ pub enum InferenceError {
     Stopped,
 }
 
+impl InferenceError {
+    /// The stable code of a model that cannot be loaded.
+    #[must_use]
+    pub const fn code(&self) -> verdict_config::Code {
+        match self {
+            Self::Failed(error) => error.code,
+            Self::Overloaded | Self::CircuitOpen => verdict_config::Code::Overloaded,
+            Self::DeadlineExceeded => verdict_config::Code::DeadlineExceeded,
+            Self::Panicked(_) => verdict_config::Code::ModelInvalid,
+            Self::Stopped => verdict_config::Code::Draining,
+        }
+    }
+}
+
 /// The handle of inference. Cloning is cheap.
 #[derive(Clone)]
 pub struct Inference {
@@ -220,6 +234,12 @@ impl Inference {
             Ok(result) => result.map(|_| ()).map_err(InferenceError::Failed),
             Err(panic) => Err(InferenceError::Panicked(crate::spawn::panic_text(&*panic))),
         }
+    }
+
+    /// Whether a model is in memory. One that is being loaded counts as not.
+    #[must_use]
+    pub fn is_loaded(&self, content_hash: &str) -> bool {
+        self.shared.models.read().get(content_hash).is_some_and(|model| model.is_loaded())
     }
 
     /// Forgets the queues and memory of all models but these. Requests that hold one finish.

@@ -21,8 +21,8 @@ mod columns;
 mod core;
 mod error;
 mod events;
-mod files;
-mod frame;
+pub(crate) mod files;
+pub(crate) mod frame;
 mod head;
 mod id;
 mod index;
@@ -81,7 +81,7 @@ impl Drop for Handle {
 }
 
 /// The first half of a SHA-256: enough to tell ids and bodies apart.
-fn content_hash(bytes: &[u8]) -> u128 {
+pub(crate) fn content_hash(bytes: &[u8]) -> u128 {
     let hash: [u8; 32] = Sha256::digest(bytes).into();
     let mut half = [0; 16];
     half.copy_from_slice(&hash[..16]);

@@ -25,8 +25,10 @@ mod handle;
 pub mod inference;
 pub mod journal;
 pub mod monitoring;
+pub mod outbox;
 pub mod pool;
 pub mod publisher;
+pub mod readiness;
 mod recording;
 mod runtime;
 pub mod serving;
@@ -37,8 +39,8 @@ pub use decide::{Answer, Timing};
 pub use descriptions::describe_metrics;
 pub use error::{RuntimeError, StartError};
 pub use handle::{
-    DecideOptions, Explained, Handle, ModelContributions, NewOutcomeInput, Proposal, Proposed,
-    Readiness, ReplayReport, Rollback, RuntimeStatus, Snapshot,
+    DecideOptions, Explained, Handle, ModelContributions, NewOutcomeInput, NodeReadiness, Proposal,
+    Proposed, Readiness, ReplayReport, Rollback, RuntimeStatus, Snapshot,
 };
 pub use runtime::{Runtime, RuntimeOptions, StartReport};
 

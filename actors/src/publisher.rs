@@ -21,12 +21,13 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
-use verdict_consensus::Catalogue;
+use verdict_consensus::{Catalogue, Log, LogStatus};
 use verdict_rules::RuleLimits;
 
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, LogSpan};
 use crate::catalogue::{CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, compile};
 use crate::inference::Inference;
+use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
 use crate::spawn::Spawner;
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
@@ -50,6 +51,10 @@ pub struct Publisher {
     pub inference: Inference,
     /// The model folders, for their garbage.
     pub blobs: BlobStore,
+    /// Models that are loaded for changes to come.
+    pub staging: Staging,
+    /// The log, for where it begins.
+    pub log: Arc<dyn Log>,
     /// Bounds of rule sets.
     pub limits: RuleLimits,
     /// The state that was compiled last, by the leader's validator or here.
@@ -186,7 +191,8 @@ impl Publisher {
         if !newly.is_empty() {
             return self.hold_back(status, newly);
         }
-        let kept = models_of(&state).chain(models_of(&before)).collect();
+        let staged = self.staging.kept(Instant::now());
+        let kept = models_of(&state).chain(models_of(&before)).chain(staged).collect();
         self.compiled.served(&state);
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
@@ -216,11 +222,14 @@ impl Publisher {
     }
 
     fn collect_garbage(&self, catalogue: &Catalogue) {
-        let referenced = referenced_models(catalogue);
-        match self.blobs.collect_garbage(&referenced, Instant::now()) {
+        let mut referenced = referenced_models(catalogue);
+        referenced.extend(catalogue.stored_bodies().map(|hash| hash.to_hex()));
+        let LogStatus { purged_index, last_index, .. } = self.log.status();
+        let span = LogSpan { purged_index, last_index };
+        match self.blobs.collect_garbage(&referenced, span, Instant::now()) {
             Ok(removed) => {
                 for hash in removed {
-                    tracing::info!(hash, "a model folder that nothing names was removed");
+                    tracing::info!(hash, "a folder or body that nothing names was removed");
                 }
             }
             Err(error) => tracing::warn!(%error, "model folders cannot be looked through"),

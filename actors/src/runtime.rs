@@ -8,9 +8,9 @@ use verdict_config::settings::Settings;
 use verdict_consensus::Log;
 use verdict_rules::RuleLimits;
 
-use crate::blobs::{BlobSource, BlobStore};
+use crate::blobs::BlobStore;
 use crate::catalogue::LastCompiled;
-use crate::core::{Core, CoreOptions, StageMetrics};
+use crate::core::{Core, CoreOptions, StageMetrics, StaleMark};
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::gauges::Gauges;
@@ -20,6 +20,7 @@ use crate::journal::{Journal, JournalOptions, JournalRecovery};
 use crate::monitoring::Monitoring;
 use crate::pool::{Pool, PoolOptions};
 use crate::publisher::Publisher;
+use crate::readiness::{ReadyPeers, Staging};
 use crate::recording::Recording;
 use crate::serving::Serving;
 use crate::spawn::Spawner;
@@ -61,8 +62,14 @@ pub struct RuntimeOptions {
     pub loader: Option<Arc<dyn ModelLoader>>,
     /// The state that was compiled last; shared with the log's validator.
     pub compiled: LastCompiled,
-    /// Where model folders come from that this node does not have.
-    pub blob_source: Option<Arc<dyn BlobSource>>,
+    /// The model folders and large objects; the store of the state folder if absent.
+    pub blobs: Option<BlobStore>,
+    /// The other nodes, asked before a model is made active; none if absent.
+    pub peers: Option<Arc<dyn ReadyPeers>>,
+    /// How long the other nodes may take to load what a change makes active.
+    pub activation_wait: Duration,
+    /// On how many nodes a large body is before a change names it.
+    pub blob_replicas: usize,
 }
 
 impl std::fmt::Debug for RuntimeOptions {
@@ -125,7 +132,10 @@ impl RuntimeOptions {
             batch_concurrency: 64,
             loader: None,
             compiled: LastCompiled::default(),
-            blob_source: None,
+            blobs: None,
+            peers: None,
+            blob_replicas: settings.cluster.blob_replicas,
+            activation_wait: Duration::from_millis(settings.cluster.activation_wait_ms),
         }
     }
 }
@@ -153,7 +163,10 @@ impl Runtime {
             workers: cores_or(options.rules_workers),
             jobs_max: options.rules_queue_max.max(1),
         });
+        let staging = Staging::default();
         let publisher = Publisher {
+            staging: staging.clone(),
+            log: Arc::clone(&options.log),
             serving: serving.clone(),
             inference: inference.clone(),
             blobs: blobs.clone(),
@@ -179,7 +192,11 @@ impl Runtime {
                 revision_wait: options.revision_wait,
                 stale_after: options.stale_after,
                 batch_concurrency: options.batch_concurrency.clamp(1, 1_024),
+                activation_wait: options.activation_wait,
+                blob_replicas: options.blob_replicas.max(1),
             },
+            staging,
+            peers: options.peers,
             serving,
             rules,
             inference,
@@ -193,6 +210,7 @@ impl Runtime {
             rebuilt: moka::sync::Cache::new(REBUILT_STATES_MAX),
             tree,
             root,
+            stale: StaleMark::new(),
         };
         Ok((Handle::new(core), StartReport { journal: recovery }))
     }
@@ -216,8 +234,10 @@ struct Prepared {
 
 /// The blocking part of a start.
 fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
-    let source = options.blob_source.clone();
-    let blobs = BlobStore::open_with(options.data_dir.join("blobs"), source)?;
+    let blobs = match &options.blobs {
+        Some(blobs) => blobs.clone(),
+        None => BlobStore::open(options.data_dir.join("blobs"))?,
+    };
     let (journal, recovery) = open_journal(&options.data_dir.join("journal"), &options)?;
     let loader = match &options.loader {
         Some(loader) => Arc::clone(loader),

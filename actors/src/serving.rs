@@ -32,6 +32,8 @@ pub struct ServingState {
     pub flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
     /// The models by every name that reaches them: their own and their aliases.
     pub models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
+    /// Where members are, by node id, as the catalogue says it.
+    pub regions: BTreeMap<u64, Box<str>>,
     /// The objects that this state was compiled from: what the next one is compared with.
     pub(crate) objects: OrderedMap<ObjectId, Arc<Object>>,
     /// The bodies of those that flows are compiled from, read.
@@ -141,6 +143,9 @@ pub struct Serving {
 
 struct Shared {
     state: ArcSwap<ServingState>,
+    /// What was served before, for the deliberate bugs of `build.rs`.
+    #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+    before: ArcSwap<ServingState>,
     status: ArcSwap<PublisherStatus>,
     revision: watch::Sender<u64>,
 }
@@ -158,13 +163,41 @@ impl Serving {
         let revision = watch::Sender::new(state.revision);
         let status = PublisherStatus { serving_revision: state.revision, ..Default::default() };
         let (state, status) = (ArcSwap::new(state), ArcSwap::from_pointee(status));
-        Self { shared: Arc::new(Shared { state, status, revision }) }
+        Self {
+            shared: Arc::new(Shared {
+                #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+                before: ArcSwap::new(state.load_full()),
+                state,
+                status,
+                revision,
+            }),
+        }
     }
 
     /// The state that is served now. Whoever decides keeps it for the whole request.
     #[must_use]
     pub fn state(&self) -> Arc<ServingState> {
         self.shared.state.load_full()
+    }
+
+    /// The state that a request is decided against: the one that is served.
+    pub(crate) fn pinned(&self) -> Arc<ServingState> {
+        #[cfg(verdict_bug = "serve_retired")]
+        return self.wrong(self.state());
+        #[cfg(not(verdict_bug = "serve_retired"))]
+        self.state()
+    }
+
+    /// The flags of a request's state.
+    #[cfg(verdict_bug = "mixed_revision")]
+    pub(crate) fn flags_of(&self, state: &Arc<ServingState>) -> Arc<FlagSet> {
+        Arc::clone(&self.wrong(Arc::clone(state)).flags)
+    }
+
+    /// The state before, at every fourth revision.
+    #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+    fn wrong(&self, state: Arc<ServingState>) -> Arc<ServingState> {
+        if state.revision.is_multiple_of(4) { self.shared.before.load_full() } else { state }
     }
 
     /// How publication stands.
@@ -194,6 +227,8 @@ impl Serving {
     /// Swaps a state in.
     pub(crate) fn publish(&self, state: Arc<ServingState>) {
         let revision = state.revision;
+        #[cfg(any(verdict_bug = "mixed_revision", verdict_bug = "serve_retired"))]
+        self.shared.before.store(self.state());
         self.shared.state.store(state);
         self.shared.revision.send_replace(revision);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

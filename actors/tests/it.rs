@@ -17,5 +17,7 @@ mod incremental;
 mod journal;
 #[path = "it/models.rs"]
 mod models;
+#[path = "it/outbox.rs"]
+mod outbox;
 #[path = "it/support.rs"]
 mod support;

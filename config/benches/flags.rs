@@ -120,7 +120,7 @@ fn evaluation(criterion: &mut Criterion) {
         let body = json!({ "context": attributes() }).to_string();
         bencher.iter(|| {
             let context = sure(ofrep::parse_request(black_box(body.as_bytes())));
-            ofrep::evaluate_one(&set, "targeting", &context, AT)
+            ofrep::evaluate_one(&set, "targeting", &context, (AT, false))
         });
     });
     group.finish();

@@ -81,6 +81,8 @@ codes! {
     OutcomeUnknown = "VD0607", "the change may or may not have been applied", "Send it again with the same request_id: it is applied once.";
     MembershipRefused = "VD0608", "the change of members is refused", "Correct what the detail names.";
     PeerUnreachable = "VD0609", "another node that is needed cannot be reached", "Try again; check that the node runs and that its peer address is open.";
+    OutboxFull = "VD0610", "too much waits for nodes that are away", "Try again later; bring the nodes back, or remove those that are gone for ever.";
+    NotReady = "VD0611", "nodes are not ready for the change", "Nothing changed. The nodes named go on fetching and loading: try again, or see to them.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";

@@ -6,6 +6,7 @@
 mod flow;
 mod key;
 mod list;
+mod member;
 mod outcome;
 mod rule_set;
 mod table;
@@ -13,6 +14,7 @@ mod table;
 pub use flow::*;
 pub use key::*;
 pub use list::*;
+pub use member::*;
 pub use outcome::*;
 pub use rule_set::*;
 pub use table::*;

@@ -3,9 +3,16 @@
 //! As written (file, environment, flags, in this order of growing weight), then [`Settings::validate`],
 //! which returns every fault at once. Unknown keys are refused. Times are milliseconds, sizes bytes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+
+mod engine;
+mod http;
+
+pub use engine::{InferenceSettings, JournalSettings, RulesSettings};
+pub use http::{HttpSettings, KeySettings};
 
 use crate::name::is_plain_name;
 use crate::{Code, Fault, Faults};
@@ -115,156 +122,6 @@ impl Default for NodeSettings {
     }
 }
 
-/// Where and how the node serves HTTP.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpSettings {
-    /// The address. Anything but loopback needs `tls_certificate`, `tls_key` and `keys`.
-    pub address: SocketAddr,
-    /// PEM file of the certificate chain; empty for plain HTTP.
-    pub tls_certificate: String,
-    /// PEM file of the private key.
-    pub tls_key: String,
-    /// Origins that browsers may call from; `*` for any.
-    pub cors_origins: Vec<String>,
-    /// Largest body of a request.
-    pub body_bytes_max: usize,
-    /// Largest body of a change.
-    pub change_body_bytes_max: usize,
-    /// Largest model that can be pushed.
-    pub model_body_bytes_max: usize,
-    /// How long the head of a request may take.
-    pub header_read_timeout_ms: u64,
-    /// How long a request may take.
-    pub request_timeout_ms: u64,
-    /// Requests that run at once; one more is told 429.
-    pub requests_max: usize,
-    /// Connections that are open at once.
-    pub connections_max: usize,
-    /// Deepest nesting of a JSON body.
-    pub json_depth_max: usize,
-    /// Most items of a batch.
-    pub batch_items_max: usize,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700),
-            tls_certificate: String::new(),
-            tls_key: String::new(),
-            cors_origins: vec!["*".to_owned()],
-            body_bytes_max: 2 << 20,
-            change_body_bytes_max: 8 << 20,
-            model_body_bytes_max: 1 << 30,
-            header_read_timeout_ms: 5_000,
-            request_timeout_ms: 10_000,
-            requests_max: 512,
-            connections_max: 2_048,
-            json_depth_max: 64,
-            batch_items_max: 10_000,
-        }
-    }
-}
-
-/// An API key. Only its hash is written down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeySettings {
-    /// Whose it is; the author of changes made with it.
-    pub name: String,
-    /// SHA-256 of the key, 64 hex digits (`printf %s KEY | sha256sum`).
-    pub sha256: String,
-    /// What it may do.
-    pub role: Role,
-}
-
-/// Rule evaluation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RulesSettings {
-    /// Workers; 0 for one a core.
-    pub workers: usize,
-    /// Requests that wait for a worker; one more is shed.
-    pub queue_max: usize,
-    /// Worst-case cost that a rule set may have when it names no limit itself.
-    pub cost_units_max: u64,
-}
-
-impl Default for RulesSettings {
-    fn default() -> Self {
-        Self { workers: 0, queue_max: 1_024, cost_units_max: 10_000_000 }
-    }
-}
-
-/// Inference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct InferenceSettings {
-    /// Compute threads; 0 for one a core.
-    pub threads: usize,
-    /// Rows that wait for one model; one more is shed.
-    pub queue_max: usize,
-    /// Most rows of a batch.
-    pub batch_rows_max: usize,
-    /// Results that are remembered.
-    pub cache_entries_max: u64,
-    /// Memory of loaded models.
-    pub models_bytes_max: u64,
-    /// A model call that takes longer counts as failed.
-    pub timeout_ms: u64,
-    /// Failures in a row that open a model's circuit breaker.
-    pub breaker_failures: u32,
-    /// How long an open breaker waits before it tries again.
-    pub breaker_pause_ms: u64,
-}
-
-impl Default for InferenceSettings {
-    fn default() -> Self {
-        Self {
-            threads: 0,
-            queue_max: 1_024,
-            batch_rows_max: 32,
-            cache_entries_max: 16_384,
-            models_bytes_max: 1 << 30,
-            timeout_ms: 1_000,
-            breaker_failures: 5,
-            breaker_pause_ms: 5_000,
-        }
-    }
-}
-
-/// Records, outcomes and windows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct JournalSettings {
-    /// Size of a segment file.
-    pub segment_bytes: u64,
-    /// Size of the whole journal; the oldest segment goes first.
-    pub retention_bytes: u64,
-    /// Age of the oldest record, in days.
-    pub retention_days: u32,
-    /// Longest time an `async` record waits for its sync.
-    pub sync_interval_ms: u64,
-    /// Keys of velocity windows that are remembered; the longest idle goes first.
-    pub window_keys_max: usize,
-    /// How long a `request_id` is remembered, in hours.
-    pub request_id_hours: u32,
-}
-
-impl Default for JournalSettings {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 32 << 20,
-            retention_bytes: 2 << 30,
-            retention_days: 90,
-            sync_interval_ms: 100,
-            window_keys_max: 100_000,
-            request_id_hours: 24,
-        }
-    }
-}
-
 /// Timeouts of the log, after how far the nodes are apart.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
@@ -294,8 +151,24 @@ pub struct ClusterSettings {
     pub join: String,
     /// Timeouts.
     pub network: NetworkProfile,
+    /// How long voters take to answer each other, there and back, as it was measured: timeouts are
+    /// made for it in place of the profile's. 0: as the profile says. The same on every node.
+    pub round_trip_ms: u64,
     /// A node that has heard of no leader for so long says that its answers may be stale.
     pub stale_after_ms: u64,
+    /// Members that this node reaches at another address than the one they advertise, as host and
+    /// port by node id: behind address translation, or over a private link. Who answers there is
+    /// checked by certificate all the same.
+    pub peer_routes: BTreeMap<String, String>,
+    /// Entries of the log after which a snapshot is made.
+    pub snapshot_entries: u64,
+    /// Entries that are kept behind a snapshot; a member that is further behind gets the snapshot.
+    pub entries_kept: u64,
+    /// On how many nodes a large list, table or rule set is before a change may name it; at most
+    /// the members count, and a majority of the voters always has it.
+    pub blob_replicas: usize,
+    /// How long a change waits until every live node has loaded the models that it makes active.
+    pub activation_wait_ms: u64,
 }
 
 impl Default for ClusterSettings {
@@ -306,12 +179,25 @@ impl Default for ClusterSettings {
             http_advertise: String::new(),
             join: String::new(),
             network: NetworkProfile::Lan,
+            round_trip_ms: 0,
             stale_after_ms: 10_000,
+            peer_routes: BTreeMap::new(),
+            snapshot_entries: 10_000,
+            entries_kept: 1_000,
+            blob_replicas: 3,
+            activation_wait_ms: 30_000,
         }
     }
 }
 
 impl ClusterSettings {
+    /// The routes by node id; what is no route is left out.
+    #[must_use]
+    pub fn routes(&self) -> BTreeMap<u64, String> {
+        let routes = self.peer_routes.iter();
+        routes.filter_map(|(id, to)| Some((id.parse().ok()?, to.clone()))).collect()
+    }
+
     /// Where other nodes are listened for, beside an address of HTTP. One that listens everywhere
     /// does not say where others would find this node: then they are listened for on loopback.
     #[must_use]
@@ -327,6 +213,11 @@ impl ClusterSettings {
         };
         Some(SocketAddr::new(if http.ip().is_unspecified() { loopback } else { http.ip() }, port))
     }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// How log lines look.
@@ -418,9 +309,17 @@ impl Settings {
             ("cluster.peer_advertise", &cluster.peer_advertise),
             ("cluster.http_advertise", &cluster.http_advertise),
         ] {
-            let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            if !text.is_empty() && port.is_none() {
+            if !text.is_empty() && !is_host_and_port(text) {
                 fault(path, format!("{text:?} is no host and port like node-1.example:7701"));
+            }
+        }
+        for (id, route) in &cluster.peer_routes {
+            let path = format!("cluster.peer_routes.{id}");
+            if !id.parse::<u16>().is_ok_and(|number| number != 0 && number.to_string() == *id) {
+                fault(&path, format!("{id:?} is no node's id, 1 to 65535"));
+            }
+            if !is_host_and_port(route) {
+                fault(&path, format!("{route:?} is no host and port like node-1.example:7701"));
             }
         }
     }
@@ -442,7 +341,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 23] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 28] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -468,6 +367,11 @@ impl Settings {
             ("journal.sync_interval_ms", journal.sync_interval_ms, 1, 10_000),
             ("journal.window_keys_max", journal.window_keys_max as u64, 1_000, 100_000_000),
             ("cluster.stale_after_ms", self.cluster.stale_after_ms, 100, 3_600_000),
+            ("cluster.round_trip_ms", self.cluster.round_trip_ms, 0, 2_000),
+            ("cluster.snapshot_entries", self.cluster.snapshot_entries, 10, 10_000_000),
+            ("cluster.entries_kept", self.cluster.entries_kept, 1, 10_000_000),
+            ("cluster.blob_replicas", self.cluster.blob_replicas as u64, 1, 255),
+            ("cluster.activation_wait_ms", self.cluster.activation_wait_ms, 100, 600_000),
             ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),
         ]
     }
@@ -489,6 +393,18 @@ mod tests {
         let expected =
             ["node.id", "http.tls_key", "http.address", "keys", "journal.retention_days"];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn routes_name_a_node_and_where_it_is() {
+        let mut settings = Settings::default();
+        let routes = [("2", "10.0.0.2:7701"), ("0", "a:1"), ("02", "a:1"), ("3", "nowhere")];
+        let owned = routes.map(|(id, to)| (id.to_owned(), to.to_owned()));
+        settings.cluster.peer_routes = BTreeMap::from(owned);
+        let paths: Vec<String> = settings.validate().into_iter().map(|fault| fault.path).collect();
+        let expected = ["cluster.peer_routes.0", "cluster.peer_routes.02", "cluster.peer_routes.3"];
+        assert_eq!(paths, expected);
+        assert_eq!(settings.cluster.routes()[&2], "10.0.0.2:7701");
     }
 
     #[test]

@@ -356,6 +356,7 @@ fn remember(
         author: propose.author.clone(),
         why: set.why.clone(),
         restores: set.restores.clone(),
+        evidence: set.evidence.clone(),
     });
     for (position, (id, change)) in (0u32..).zip(objects.iter().zip(&set.changes)) {
         let entry = HistoryEntry {

@@ -85,6 +85,7 @@ mod tests {
             op: Op::Delete,
             expected_revision: None,
             body: None,
+            stored: None,
         });
         ChangeSet::new("r".to_owned(), String::new(), changes.collect())
     }

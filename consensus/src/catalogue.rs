@@ -14,6 +14,7 @@ pub use history::{ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQ
 pub(crate) use snapshot::Bytes;
 pub use snapshot::{SNAPSHOT_BYTES_MAX, decode_snapshot, encode_snapshot};
 
+use crate::command::INLINE_BYTES_MAX;
 use crate::digest::{ContentHash, PartsHasher};
 use crate::error::ShortHash;
 use crate::references::Reference;
@@ -167,6 +168,20 @@ impl Catalogue {
             .range_by(move |id| id.kind < kind)
             .take_while(move |(id, _)| id.kind == kind)
             .map(|(_, object)| object)
+    }
+
+    /// Hashes of every body that is so long that it stands outside the log: of objects, and of what
+    /// the history names, whether or not it retains it.
+    pub fn stored_bodies(&self) -> impl Iterator<Item = ContentHash> + '_ {
+        let is_large = |bytes: u64| bytes > INLINE_BYTES_MAX as u64;
+        let objects = self.objects().filter(move |object| is_large(object.body.len() as u64));
+        let versions = self
+            .history
+            .entries
+            .iter()
+            .flat_map(|(_, entry)| [&entry.before, &entry.after].into_iter().flatten());
+        let versions = versions.filter(move |version| is_large(version.bytes));
+        objects.map(|object| object.hash).chain(versions.map(|version| version.hash))
     }
 
     /// How many objects there are.

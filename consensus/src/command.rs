@@ -2,8 +2,11 @@
 
 mod envelope;
 
+pub use envelope::COMMAND_VERSION;
 pub use envelope::EnvelopeError;
-pub(crate) use envelope::{COMMAND_BYTES_MAX, ObjectIdV1, decode, decode_within, open, seal};
+pub(crate) use envelope::{
+    COMMAND_BYTES_MAX, EvidenceV2, ObjectIdV1, decode, decode_within, open, seal,
+};
 
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, TimestampMs};
 
@@ -14,6 +17,12 @@ use crate::json::compact_json;
 pub const CHANGES_MAX: usize = 1_000;
 /// The most bytes the bodies of a change set have together.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// The most bytes that the bodies of a change set have together which stand outside the log.
+pub const STORED_BYTES_MAX: u64 = 32 << 20;
+/// A body above it stands outside the log, in the nodes' stores: the log carries its hash.
+pub const INLINE_BYTES_MAX: usize = 32 << 10;
+/// The most evidence of a change set: nodes times models.
+pub const EVIDENCE_MAX: usize = 16_384;
 /// The longest `request_id` in bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// The longest `why` and author in bytes.
@@ -56,18 +65,50 @@ pub struct Change {
     pub expected_revision: Option<u64>,
     /// The body as JSON text; only with `put`.
     pub body: Option<Vec<u8>>,
+    /// Set where the body stands in the nodes' stores and the log carries only this. Whoever applies
+    /// the change fills `body` in first.
+    pub stored: Option<StoredBody>,
+}
+
+/// A body that stands outside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoredBody {
+    /// SHA-256 of its bytes.
+    pub hash: ContentHash,
+    /// How many they are.
+    pub bytes: u64,
+}
+
+impl StoredBody {
+    /// The reference to a body.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        Self { hash: ContentHash::of(body), bytes: body.len() as u64 }
+    }
+}
+
+/// That a node had a model fetched, verified, loaded and warmed before a change made it active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Evidence {
+    /// Content hash of the model's folder.
+    pub model: ContentHash,
+    /// The node.
+    pub node_id: u64,
+    /// When it had, by its own clock.
+    pub at: TimestampMs,
 }
 
 impl Change {
     /// A put.
     pub fn put(kind: ObjectKind, name: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let (name, body) = (name.into(), Some(body.into()));
-        Self { kind, name, op: Op::Put, expected_revision: None, body }
+        Self { kind, name, op: Op::Put, expected_revision: None, body, stored: None }
     }
 
     /// A delete.
     pub fn delete(kind: ObjectKind, name: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), op: Op::Delete, expected_revision: None, body: None }
+        let name = name.into();
+        Self { kind, name, op: Op::Delete, expected_revision: None, body: None, stored: None }
     }
 
     /// The same change, compared with the object's revision.
@@ -121,6 +162,8 @@ pub struct ChangeSet {
     pub requires: Vec<Requirement>,
     /// Set if it is a rollback.
     pub restores: Option<Restores>,
+    /// Which nodes had the models loaded that it makes active. No part of what a retry must equal.
+    pub evidence: Vec<Evidence>,
 }
 
 impl ChangeSet {
@@ -131,6 +174,21 @@ impl ChangeSet {
         changes: Vec<Change>,
     ) -> Self {
         Self { request_id: request_id.into(), why: why.into(), changes, ..Self::default() }
+    }
+
+    /// The same with every large body marked to stand outside the log. Whoever proposes it puts them
+    /// into the nodes' stores first.
+    #[must_use]
+    pub fn with_large_bodies_stored(mut self) -> Self {
+        for change in &mut self.changes {
+            let large = change.body.as_ref().filter(|body| body.len() > INLINE_BYTES_MAX);
+            // What is no JSON is refused later, with its place.
+            let Some(Ok(compact)) = large.map(|body| compact_json(body)) else { continue };
+            let is_large = compact.len() > INLINE_BYTES_MAX;
+            change.stored = is_large.then(|| StoredBody::of(&compact));
+            change.body = Some(compact);
+        }
+        self
     }
 
     /// Checks sizes, names and bodies, and brings bodies into the stored form. What comes out is
@@ -150,7 +208,14 @@ impl ChangeSet {
             }
             match (change.op, change.body.take()) {
                 (Op::Put, Some(body)) => match compact_json(&body) {
-                    Ok(compact) => change.body = Some(compact),
+                    Ok(compact) => {
+                        if change.stored.is_some_and(|stored| stored != StoredBody::of(&compact)) {
+                            let message = "the body is not the one that its hash names";
+                            let path = format!("{path}.body");
+                            faults.push(Fault::new(Code::InvalidValue, path, message));
+                        }
+                        change.body = Some(compact);
+                    }
                     Err(fault) => faults.push(fault.under(&format!("{path}.body"))),
                 },
                 (Op::Put, None) => faults.push(Fault::new(
@@ -179,10 +244,21 @@ impl ChangeSet {
             let message = format!("at most {CHANGES_MAX} objects, got {}", self.changes.len());
             limit("changes", message);
         }
-        let bytes: usize =
-            self.changes.iter().filter_map(|change| change.body.as_ref()).map(Vec::len).sum();
+        let inline = self.changes.iter().filter(|change| change.stored.is_none());
+        let bytes: usize = inline.filter_map(|change| change.body.as_ref()).map(Vec::len).sum();
         if bytes > BODY_BYTES_MAX {
             limit("changes", format!("bodies of at most {BODY_BYTES_MAX} bytes, got {bytes}"));
+        }
+        let stored = self.changes.iter().filter_map(|change| change.stored);
+        let bytes = stored.fold(0u64, |sum, stored| sum.saturating_add(stored.bytes));
+        if bytes > STORED_BYTES_MAX {
+            let message = format!("large bodies of at most {STORED_BYTES_MAX} bytes, got {bytes}");
+            limit("changes", message);
+        }
+        if self.evidence.len() > EVIDENCE_MAX {
+            let message =
+                format!("evidence of at most {EVIDENCE_MAX}, got {}", self.evidence.len());
+            limit("evidence", message);
         }
         if self.why.len() > WHY_BYTES_MAX {
             limit("why", format!("at most {WHY_BYTES_MAX} bytes, got {}", self.why.len()));

@@ -41,20 +41,22 @@ pub use catalogue::{
     Version,
 };
 pub use command::{
-    Author, Change, ChangeSet, Command, EnvelopeError, Op, Propose, Requirement, Restores,
+    Author, COMMAND_VERSION, Change, ChangeSet, Command, EnvelopeError, Evidence, INLINE_BYTES_MAX,
+    Op, Propose, Requirement, Restores, StoredBody,
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
 pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
-pub use log::{Log, LogFuture, LogStatus};
+pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
 pub use raft::{
-    BackupInfo, ClusterStatus, FolderIdentity, FolderStart, InProcessNetwork, Member, MemberAnswer,
-    MemberCommand, Members, MembersWatch, MembershipError, NoPeers, NodeAttributes, NodeId,
-    PEER_FRAME_BYTES_MAX, Peer, PeerChannel, PeerError, PeerFuture, PeerHandler, PeerStatus,
-    PeerTransport, RaftLog, RaftLogOptions, RaftLogRecovery, Seed, SurvivorReport, check_backup,
-    create_raft_folder, migrate_local_folder, recover_survivor, restore_backup,
+    BackupInfo, BodyStore, CLUSTER_VERSION, ClusterStatus, FolderIdentity, FolderStart,
+    InProcessNetwork, Member, MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError,
+    NoPeers, NodeAttributes, NodeId, PEER_FRAME_BYTES_MAX, Peer, PeerChannel, PeerError,
+    PeerFuture, PeerHandler, PeerStatus, PeerTransport, Probe, RaftLog, RaftLogOptions,
+    RaftLogRecovery, Seed, Step, SurvivorReport, check_backup, create_raft_folder,
+    migrate_local_folder, recover_survivor, restore_backup,
 };
 pub use references::interface_hash;
 pub use rollback::plan_rollback;

@@ -89,7 +89,7 @@ pub struct LocalLogRecovery {
 }
 
 pub(crate) enum Message {
-    Propose { change_set: ChangeSet, author: Author, reply: Reply },
+    Propose { change_set: Box<ChangeSet>, author: Author, reply: Reply },
     Close,
 }
 
@@ -143,7 +143,7 @@ impl LocalLog {
         let Some(sender) = sender.as_ref() else { return Err(self.closed()) };
         // Before it is sent: the writer may answer it before this thread goes on.
         self.status.lock().waiting += 1;
-        let message = Message::Propose { change_set, author, reply };
+        let message = Message::Propose { change_set: Box::new(change_set), author, reply };
         sender.try_send(message).map_err(|error| {
             self.status.lock().waiting -= 1;
             match error {

@@ -16,6 +16,10 @@ use crate::raft::{ClusterStatus, Members, NodeId};
 /// A future that a log hands out.
 pub type LogFuture<'log, T> = Pin<Box<dyn Future<Output = T> + Send + 'log>>;
 
+/// The answer of [`Log::out_of_touch`] where nobody was heard since the start: how old what is here
+/// is cannot be told, so it is longer than any limit.
+pub const NEVER_HEARD: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// How a log stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct LogStatus {
@@ -25,6 +29,8 @@ pub struct LogStatus {
     pub revision: u64,
     /// Index that the newest snapshot holds.
     pub snapshot_index: u64,
+    /// Index up to which entries were let go.
+    pub purged_index: u64,
     /// Bytes of commands behind the snapshot.
     pub log_bytes: u64,
     /// Proposals that wait.
@@ -35,6 +41,8 @@ pub struct LogStatus {
     pub refused: u64,
     /// Duration of the last sync in microseconds.
     pub sync_us_last: u64,
+    /// What this node lacks to apply what was agreed, if anything; it goes on looking for it.
+    pub waits_for: Option<String>,
     /// Why the log takes no more, if so; the process should end and open it again.
     pub failed: Option<String>,
 }
@@ -98,8 +106,19 @@ pub trait Log: Send + Sync {
         None
     }
 
+    /// Commands up to this version may be used: every member's program knows them.
+    fn command_version(&self) -> u16 {
+        1
+    }
+
+    /// Whether bodies may stand outside the log.
+    fn takes_stored_bodies(&self) -> bool {
+        false
+    }
+
     /// How long this node may have missed what the others agreed: the time since it last heard a
-    /// leader, or, leading, a majority. Zero without a cluster.
+    /// leader, or, leading, a majority; [`NEVER_HEARD`] if it has not since it started. Zero without a
+    /// cluster.
     fn out_of_touch(&self) -> Duration {
         Duration::ZERO
     }

@@ -32,7 +32,7 @@ pub use frame::PEER_FRAME_BYTES_MAX;
 pub use kept::KeptIdentity;
 pub use messages::{
     Admitted, DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest,
-    WIRE_JOIN_BYTES_MAX, WireError,
+    Preparation, WIRE_JOIN_BYTES_MAX, WireError,
 };
 pub use server::{PeerListener, PeerServerOptions, PeerService, ServiceFuture};
 pub use tls::{PeerIdentity, PeerIdentityError};

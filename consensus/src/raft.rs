@@ -16,6 +16,7 @@
 //! leader its office.
 
 mod backup;
+mod bodies;
 mod core;
 mod elector;
 mod entry;
@@ -34,6 +35,7 @@ mod raft_log;
 mod snapshot_file;
 mod state_machine;
 mod status;
+mod steps;
 mod transport;
 mod types;
 mod wire;
@@ -42,14 +44,16 @@ mod wire;
 mod suite;
 
 pub use backup::{BackupInfo, SurvivorReport, check_backup, recover_survivor, restore_backup};
+pub use bodies::BodyStore;
 pub use folder::{FolderIdentity, FolderStart, Seed, create_raft_folder};
 pub use handler::PeerHandler;
 pub use in_process::InProcessNetwork;
 pub use members::{Member, MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError};
 pub use messages::PEER_FRAME_BYTES_MAX;
 pub use migration::migrate_local_folder;
-pub use options::RaftLogOptions;
+pub use options::{CLUSTER_VERSION, RaftLogOptions};
 pub use raft_log::{RaftLog, RaftLogRecovery};
 pub use status::{ClusterStatus, PeerStatus};
+pub use steps::{Probe, Step};
 pub use transport::{NoPeers, Peer, PeerChannel, PeerError, PeerFuture, PeerTransport};
 pub use types::{NodeAttributes, NodeId};

@@ -56,6 +56,7 @@ pub fn plan_rollback(
             op,
             expected_revision: Some(now.map_or(0, |now| now.revision)),
             body,
+            stored: None,
         });
     }
     if faults.is_empty() && changes.is_empty() {

@@ -5,7 +5,8 @@
 
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
-    FlowDefinition, KeyDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
+    ClusterPolicy, FlowDefinition, KeyDefinition, ListDefinition, MemberPlace, POLICY_NAME,
+    RuleSetDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;
@@ -66,6 +67,11 @@ impl Validator for DefinitionValidator {
             ObjectKind::Flag => check_flag(object, body),
             ObjectKind::Key => {
                 parse(body).map_or_else(|fault| vec![fault], |key: KeyDefinition| key.faults())
+            }
+            ObjectKind::Member if object.name.as_str() == POLICY_NAME => parse(body)
+                .map_or_else(|fault| vec![fault], |policy: ClusterPolicy| policy.faults()),
+            ObjectKind::Member if MemberPlace::node_of(object.name.as_str()).is_some() => {
+                parse(body).map_or_else(|fault| vec![fault], |place: MemberPlace| place.faults())
             }
             ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Member => {
                 let object = parse::<serde_json::Map<String, serde_json::Value>>(body);

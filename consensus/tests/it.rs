@@ -29,5 +29,7 @@ mod raft_power;
 mod raft_storage;
 #[path = "it/references.rs"]
 mod references;
+#[path = "it/semantics.rs"]
+mod semantics;
 #[path = "it/support.rs"]
 mod support;

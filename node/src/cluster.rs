@@ -13,6 +13,8 @@ pub mod blobs;
 pub mod join;
 pub mod members;
 pub mod metrics;
+pub mod outbox;
+pub mod policy;
 pub mod recovery;
 pub mod service;
 pub mod start;
@@ -21,9 +23,11 @@ pub mod upkeep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use verdict_actors::outbox::Outbox;
 use verdict_config::Code;
 use verdict_consensus::peers::{KeptIdentity, PeerClients};
 use verdict_consensus::{
@@ -45,6 +49,9 @@ struct Inner {
     identity: Mutex<KeptIdentity>,
     folder: PathBuf,
     attributes: NodeAttributes,
+    outbox: Arc<Outbox>,
+    /// Whether this node knows what it is to erase.
+    settled: AtomicBool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -102,10 +109,12 @@ impl Cluster {
         log: Arc<RaftLog>,
         clients: Arc<PeerClients>,
         (folder, identity): (PathBuf, KeptIdentity),
-        attributes: NodeAttributes,
+        (attributes, outbox): (NodeAttributes, Outbox),
     ) -> Self {
-        let identity = Mutex::new(identity);
-        Self { inner: Arc::new(Inner { log, clients, identity, folder, attributes }) }
+        let (identity, outbox) = (Mutex::new(identity), Arc::new(outbox));
+        let settled = AtomicBool::new(false);
+        let inner = Inner { log, clients, identity, folder, attributes, outbox, settled };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The log.
@@ -124,6 +133,16 @@ impl Cluster {
     #[must_use]
     pub fn clients(&self) -> &Arc<PeerClients> {
         &self.inner.clients
+    }
+
+    /// From here on decisions of this node are shown: it knows what it is to erase.
+    pub(crate) fn settle(&self) {
+        self.inner.settled.store(true, Ordering::Release);
+    }
+
+    /// Whether decisions of this node are shown.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.inner.settled.load(Ordering::Acquire)
     }
 
     /// What the members know of this node.

@@ -49,11 +49,13 @@ mod operations;
 mod outcomes;
 mod records;
 mod router;
+pub(crate) mod streams;
 mod watch;
 
 pub(crate) use decisions::problem_of;
-pub(crate) use models::pack;
+pub(crate) use models::pack_folder;
 pub(crate) use outcomes::record_for_peer;
+pub(crate) use problem::starting;
 pub(crate) use records::read_for_peer;
 
 use cors::Cors;
@@ -70,6 +72,8 @@ const WATCHERS_MAX: usize = 256;
 const FLAG_STREAMS_MAX: usize = 1_024;
 const REVISION_HEADER: &str = "x-verdict-revision";
 const MIN_REVISION_HEADER: &str = "x-verdict-min-revision";
+/// On every answer of a node that is out of touch with its cluster.
+const STALE_HEADER: &str = "x-verdict-stale";
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// What a gateway is made of.
@@ -84,12 +88,12 @@ pub struct GatewayOptions {
     pub open: bool,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
-    /// The node's region, a fact of flag evaluations.
-    pub region: String,
     /// The cluster that the node is a member of.
     pub cluster: Option<Cluster>,
     /// The state folder.
     pub data_dir: std::path::PathBuf,
+    /// How long a change may wait until other nodes are ready for it.
+    pub activation_wait: Duration,
 }
 
 /// What handlers work with.
@@ -98,10 +102,10 @@ pub(crate) struct Services {
     pub(crate) http: HttpSettings,
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
-    pub(crate) region: String,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) data_dir: std::path::PathBuf,
-    pub(crate) backups: Semaphore,
+    pub(crate) activation_wait: Duration,
+    pub(crate) backups: Arc<Semaphore>,
     pub(crate) keys: KeyRing,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) flag_streams: Arc<Semaphore>,
@@ -126,8 +130,8 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, region, cluster, data_dir } =
-            options;
+        let GatewayOptions { runtime, http, keys, open, prometheus, cluster, .. } = options;
+        let (data_dir, activation_wait) = (options.data_dir, options.activation_wait);
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -136,10 +140,10 @@ impl Gateway {
             http,
             prometheus,
             metrics: HttpMetrics::register(),
-            region,
             cluster,
             data_dir,
-            backups: Semaphore::new(1),
+            activation_wait,
+            backups: Arc::new(Semaphore::new(1)),
             keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),
@@ -183,6 +187,9 @@ impl Gateway {
             .entry(REVISION_HEADER)
             .or_insert_with(|| self.services.runtime.serving().revision.into());
         headers.insert(REQUEST_ID_HEADER, id);
+        if self.services.runtime.is_stale() {
+            headers.insert(STALE_HEADER, HeaderValue::from_static("true"));
+        }
         if let Some(origin) = origin {
             self.cors.decorate(headers, &origin);
         }
@@ -211,6 +218,11 @@ impl Gateway {
         let _running = InFlight::enter(&self.services.metrics.in_flight);
         let deadline = match route {
             Route::Models => MODEL_DEADLINE,
+            // Every live node may have a model to load before the change is proposed.
+            Route::Changes | Route::Rollback => {
+                Duration::from_millis(self.services.http.request_timeout_ms)
+                    + self.services.activation_wait
+            }
             _ => Duration::from_millis(self.services.http.request_timeout_ms),
         };
         self.run(request, deadline).await

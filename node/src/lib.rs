@@ -9,6 +9,7 @@
 //!
 //! Nothing is decided here: handlers translate between HTTP and [`verdict_actors::Handle`].
 
+mod archive;
 pub mod catalogue_dir;
 pub mod cli;
 pub mod cluster;

@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use verdict_actors::blobs::BlobSource;
+use verdict_actors::blobs::{BlobSource, BlobStore};
 use verdict_actors::catalogue::LastCompiled;
+use verdict_actors::readiness::ReadyPeers;
 use verdict_actors::{Handle, Runtime, RuntimeOptions, StartError};
 use verdict_config::settings::{Role, Settings};
 use verdict_config::{Code, Faults};
@@ -23,6 +24,8 @@ use verdict_consensus::Log;
 
 use crate::catalogue_dir::FolderError;
 use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::outbox::{deliver, learn_erasures};
+use crate::cluster::policy;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
@@ -117,13 +120,16 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     watch_signals(&tasks, &stop, Arc::clone(&tell))?;
-    let member = start::open(&settings, server.address()).await?;
+    let blobs = open_blobs(&settings)?;
+    let member = start::open(&settings, server.address(), &blobs).await?;
     let Opened { cluster, listener, joined, compiled } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
-    let source = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
-    let source: Arc<dyn BlobSource> = Arc::new(source);
-    let runtime =
-        start_runtime(&settings, (log, Some(source), compiled), cluster.node_id()).await?;
+    let others = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
+    let others = Arc::new(others);
+    blobs.set_source(Arc::clone(&others) as Arc<dyn BlobSource>);
+    let peers: Option<Arc<dyn ReadyPeers>> = Some(others);
+    let parts = RuntimeParts { log, blobs, peers, compiled };
+    let runtime = start_runtime(&settings, parts, cluster.node_id()).await?;
     // Peers are listened to until this node has left: the drain itself may need them.
     let leave = CancellationToken::new();
     if let Some(listener) = listener {
@@ -138,8 +144,16 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         }
     }
     catch_up(&cluster, &runtime, joined, &stop).await;
+    if joined {
+        // It has made no decision yet.
+        cluster.settle();
+    } else {
+        learn_erasures(&cluster, &runtime).await;
+    }
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
+    spawn_until(&tasks, &leave, deliver(cluster.clone(), runtime.clone()));
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
+    spawn_until(&tasks, &leave, policy::look_after(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
         tracing::warn!("there are no keys: whoever reaches this machine may do everything");
@@ -150,9 +164,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         keys,
         open,
         prometheus: prometheus.clone(),
-        region: settings.node.region.clone(),
         cluster: Some(cluster.clone()),
         data_dir: PathBuf::from(&settings.node.data_dir),
+        activation_wait: Duration::from_millis(settings.cluster.activation_wait_ms),
     }));
     let address = server.address();
     let serving = tokio::select! {
@@ -180,18 +194,40 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     Ok(())
 }
 
+/// The store of model folders and large bodies in the state folder.
+///
+/// # Errors
+/// The disk's.
+pub fn open_blobs(settings: &Settings) -> Result<BlobStore, NodeError> {
+    let opened = BlobStore::open(Path::new(&settings.node.data_dir).join("blobs"));
+    opened.map_err(|error| state_error(error.code(), &error))
+}
+
+/// What the tree is started over.
+pub struct RuntimeParts {
+    /// The log, open.
+    pub log: Arc<dyn Log>,
+    /// Model folders and large objects.
+    pub blobs: BlobStore,
+    /// The other nodes, asked before a model is made active.
+    pub peers: Option<Arc<dyn ReadyPeers>>,
+    /// The state that was compiled last; shared with the log's validator.
+    pub compiled: LastCompiled,
+}
+
 /// Starts the tree over a log that is open.
 ///
 /// # Errors
 /// A damaged, newer or used folder; a catalogue that cannot be served.
 pub async fn start_runtime(
     settings: &Settings,
-    (log, blob_source, compiled): (Arc<dyn Log>, Option<Arc<dyn BlobSource>>, LastCompiled),
+    parts: RuntimeParts,
     node_id: u64,
 ) -> Result<Handle, NodeError> {
+    let RuntimeParts { log, blobs, peers, compiled } = parts;
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let mut options = RuntimeOptions::from_settings(data_dir, log, settings);
-    options.blob_source = blob_source;
+    (options.blobs, options.peers) = (Some(blobs), peers);
     options.compiled = compiled;
     let beyond = |_| NodeError::Process(format!("node id {node_id} is beyond 65535"));
     options.node_id = u16::try_from(node_id).map_err(beyond)?;

@@ -12,8 +12,14 @@
 mod bad_input;
 #[path = "it/catalogue_folder.rs"]
 mod catalogue_folder;
+#[path = "it/chaos.rs"]
+mod chaos;
 #[path = "it/cluster.rs"]
 mod cluster;
+#[path = "it/cluster_blobs.rs"]
+mod cluster_blobs;
+#[path = "it/cluster_semantics.rs"]
+mod cluster_semantics;
 #[path = "it/commands.rs"]
 mod commands;
 #[path = "it/dependency_law.rs"]

@@ -7,6 +7,7 @@ mod loose;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use verdict_config::definition::MemberPlace;
 use verdict_config::flags::FlagSet;
 use verdict_config::ordered::Changed;
 use verdict_config::{
@@ -214,6 +215,7 @@ impl<'a> Compiler<'a> {
                 flags,
                 flows: self.flows,
                 models: self.models,
+                regions: regions_of(self.objects),
                 objects: self.objects.objects.clone(),
                 typed: self.typed,
                 limits: self.options.limits,
@@ -222,4 +224,17 @@ impl<'a> Compiler<'a> {
         };
         Compilation { state, report: self.report }
     }
+}
+
+/// Where members are, as the catalogue says it.
+fn regions_of(objects: &CatalogueObjects) -> BTreeMap<u64, Box<str>> {
+    let members = objects.objects.range_by(|id| id.kind < ObjectKind::Member);
+    let places = members.take_while(|(id, _)| id.kind == ObjectKind::Member);
+    let region = |(id, object): (&ObjectId, &Arc<Object>)| {
+        let node_id = MemberPlace::node_of(id.name.as_str())?;
+        // It was checked when it was proposed.
+        let place: MemberPlace = serde_json::from_slice(&object.body).ok()?;
+        Some((node_id, place.region.into_boxed_str()))
+    };
+    places.filter_map(region).collect()
 }

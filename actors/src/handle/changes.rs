@@ -1,16 +1,16 @@
 //! Changing the catalogue: checked as a whole, proposed, and waited for until it is served.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use verdict_config::model::{ModelFile, ModelObject};
-use verdict_config::{Code, Fault, ObjectId, ObjectKind};
+use verdict_config::model::ModelObject;
+use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::{
-    Applied, Author, ChangeRefused, ChangeSet, DryRun, Op, ProposeError, plan_rollback,
+    Applied, Author, Change, ChangeRefused, ChangeSet, DryRun, Op, ProposeError, plan_rollback,
 };
 
 use super::Handle;
-use crate::blobs::{BlobError, Files};
 use crate::catalogue::{
     CatalogueObjects, CheckReport, CompileOptions, ObjectFault, check_catalogue, compile,
 };
@@ -59,19 +59,37 @@ pub struct Proposed {
     pub served: bool,
 }
 
+/// What is known of a change set before it is proposed.
+#[derive(Default)]
+struct Checked {
+    /// Whether it is no retry, as far as is known.
+    fresh: bool,
+    check: CheckReport,
+    /// The models that it makes active.
+    models: Vec<String>,
+}
+
 impl Handle {
     /// Checks a change set against the catalogue as it would be (everything compiles, models load,
-    /// rule tests pass), proposes it, and waits until it is served.
+    /// rule tests pass), waits until every live node has loaded the models that it makes active,
+    /// proposes it, and waits until it is served.
     ///
     /// # Errors
-    /// `Change` for conflicts and refusals, `Check` with every fault.
+    /// `Change` for conflicts and refusals, `Check` with every fault, `NotReady` with the nodes that
+    /// did not load a model in time.
     pub async fn propose(&self, proposal: Proposal) -> Result<Proposed, RuntimeError> {
         let _inside = self.enter()?;
-        let check = self.check_before(&proposal).await?;
-        let Proposal { change_set, author } = proposal;
+        let proposal = self.with_large_bodies(proposal);
+        let Checked { fresh, check, models } = self.check_before(&proposal).await?;
+        let Proposal { mut change_set, author } = proposal;
+        if fresh {
+            self.make_ready(&mut change_set, models).await?;
+        }
+        let change_set = self.store_bodies(change_set, fresh).await?;
         let applied = self.core.log.propose(change_set, author).await?;
-        let served = applied.repeated
-            || self.core.serving.reached(applied.revision, SERVED_WITHIN).await >= applied.revision;
+        // A retry too: it may have been made a moment ago through another node.
+        let reached = self.core.serving.reached(applied.revision, SERVED_WITHIN).await;
+        let served = reached >= applied.revision;
         Ok(Proposed { applied, check, served })
     }
 
@@ -81,19 +99,24 @@ impl Handle {
     /// rule tests run and models are loaded, where that can matter. What is found right here may be
     /// proposed at once, but a refusal counts only by a catalogue that knows what was answered
     /// elsewhere. Out of touch, nothing is proposed that may hang.
-    async fn check_before(&self, proposal: &Proposal) -> Result<CheckReport, RuntimeError> {
+    async fn check_before(&self, proposal: &Proposal) -> Result<Checked, RuntimeError> {
         let log = &self.core.log;
+        let checked = |(dry, check, models): (DryRun, _, _)| Checked {
+            fresh: dry.repeated.is_none(),
+            check,
+            models,
+        };
         if log.out_of_touch() < IN_TOUCH_WITHIN {
             let changes = &proposal.change_set.changes;
             if log.compiles() && !changes.iter().any(|change| reaches_flows(change.kind)) {
-                return Ok(CheckReport::default());
+                return Ok(Checked { fresh: true, ..Checked::default() });
             }
-            if let Ok((_, check)) = self.check(proposal).await {
-                return Ok(check);
+            if let Ok(found) = self.check(proposal).await {
+                return Ok(checked(found));
             }
         }
         log.linearizable().await?;
-        self.check(proposal).await.map(|(_, check)| check)
+        self.check(proposal).await.map(checked)
     }
 
     /// What a change set would do and what a check of it finds, without doing it.
@@ -105,7 +128,8 @@ impl Handle {
         proposal: &Proposal,
     ) -> Result<(DryRun, CheckReport), RuntimeError> {
         let _inside = self.enter()?;
-        self.check(proposal).await
+        let proposal = self.with_large_bodies(proposal.clone());
+        self.check(&proposal).await.map(|(dry, check, _)| (dry, check))
     }
 
     /// Brings objects back to what they were at a revision, as a forward change.
@@ -137,20 +161,33 @@ impl Handle {
         Ok(Proposal { change_set, author })
     }
 
-    async fn check(&self, proposal: &Proposal) -> Result<(DryRun, CheckReport), RuntimeError> {
+    /// Also gives the models that the change set makes active.
+    async fn check(
+        &self,
+        proposal: &Proposal,
+    ) -> Result<(DryRun, CheckReport, Vec<String>), RuntimeError> {
         let Proposal { change_set, author } = proposal.clone();
         let dry =
             self.core.log.dry_run(change_set.clone(), author).map_err(ProposeError::Refused)?;
         if dry.repeated.is_some() {
             // It stands already: it is answered as before, whatever a check would say today.
-            return Ok((dry, CheckReport::default()));
+            return Ok((dry, CheckReport::default(), Vec::new()));
         }
-        let report = self.blocking("check", move |core| Ok(check_change(core, change_set))).await?;
+        let checking = self.blocking("check", move |core| Ok(check_change(core, change_set)));
+        let (report, models) = checking.await?;
         if report.is_clean() {
-            Ok((dry, report))
+            Ok((dry, report, models))
         } else {
             Err(RuntimeError::Check(Box::new(report)))
         }
+    }
+
+    /// The change set with its large bodies marked to stand outside the log, if that is allowed.
+    fn with_large_bodies(&self, mut proposal: Proposal) -> Proposal {
+        if self.core.log.takes_stored_bodies() {
+            proposal.change_set = proposal.change_set.with_large_bodies_stored();
+        }
+        proposal
     }
 
     /// Checks a whole catalogue without touching this node's: what `verdict check` does.
@@ -167,68 +204,6 @@ impl Handle {
         })
         .await
     }
-
-    /// Puts a model folder into the node's store and describes it for the change set that names it.
-    /// It is kept for an hour if none does.
-    ///
-    /// # Errors
-    /// `Model`: not a model folder, or the disk.
-    pub async fn stage_model(&self, files: Files) -> Result<ModelObject, RuntimeError> {
-        let _inside = self.enter()?;
-        self.blocking("stage", move |core| {
-            let invalid = |detail: String| RuntimeError::Model { code: Code::ModelInvalid, detail };
-            let object = ModelObject::describe(&files).map_err(invalid)?;
-            verdict_neural::Model::from_files(&files).map_err(|error| RuntimeError::Model {
-                code: error.code(),
-                detail: error.to_string(),
-            })?;
-            core.blobs.stage(&files).map_err(|error| RuntimeError::Model {
-                code: error.code(),
-                detail: error.to_string(),
-            })?;
-            Ok(object)
-        })
-        .await
-    }
-
-    /// What files a model folder of this node's store has.
-    ///
-    /// # Errors
-    /// `Model`: absent or damaged.
-    pub async fn describe_model(&self, hash: String) -> Result<Vec<ModelFile>, RuntimeError> {
-        self.blocking("describe", move |core| core.blobs.describe(&hash).map_err(model_error)).await
-    }
-
-    /// A piece of a file of a model folder: at most `length` bytes from `offset`.
-    ///
-    /// # Errors
-    /// `Model`: absent, or no path of the folder.
-    pub async fn model_piece(
-        &self,
-        (hash, path): (String, String),
-        span: (u64, usize),
-    ) -> Result<Vec<u8>, RuntimeError> {
-        let piece = move |core: &Core| core.blobs.piece(&hash, &path, span).map_err(model_error);
-        self.blocking("piece", piece).await
-    }
-
-    /// The files of a model folder in the node's store.
-    ///
-    /// # Errors
-    /// `Model`: absent or damaged.
-    pub async fn model_files(&self, content_hash: String) -> Result<Files, RuntimeError> {
-        self.blocking("model files", move |core| {
-            core.blobs.obtain(&content_hash).map_err(|error| RuntimeError::Model {
-                code: error.code(),
-                detail: error.to_string(),
-            })
-        })
-        .await
-    }
-}
-
-fn model_error(error: BlobError) -> RuntimeError {
-    RuntimeError::Model { code: error.code(), detail: error.to_string() }
 }
 
 /// Whether a change of a kind can reach a flow, whose rule sets' tests are then run. A flag can only
@@ -251,11 +226,12 @@ const fn reaches_flows(kind: ObjectKind) -> bool {
     }
 }
 
-/// Checks the catalogue as it would be, and that every model it gains can be loaded here.
-fn check_change(core: &Core, change_set: ChangeSet) -> CheckReport {
+/// Checks the catalogue as it would be, and that every model it gains can be loaded here. Gives the
+/// models that it makes active as well.
+fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>) {
     let change_set = match change_set.normalised() {
         Ok(change_set) => change_set,
-        Err(_) => return CheckReport::default(),
+        Err(_) => return (CheckReport::default(), Vec::new()),
     };
     let catalogue = core.log.catalogue();
     let objects = CatalogueObjects::from(&*catalogue).changed(&change_set.changes);
@@ -264,7 +240,7 @@ fn check_change(core: &Core, change_set: ChangeSet) -> CheckReport {
     let options = CompileOptions { limits: core.options.limits, check: tested };
     let mut report = compile(&objects, Some(&serving), options).report;
     if !report.faults.is_empty() {
-        return report;
+        return (report, Vec::new());
     }
     for change in change_set.changes.iter().filter(|change| change.op == Op::Put) {
         let (ObjectKind::Model, Ok(object), Some(body)) =
@@ -274,15 +250,61 @@ fn check_change(core: &Core, change_set: ChangeSet) -> CheckReport {
         };
         let Ok(model) = serde_json::from_slice::<ModelObject>(body) else { continue };
         let hash: Arc<str> = model.content_hash.into();
-        if let Err(error) = core.inference.warm(&hash) {
-            let message = format!(
-                "the model cannot be loaded on this node: {error}; put its folder into the store first"
-            );
-            let fault = Fault::new(Code::ModelNotFound, "content_hash", message);
-            report.faults.push(ObjectFault { object, fault });
+        match core.inference.warm(&hash) {
+            Ok(()) => {
+                core.staging.settle(&hash, Ok(crate::clock::now().0), std::time::Instant::now());
+            }
+            Err(error) => {
+                let message = format!(
+                    "the model cannot be loaded on this node: {error}; put its folder into the store first"
+                );
+                let fault = Fault::new(Code::ModelNotFound, "content_hash", message);
+                report.faults.push(ObjectFault { object, fault });
+            }
         }
     }
-    report
+    let models = made_active(&objects, &change_set.changes);
+    (report, models)
+}
+
+/// Content hashes of the models that changes bring in, or move an alias or a flow to.
+fn made_active(objects: &CatalogueObjects, changes: &[Change]) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for change in changes.iter().filter(|change| change.op == Op::Put) {
+        match (change.kind, &change.body) {
+            (ObjectKind::Model, _) => drop(names.insert(change.name.clone())),
+            // Whatever text of theirs is the name of a model may be one: to ask for one too many
+            // costs a question.
+            (ObjectKind::Alias | ObjectKind::Flow, Some(body)) => {
+                if let Ok(json) = serde_json::from_slice(body) {
+                    texts_of(&json, &mut names);
+                }
+            }
+            _ => {}
+        }
+    }
+    let body_of = |kind, name: &str| {
+        let name = ObjectName::new(kind, name).ok()?;
+        let object = objects.objects.get(&ObjectId { kind, name })?;
+        serde_json::from_slice::<serde_json::Value>(&object.body).ok()
+    };
+    let text = |body: &serde_json::Value, key: &str| body[key].as_str().map(str::to_owned);
+    let hashes = names.iter().filter_map(|name| {
+        let target = body_of(ObjectKind::Alias, name).and_then(|alias| text(&alias, "model"));
+        let model = body_of(ObjectKind::Model, target.as_deref().unwrap_or(name))?;
+        text(&model, "content_hash")
+    });
+    hashes.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Every text in a JSON value. The log bounds how deep it nests.
+fn texts_of(json: &serde_json::Value, texts: &mut BTreeSet<String>) {
+    match json {
+        serde_json::Value::String(text) => drop(texts.insert(text.clone())),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts_of(item, texts)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| texts_of(value, texts)),
+        _ => {}
+    }
 }
 
 impl From<ChangeRefused> for RuntimeError {

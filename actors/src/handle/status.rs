@@ -8,10 +8,11 @@ use serde::Serialize;
 use verdict_consensus::{Log, LogStatus};
 
 use super::Handle;
+use crate::blobs::BlobCounts;
 use crate::inference::InferenceStatus;
 use crate::journal::JournalStatus;
 use crate::monitoring::FlowCounts;
-use crate::serving::PublisherStatus;
+use crate::serving::{PublisherStatus, ServingState};
 use crate::supervisor::TreeNode;
 
 /// Whether the node wants requests.
@@ -36,6 +37,8 @@ pub struct RuntimeStatus {
     pub log: LogStatus,
     /// The journal.
     pub journal: JournalStatus,
+    /// What came of bringing model folders and large bodies from other nodes.
+    pub blobs: BlobCounts,
     /// Inference.
     pub inference: InferenceStatus,
     /// Decisions of the last hour, by flow.
@@ -56,8 +59,12 @@ impl Handle {
         if let Some(failed) = self.core.recording.journal.status().failed {
             reasons.push(format!("the journal takes no more: {failed}"));
         }
-        if let Some(failed) = self.core.log.status().failed {
+        let log = self.core.log.status();
+        if let Some(failed) = log.failed {
             reasons.push(format!("the log takes no more: {failed}"));
+        }
+        if let Some(waits_for) = log.waits_for {
+            reasons.push(format!("what was agreed cannot be applied yet: {waits_for}"));
         }
         let publisher = self.core.serving.status();
         if let Some(fault) = publisher.faults.first() {
@@ -69,11 +76,17 @@ impl Handle {
         Readiness { ready: reasons.is_empty(), reasons }
     }
 
+    /// The region of this node at the revision of a state.
+    #[must_use]
+    pub fn region_in<'a>(&'a self, state: &'a ServingState) -> Option<&'a str> {
+        self.core.region_in(state)
+    }
+
     /// Whether the node has been out of touch with its cluster for longer than the settings allow:
     /// what it answers may be old.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.core.log.out_of_touch() >= self.core.options.stale_after
+        self.core.is_stale()
     }
 
     /// How publication stands.
@@ -104,6 +117,7 @@ impl Handle {
             publisher: (*self.core.serving.status()).clone(),
             log: self.core.log.status(),
             journal: self.core.recording.journal.status(),
+            blobs: self.core.blobs.counts(),
             inference: self.core.inference.status(),
             flows: self.counts(Duration::from_secs(3_600)),
             tree: self.tree(),

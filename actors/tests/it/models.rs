@@ -11,7 +11,7 @@ use verdict_config::model::{
     ModelTask, ModelValue, content_hash,
 };
 use verdict_config::{Code, ObjectKind};
-use verdict_consensus::Change;
+use verdict_consensus::{Author, Change, ChangeSet};
 use verdict_decisions::ExplainOptions;
 use verdict_neural::Contribution;
 
@@ -177,4 +177,37 @@ async fn models_that_are_swapped_out_leave_no_memory_behind() {
         let resident = || node.handle.status().inference.resident_bytes;
         until("the version before to go", || resident() <= 2_000).await;
     }
+}
+
+/// Panics as often as it is told, then loads.
+struct TrapLoader(std::sync::atomic::AtomicU32);
+
+impl ModelLoader for TrapLoader {
+    fn load(&self, hash: &str) -> Result<Arc<dyn Scorer>, ScoreError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let left = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "deliberate");
+        TestLoader.load(hash)
+    }
+}
+
+/// A panic between a commit and the swap: the last good state serves on, the revision that was
+/// agreed is tried again, and then it is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_before_the_swap_is_tried_again() {
+    let loader = Arc::new(TrapLoader(2.into()));
+    let node = node(Some(loader), crate::support::payment()).await;
+    let before = node.handle.serving().revision;
+    // As from another node: nobody here has loaded the model for a check.
+    let changes = vec![model("risk"), flow(&json!({})), rules()];
+    let set = ChangeSet::new("scored", "a test", changes);
+    let agreed = node.handle.log().propose(set, Author::named("test")).await.unwrap().revision;
+    let pay = decide(&node.handle, "payment", request(json!({"card": "a", "amount": "1"})));
+    let decided = json_of(&pay.await.unwrap());
+    assert!(decided["revision"].as_u64().unwrap() >= before);
+    until("the revision is served", || node.handle.serving().revision == agreed).await;
+    assert!(node.handle.tree().restarts_total() > 0, "it did panic");
+    let scored = decide(&node.handle, "scored", request(json!({"amount": 500.0}))).await.unwrap();
+    assert_eq!(json_of(&scored)["degraded"], json!([]));
+    assert!(node.handle.publisher().faults.is_empty());
 }

@@ -250,7 +250,7 @@ pub(super) fn content_hash(set: &FlagSet) -> String {
     for shard in set.index.hashes().filter(|_| !set.flags.is_empty()) {
         hasher.update(shard);
     }
-    let segments = set.segment_hashes.iter().map(|(name, hash)| (name, hash));
+    let segments = set.segment_hashes.iter();
     let files = set.files.iter().map(|(stem, file)| (stem, &file.hash));
     for (count, objects) in [
         (set.segment_hashes.len(), &mut segments.into_iter() as &mut dyn Iterator<Item = _>),

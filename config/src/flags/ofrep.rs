@@ -38,7 +38,12 @@ pub struct BulkOptions<'o> {
     pub flag_config_etag: Option<&'o str>,
     /// `eventStreams` of the answer: a list as the protocol has it.
     pub event_streams: Option<&'o Json>,
+    /// Whether the node is out of touch with its cluster: the flags may be old.
+    pub stale: bool,
 }
+
+/// The key of metadata that says `true` where the flags may be old.
+pub const STALE_KEY: &str = "verdict.stale";
 
 /// The version of the assignment that ETags vouch for: raise it when equal flags and contexts may
 /// give other results than before.
@@ -69,13 +74,13 @@ pub fn parse_request(body: &[u8]) -> Result<EvaluationContext<'static>, Resoluti
     })
 }
 
-/// `POST /ofrep/v1/evaluate/flags/{key}`.
+/// `POST /ofrep/v1/evaluate/flags/{key}`, at a time, by a node that may be out of touch.
 #[must_use]
 pub fn evaluate_one(
     set: &FlagSet,
     key: &str,
     context: &EvaluationContext<'_>,
-    at: TimestampMs,
+    (at, stale): (TimestampMs, bool),
 ) -> Answer {
     let Some(flag) = set.find(key) else {
         let error =
@@ -84,7 +89,7 @@ pub fn evaluate_one(
     };
     let resolution = set.evaluate_flag(flag, context, at);
     let mut body = String::with_capacity(128);
-    write_resolution(&mut body, flag, &resolution);
+    write_resolution(&mut body, flag, &resolution, stale);
     let status = resolution.error.as_ref().map_or(200, status_of);
     Answer { status, body, etag: None }
 }
@@ -115,12 +120,16 @@ pub fn evaluate_all(
         if index > 0 {
             body.push(',');
         }
-        write_resolution(&mut body, flag, &set.evaluate_flag(flag, context, at));
+        write_resolution(&mut body, flag, &set.evaluate_flag(flag, context, at), false);
     }
     body.push(']');
-    if !set.metadata.is_empty() {
+    if !set.metadata().is_empty() || options.stale {
+        let mut metadata = set.metadata().clone();
+        if options.stale {
+            metadata.insert(STALE_KEY.to_owned(), true.into());
+        }
         body.push_str(",\"metadata\":");
-        write_canonical(&mut body, &Json::Object(set.metadata().clone()));
+        write_canonical(&mut body, &Json::Object(metadata));
     }
     if let Some(streams) = options.event_streams {
         body.push_str(",\"eventStreams\":");
@@ -168,6 +177,9 @@ fn entity_tag(set: &FlagSet, context: &EvaluationContext<'_>, options: &BulkOpti
     add_optional(&mut hash, context.targeting_key());
     add_optional(&mut hash, context.region());
     add_optional(&mut hash, options.event_streams.map(Json::to_string).as_deref());
+    if options.stale {
+        hash.add(STALE_KEY.as_bytes());
+    }
     quoted(&hash.finish())
 }
 
@@ -212,7 +224,12 @@ const fn status_of(error: &ResolutionError) -> u16 {
     }
 }
 
-fn write_resolution(out: &mut String, flag: &CompiledFlag, resolution: &Resolution<'_>) {
+fn write_resolution(
+    out: &mut String,
+    flag: &CompiledFlag,
+    resolution: &Resolution<'_>,
+    stale: bool,
+) {
     if let Some(error) = &resolution.error {
         return write_failure(out, &flag.key, error);
     }
@@ -229,9 +246,25 @@ fn write_resolution(out: &mut String, flag: &CompiledFlag, resolution: &Resoluti
         out.push_str(",\"value\":");
         out.push_str(&variant.text);
     }
-    if let Some(metadata) = &flag.metadata {
-        out.push_str(",\"metadata\":");
-        out.push_str(&metadata.text);
+    match (&flag.metadata, stale) {
+        (None, false) => {}
+        (Some(metadata), false) => {
+            out.push_str(",\"metadata\":");
+            out.push_str(&metadata.text);
+        }
+        (metadata, true) => {
+            out.push_str(",\"metadata\":{");
+            write_text(out, STALE_KEY);
+            out.push_str(":true");
+            // A text that is not empty begins with a brace.
+            match metadata.as_ref().and_then(|metadata| metadata.text.strip_prefix('{')) {
+                Some(rest) => {
+                    out.push(',');
+                    out.push_str(rest);
+                }
+                None => out.push('}'),
+            }
+        }
     }
     out.push('}');
 }

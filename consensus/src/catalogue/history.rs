@@ -7,7 +7,7 @@ use serde::Serialize;
 use verdict_config::{ObjectId, ObjectKind, OrderedMap, TimestampMs};
 
 use super::{Catalogue, Limits, Object};
-use crate::command::{Author, Change, Op, Restores};
+use crate::command::{Author, Change, Evidence, Op, Restores};
 use crate::digest::ContentHash;
 use crate::error::{ChangeRefused, short_hash};
 use crate::references;
@@ -55,6 +55,8 @@ pub struct ChangeHead {
     pub why: String,
     /// Set if it was a rollback.
     pub restores: Option<Restores>,
+    /// Which nodes had the models loaded that it made active.
+    pub evidence: Vec<Evidence>,
 }
 
 /// One change of one object.
@@ -369,6 +371,7 @@ impl Catalogue {
                 Some(body) => body.to_vec(),
                 None => b"null".to_vec(),
             }),
+            stored: None,
         };
         entries
             .take_while(|((revision, _), _)| *revision == request.revision)

@@ -12,12 +12,14 @@ use verdict_config::{ObjectId, TimestampMs};
 
 use super::history::History;
 use super::{Catalogue, ChangeHead, HistoryEntry, Limits, Object, Request, Version};
-use crate::command::{Author, EnvelopeError, ObjectIdV1, Op, Restores, decode, open, seal};
+use crate::command::{
+    Author, EnvelopeError, EvidenceV2, ObjectIdV1, Op, Restores, decode, open, seal,
+};
 use crate::digest::ContentHash;
 use crate::references;
 
 const SNAPSHOT_MAGIC: [u8; 4] = *b"VDCS";
-const SNAPSHOT_VERSION: u16 = 2;
+const SNAPSHOT_VERSION: u16 = 3;
 /// The longest snapshot.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
@@ -33,6 +35,22 @@ struct Payload<Head> {
     entries: Vec<EntryV1>,
     restorable_from: u64,
     requests: Vec<([u8; 16], u64, i64, [u8; 32])>,
+}
+
+impl<Head> Payload<Head> {
+    fn with_heads<Other>(self, other: impl Fn(Head) -> Other) -> Payload<Other> {
+        Payload {
+            limits: self.limits,
+            revision: self.revision,
+            at_ms: self.at_ms,
+            bodies: self.bodies,
+            objects: self.objects,
+            heads: self.heads.into_iter().map(other).collect(),
+            entries: self.entries,
+            restorable_from: self.restorable_from,
+            requests: self.requests,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +70,13 @@ struct HeadV1 {
 struct HeadV2 {
     head: HeadV1,
     log_position: u32,
+}
+
+/// Since changes carry evidence.
+#[derive(Serialize, Deserialize)]
+struct HeadV3 {
+    head: HeadV2,
+    evidence: Vec<EvidenceV2>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,11 +165,11 @@ pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> 
             ((&object.id).into(), table.place(object.hash, &object.body), object.revision)
         })
         .collect();
-    let mut heads: Vec<HeadV2> = Vec::new();
+    let mut heads: Vec<HeadV3> = Vec::new();
     let mut entries = Vec::new();
     for ((_, position), entry) in catalogue.history.entries.iter() {
-        if heads.last().is_none_or(|last| last.head.revision != entry.head.revision) {
-            heads.push(HeadV2::from(&*entry.head));
+        if heads.last().is_none_or(|last| last.head.head.revision != entry.head.revision) {
+            heads.push(HeadV3::from(&*entry.head));
         }
         entries.push(EntryV1 {
             head: u32::try_from(heads.len() - 1).unwrap_or(u32::MAX),
@@ -171,19 +196,25 @@ pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> 
         restorable_from: catalogue.history.restorable_from,
         requests,
     };
-    let bytes = seal(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, &snapshot)?;
+    // The oldest version that can say it: a node of a program before evidence may be sent this.
+    let bytes = if snapshot.heads.iter().all(|head| head.evidence.is_empty()) {
+        seal(SNAPSHOT_MAGIC, 2, &snapshot.with_heads(|head| head.head))?
+    } else {
+        seal(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, &snapshot)?
+    };
     if bytes.len() > SNAPSHOT_BYTES_MAX {
         return Err(EnvelopeError::TooLong { bytes: bytes.len(), limit: SNAPSHOT_BYTES_MAX });
     }
     Ok(bytes)
 }
 
-impl From<&ChangeHead> for HeadV2 {
+impl From<&ChangeHead> for HeadV3 {
     fn from(head: &ChangeHead) -> Self {
         let restores = head.restores.as_ref().map(|restores| {
             (restores.to_revision, restores.objects.iter().map(Into::into).collect())
         });
         let log_position = head.log_position;
+        let evidence = head.evidence.iter().map(Into::into).collect();
         let head = HeadV1 {
             revision: head.revision,
             log_index: head.log_index,
@@ -194,20 +225,28 @@ impl From<&ChangeHead> for HeadV2 {
             why: head.why.clone(),
             restores,
         };
-        Self { head, log_position }
+        let head = HeadV2 { head, log_position };
+        Self { head, evidence }
     }
 }
 
-impl From<HeadV1> for HeadV2 {
+impl From<HeadV1> for HeadV3 {
     fn from(head: HeadV1) -> Self {
-        Self { head, log_position: 0 }
+        HeadV2 { head, log_position: 0 }.into()
     }
 }
 
-impl TryFrom<HeadV2> for ChangeHead {
+impl From<HeadV2> for HeadV3 {
+    fn from(head: HeadV2) -> Self {
+        Self { head, evidence: Vec::new() }
+    }
+}
+
+impl TryFrom<HeadV3> for ChangeHead {
     type Error = EnvelopeError;
 
-    fn try_from(HeadV2 { head, log_position }: HeadV2) -> Result<Self, EnvelopeError> {
+    fn try_from(HeadV3 { head, evidence }: HeadV3) -> Result<Self, EnvelopeError> {
+        let HeadV2 { head, log_position } = head;
         let restores = head.restores.map(|(to_revision, objects)| {
             let objects: Result<_, _> = objects.into_iter().map(ObjectId::try_from).collect();
             Ok::<_, EnvelopeError>(Restores { to_revision, objects: objects? })
@@ -221,6 +260,7 @@ impl TryFrom<HeadV2> for ChangeHead {
             author: Author { name: head.author, address: head.address },
             why: head.why,
             restores: restores.transpose()?,
+            evidence: evidence.into_iter().map(Into::into).collect(),
         })
     }
 }
@@ -237,11 +277,12 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Catalogue, EnvelopeError> {
     let (version, payload) = open(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SNAPSHOT_BYTES_MAX, bytes)?;
     match version {
         1 => restore::<HeadV1>(decode(payload)?),
-        _ => restore::<HeadV2>(decode(payload)?),
+        2 => restore::<HeadV2>(decode(payload)?),
+        _ => restore::<HeadV3>(decode(payload)?),
     }
 }
 
-fn restore<Head: Into<HeadV2>>(snapshot: Payload<Head>) -> Result<Catalogue, EnvelopeError> {
+fn restore<Head: Into<HeadV3>>(snapshot: Payload<Head>) -> Result<Catalogue, EnvelopeError> {
     let body = |place: u32| {
         let bytes = snapshot.bodies.get(place as usize).ok_or_else(|| absent("a body"))?;
         Ok::<_, EnvelopeError>(Arc::clone(&bytes.0))

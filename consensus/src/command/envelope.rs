@@ -8,12 +8,16 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
 
-use super::{Author, Change, ChangeSet, Command, Op, Propose, Requirement, Restores};
+use super::{
+    Author, Change, ChangeSet, Command, Evidence, Op, Propose, Requirement, Restores, StoredBody,
+};
 use crate::digest::ContentHash;
 
 /// Begins every command.
 pub const COMMAND_MAGIC: [u8; 4] = *b"VDCM";
-const COMMAND_VERSION: u16 = 1;
+/// The newest version of commands. One is written as the oldest version that can say it; the second
+/// is used only where the cluster allows it.
+pub const COMMAND_VERSION: u16 = 2;
 /// The longest envelope of a command: bodies, names and what stands around them.
 pub const COMMAND_BYTES_MAX: usize = 10 << 20;
 
@@ -126,6 +130,56 @@ struct ChangeV1 {
     body: Option<Vec<u8>>,
 }
 
+/// Since bodies may stand outside the log, and changes carry evidence.
+#[derive(Serialize, Deserialize)]
+enum CommandV2 {
+    Propose(ProposeV2),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProposeV2 {
+    /// Everything but the changes, which stand here.
+    propose: ProposeV1,
+    changes: Vec<ChangeV2>,
+    evidence: Vec<EvidenceV2>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChangeV2 {
+    kind: ObjectKind,
+    name: String,
+    op: Op,
+    expected_revision: Option<u64>,
+    body: Option<BodyV2>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum BodyV2 {
+    Inline(Vec<u8>),
+    Stored { hash: [u8; 32], bytes: u64 },
+}
+
+/// Evidence, as commands and snapshots hold it.
+#[derive(Serialize, Deserialize)]
+pub struct EvidenceV2 {
+    model: [u8; 32],
+    node_id: u64,
+    at_ms: i64,
+}
+
+impl From<&Evidence> for EvidenceV2 {
+    fn from(evidence: &Evidence) -> Self {
+        let Evidence { model, node_id, at } = *evidence;
+        Self { model: model.0, node_id, at_ms: at.0 }
+    }
+}
+
+impl From<EvidenceV2> for Evidence {
+    fn from(EvidenceV2 { model, node_id, at_ms }: EvidenceV2) -> Self {
+        Self { model: ContentHash(model), node_id, at: TimestampMs(at_ms) }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 pub struct ObjectIdV1 {
     kind: ObjectKind,
@@ -167,8 +221,13 @@ impl Command {
     /// [`EnvelopeError::TooLong`] beyond the limit of a change set.
     pub fn encode(&self) -> Result<Vec<u8>, EnvelopeError> {
         let Command::Propose(propose) = self;
-        let bytes =
-            seal(COMMAND_MAGIC, COMMAND_VERSION, &CommandV1::Propose(ProposeV1::from(propose)))?;
+        let set = &propose.change_set;
+        let second = !set.evidence.is_empty() || set.changes.iter().any(|c| c.stored.is_some());
+        let bytes = if second {
+            seal(COMMAND_MAGIC, 2, &CommandV2::Propose(ProposeV2::from(propose)))?
+        } else {
+            seal(COMMAND_MAGIC, 1, &CommandV1::Propose(ProposeV1::of(propose, &set.changes)))?
+        };
         if bytes.len() > COMMAND_BYTES_MAX {
             return Err(EnvelopeError::TooLong { bytes: bytes.len(), limit: COMMAND_BYTES_MAX });
         }
@@ -180,14 +239,67 @@ impl Command {
     /// # Errors
     /// Anything but exactly one command of a known version.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        let (_, payload) = open(COMMAND_MAGIC, COMMAND_VERSION, COMMAND_BYTES_MAX, bytes)?;
-        let CommandV1::Propose(propose) = decode(payload)?;
-        propose.try_into().map(Command::Propose)
+        let (version, payload) = open(COMMAND_MAGIC, COMMAND_VERSION, COMMAND_BYTES_MAX, bytes)?;
+        if version == 1 {
+            let CommandV1::Propose(propose) = decode(payload)?;
+            return propose.try_into().map(Command::Propose);
+        }
+        let CommandV2::Propose(ProposeV2 { propose, changes, evidence }) = decode(payload)?;
+        let mut propose = Propose::try_from(propose)?;
+        propose.change_set.changes = changes.into_iter().map(Into::into).collect();
+        propose.change_set.evidence = evidence.into_iter().map(Into::into).collect();
+        Ok(Command::Propose(propose))
     }
 }
 
-impl From<&Propose> for ProposeV1 {
+impl From<&Propose> for ProposeV2 {
     fn from(propose: &Propose) -> Self {
+        let set = &propose.change_set;
+        Self {
+            propose: ProposeV1::of(propose, &[]),
+            changes: set.changes.iter().map(Into::into).collect(),
+            evidence: set.evidence.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&Change> for ChangeV2 {
+    fn from(change: &Change) -> Self {
+        let inline = || change.body.clone().map(BodyV2::Inline);
+        let stored =
+            |stored: StoredBody| BodyV2::Stored { hash: stored.hash.0, bytes: stored.bytes };
+        Self {
+            kind: change.kind,
+            name: change.name.clone(),
+            op: change.op,
+            expected_revision: change.expected_revision,
+            body: change.stored.map(stored).or_else(inline),
+        }
+    }
+}
+
+impl From<ChangeV2> for Change {
+    fn from(change: ChangeV2) -> Self {
+        let (body, stored) = match change.body {
+            None => (None, None),
+            Some(BodyV2::Inline(body)) => (Some(body), None),
+            Some(BodyV2::Stored { hash, bytes }) => {
+                (None, Some(StoredBody { hash: ContentHash(hash), bytes }))
+            }
+        };
+        Self {
+            kind: change.kind,
+            name: change.name,
+            op: change.op,
+            expected_revision: change.expected_revision,
+            body,
+            stored,
+        }
+    }
+}
+
+impl ProposeV1 {
+    fn of(propose: &Propose, changes: &[Change]) -> Self {
         let set = &propose.change_set;
         let change = |change: &Change| ChangeV1 {
             kind: change.kind,
@@ -206,7 +318,7 @@ impl From<&Propose> for ProposeV1 {
             author: propose.author.name.clone(),
             address: propose.author.address.clone(),
             at_ms: propose.at.0,
-            changes: set.changes.iter().map(change).collect(),
+            changes: changes.iter().map(change).collect(),
             requires: set.requires.iter().map(requirement).collect(),
             restores: set.restores.as_ref().map(|restores| RestoresV1 {
                 to_revision: restores.to_revision,
@@ -226,6 +338,7 @@ impl TryFrom<ProposeV1> for Propose {
             op: change.op,
             expected_revision: change.expected_revision,
             body: change.body,
+            stored: None,
         };
         let requires = wire.requires.into_iter().map(|requirement| {
             let object = requirement.object.try_into()?;
@@ -243,6 +356,7 @@ impl TryFrom<ProposeV1> for Propose {
                 changes: wire.changes.into_iter().map(change).collect(),
                 requires: requires.collect::<Result<_, EnvelopeError>>()?,
                 restores: restores.transpose()?,
+                evidence: Vec::new(),
             },
             author: Author { name: wire.author, address: wire.address },
             at: TimestampMs(wire.at_ms),
@@ -251,54 +365,4 @@ impl TryFrom<ProposeV1> for Propose {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn example() -> Command {
-        let name = |text: &str| ObjectId {
-            kind: ObjectKind::List,
-            name: ObjectName::new(ObjectKind::List, text).unwrap(),
-        };
-        let mut set = ChangeSet::new(
-            "r1",
-            "why",
-            vec![
-                Change::put(ObjectKind::Alias, "a", br#"{"model":"m"}"#.to_vec()).expecting(300),
-                Change::delete(ObjectKind::Setting, "s"),
-            ],
-        );
-        set.requires = vec![Requirement { object: name("l"), interface: None }];
-        set.restores = Some(Restores { to_revision: 7, objects: vec![name("l")] });
-        let author = Author { name: "ann".into(), address: Some("::1".into()) };
-        Command::Propose(Propose { change_set: set, author, at: TimestampMs(1_000) })
-    }
-
-    /// The stored form of version 1, for ever.
-    const GOLDEN: &str = "5644434d01000002723103776879\
-        03616e6e01033a3a31fbd0070207016100\
-        01fb2c01010d7b226d6f64656c223a226d227d0c017301\
-        00000102016c00010701020\
-        16c";
-
-    #[test]
-    fn golden_bytes() {
-        let golden: String = GOLDEN.split_whitespace().collect();
-        assert_eq!(hex::encode(example().encode().unwrap()), golden);
-        assert_eq!(Command::decode(&hex::decode(golden).unwrap()).unwrap(), example());
-    }
-
-    #[test]
-    fn refuses_other_bytes() {
-        let good = example().encode().unwrap();
-        let longer = [&good[..], b"x"].concat();
-        assert!(matches!(Command::decode(&longer), Err(EnvelopeError::Payload(_))));
-        let mut newer = good.clone();
-        newer[4] = 2;
-        assert_eq!(Command::decode(&newer), Err(EnvelopeError::Newer { found: 2, known: 1 }));
-        for length in 0..good.len() {
-            assert!(Command::decode(&good[..length]).is_err(), "cut at {length}");
-        }
-        let forged = [&good[..7], &[0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]].concat();
-        assert!(Command::decode(&forged).is_err());
-    }
-}
+mod tests;

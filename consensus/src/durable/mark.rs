@@ -92,6 +92,11 @@ impl Mark {
         self.file.sync_data()
     }
 
+    /// The file, to be synced beside what is written to it.
+    pub fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// Moves the mark so that it survives the end of the process, but not a loss of power.
     pub fn write(&mut self, state: MarkState) -> io::Result<()> {
         self.sequence += 1;

@@ -56,13 +56,13 @@ impl Writer {
         while open {
             let Ok(Message::Propose { change_set, author, reply }) = receiver.recv() else { break };
             let mut group = self.group();
-            self.take(&mut group, change_set, author, reply);
+            self.take(&mut group, *change_set, author, reply);
             while (group.taken as usize) < self.options.group_max
                 && group.frames.len() < BODY_BYTES_MAX
             {
                 match receiver.try_recv() {
                     Ok(Message::Propose { change_set, author, reply }) => {
-                        self.take(&mut group, change_set, author, reply);
+                        self.take(&mut group, *change_set, author, reply);
                     }
                     Ok(Message::Close) => {
                         open = false;
@@ -85,7 +85,7 @@ impl Writer {
         let mut group = self.group();
         while let Ok(message) = receiver.try_recv() {
             if let Message::Propose { change_set, author, reply } = message {
-                self.take(&mut group, change_set, author, reply);
+                self.take(&mut group, *change_set, author, reply);
             }
         }
         if let Err(failure) = self.commit(group) {

@@ -24,6 +24,8 @@ pub struct PeerClientsOptions {
     pub pause_min: Duration,
     /// The longest pause.
     pub pause_max: Duration,
+    /// Nodes that are reached at another address than the one they advertise.
+    pub routes: BTreeMap<u64, String>,
 }
 
 impl Default for PeerClientsOptions {
@@ -32,6 +34,7 @@ impl Default for PeerClientsOptions {
             connect_timeout: Duration::from_secs(2),
             pause_min: Duration::from_millis(50),
             pause_max: Duration::from_secs(1),
+            routes: BTreeMap::new(),
         }
     }
 }
@@ -147,15 +150,15 @@ impl PeerClients {
         let slot = Arc::clone(self.slots.lock().entry((peer.node_id, channel)).or_default());
         // Those who come meanwhile wait for the same connection.
         let mut state = slot.state.lock().await;
-        let address = &peer.attributes.peer_address;
+        let address = self.address(peer);
         if let Some(connection) = &state.connection
             && !connection.is_closed()
-            && state.address == *address
+            && state.address == address
         {
             return Ok(Arc::clone(connection));
         }
-        if state.address != *address {
-            *state = SlotState { address: address.clone(), ..SlotState::default() };
+        if state.address != address {
+            *state = SlotState { address: address.to_owned(), ..SlotState::default() };
         }
         if state.paused_until.is_some_and(|until| Instant::now() < until) {
             return Err(PeerError::Unreachable(state.last_error.clone()));
@@ -180,10 +183,15 @@ impl PeerClients {
         }
     }
 
+    /// Where a node is reached from here.
+    fn address<'a>(&'a self, peer: &'a Peer) -> &'a str {
+        self.options.routes.get(&peer.node_id).unwrap_or(&peer.attributes.peer_address)
+    }
+
     async fn open(&self, peer: &Peer, channel: PeerChannel) -> Result<Arc<Connection>, PeerError> {
         let identity = Arc::clone(&self.identity.read());
         let name = tls::server_name(&identity.cluster_id, peer.node_id).map_err(unusable)?;
-        let stream = connect(&peer.attributes.peer_address).await?;
+        let stream = connect(self.address(peer)).await?;
         let mut stream = identity.connector.connect(name, stream).await.map_err(unreachable)?;
         let hello = Hello {
             purpose: Purpose::Channel(channel),

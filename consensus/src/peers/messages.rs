@@ -115,6 +115,51 @@ pub enum NodeRequest {
         /// The unit.
         unit: String,
     },
+    /// To keep an erasure for nodes that are away, and to see to it that they perform it.
+    KeepErasure {
+        /// The unit.
+        unit: String,
+        /// The nodes.
+        nodes: Vec<u64>,
+    },
+    /// What the asking node is to erase, as the asked one knows.
+    PendingErasures {
+        /// The number of the last one that it was told; 0 at first.
+        after: u64,
+    },
+    /// To fetch, verify, load and warm what a change will need, going on behind the answer.
+    Prepare {
+        /// Content hashes of model folders.
+        models: Vec<String>,
+        /// Hashes and lengths of objects' bodies.
+        objects: Vec<([u8; 32], u64)>,
+    },
+    /// A piece of the body of an object, at most [`FOLDER_PIECE_BYTES`] long.
+    ObjectPiece {
+        /// The body's hash, in hex.
+        hash: String,
+        /// Where the piece begins.
+        offset: u64,
+    },
+    /// The newest version of commands that the node's program knows.
+    CommandVersion,
+}
+
+/// How far a node is with something that it was asked to prepare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preparation {
+    /// Under way.
+    Loading,
+    /// It is there and verified; a model is loaded and warm as well.
+    Ready {
+        /// Since when, by the node's clock, in milliseconds since the epoch.
+        at_ms: i64,
+    },
+    /// It failed, and is tried again when it is asked for again.
+    Failed {
+        /// Why.
+        detail: String,
+    },
 }
 
 /// What is asked of a decision.
@@ -139,11 +184,20 @@ impl std::fmt::Debug for NodeRequest {
             Self::StandForElection => formatter.write_str("StandForElection"),
             Self::Outcomes { json } => write!(formatter, "Outcomes({} bytes)", json.len()),
             Self::EraseUnit { .. } => formatter.write_str("EraseUnit"),
+            Self::KeepErasure { nodes, .. } => write!(formatter, "KeepErasure({nodes:?})"),
+            Self::PendingErasures { after } => write!(formatter, "PendingErasures({after})"),
             Self::Decision { id, read } => write!(formatter, "Decision({id}, {read:?})"),
             Self::DescribeFolder { hash } => write!(formatter, "DescribeFolder({hash})"),
             Self::FolderPiece { hash, path, offset } => {
                 write!(formatter, "FolderPiece({hash}, {path}, {offset})")
             }
+            Self::Prepare { models, objects } => {
+                write!(formatter, "Prepare({models:?}, {} objects)", objects.len())
+            }
+            Self::ObjectPiece { hash, offset } => {
+                write!(formatter, "ObjectPiece({hash}, {offset})")
+            }
+            Self::CommandVersion => formatter.write_str("CommandVersion"),
         }
     }
 }
@@ -174,6 +228,12 @@ pub enum NodeAnswer {
         /// Whether there was one.
         found: bool,
     },
+    /// Units that are to be erased, with rising numbers.
+    Erasures(Vec<(u64, String)>),
+    /// How far the node is: models, then objects, in the order in which they were named.
+    Prepared(Vec<Preparation>),
+    /// The newest version of commands that its program knows.
+    CommandVersion(u16),
 }
 
 macro_rules! messages {
@@ -238,6 +298,36 @@ mod tests {
         assert_eq!(hex::encode(&bytes), "56444e51010000016b");
         assert_eq!(NodeRequest::decode(&bytes).unwrap(), keep);
         assert_eq!(hex::encode(NodeAnswer::Done.encode().unwrap()), "56444e52010000");
+        let kept = NodeRequest::KeepErasure { unit: "u".to_owned(), nodes: vec![2, 3] };
+        let bytes = kept.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "56444e51010007017502".to_owned() + "0203");
+        assert_eq!(NodeRequest::decode(&bytes).unwrap(), kept);
+        let pending = NodeRequest::PendingErasures { after: 5 };
+        assert_eq!(hex::encode(pending.encode().unwrap()), "56444e5101000805");
+        let units = NodeAnswer::Erasures(vec![(7, "u".to_owned())]);
+        let bytes = units.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "56444e520100060107".to_owned() + "0175");
+        assert_eq!(NodeAnswer::decode(&bytes).unwrap(), units);
+        let prepare =
+            NodeRequest::Prepare { models: vec!["m".to_owned()], objects: vec![([7; 32], 300)] };
+        let bytes = prepare.encode().unwrap();
+        let golden = format!("56444e51010009 01016d 01{}fb2c01", "07".repeat(32)).replace(' ', "");
+        assert_eq!(hex::encode(&bytes), golden);
+        assert_eq!(NodeRequest::decode(&bytes).unwrap(), prepare);
+        let piece = NodeRequest::ObjectPiece { hash: "h".to_owned(), offset: 3 };
+        assert_eq!(hex::encode(piece.encode().unwrap()), "56444e5101000a016803");
+        let version = NodeRequest::CommandVersion;
+        assert_eq!(hex::encode(version.encode().unwrap()), "56444e5101000b");
+        let prepared = NodeAnswer::Prepared(vec![
+            Preparation::Loading,
+            Preparation::Ready { at_ms: 5 },
+            Preparation::Failed { detail: "no".to_owned() },
+        ]);
+        let bytes = prepared.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "56444e5201000703 00 010a 02026e6f".replace(' ', ""));
+        assert_eq!(NodeAnswer::decode(&bytes).unwrap(), prepared);
+        let version = NodeAnswer::CommandVersion(2);
+        assert_eq!(hex::encode(version.encode().unwrap()), "56444e5201000802");
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn clients(identity: PeerIdentity) -> PeerClients {
         connect_timeout: Duration::from_secs(10),
         pause_min: Duration::from_millis(1),
         pause_max: Duration::from_millis(2),
+        ..PeerClientsOptions::default()
     };
     PeerClients::new(identity, options)
 }
@@ -127,6 +128,29 @@ async fn peers_know_each_other_and_answers_find_their_requests() {
     });
     futures::future::join_all(asked).await;
     assert_eq!(clients.counts().opened.load(std::sync::atomic::Ordering::Relaxed), 3);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_route_leads_to_a_node_and_who_it_is_is_checked_all_the_same() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let route = host.address.to_string();
+    let options = PeerClientsOptions {
+        routes: [(1, route.clone()), (3, route)].into(),
+        ..PeerClientsOptions::default()
+    };
+    let clients = PeerClients::new(identity(&authority, 2), options);
+    // It advertises an address that leads nowhere from here.
+    let attributes = Arc::new(NodeAttributes {
+        peer_address: "127.0.0.1:1".to_owned(),
+        ..NodeAttributes::default()
+    });
+    let peer = |node_id| Peer { node_id, attributes: Arc::clone(&attributes) };
+    let answer = call(&clients, &peer(1), PeerChannel::Raft, b"hello").await.unwrap();
+    assert_eq!(answer, b"2 Raft hello");
+    let wrong = call(&clients, &peer(3), PeerChannel::Raft, b"hello").await;
+    assert!(matches!(wrong, Err(PeerError::Unreachable(_))), "{wrong:?}");
     host.end().await;
 }
 

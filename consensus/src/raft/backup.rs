@@ -9,6 +9,7 @@ use std::path::Path;
 use openraft::EntryPayload as Content;
 use serde::Serialize;
 
+use super::bodies::{self, ApplyError, Bodies};
 use super::folder::{FolderIdentity, FolderStart, Seed, create_raft_folder, open_folder};
 use super::log_store::opening;
 use super::machine::Machine;
@@ -165,7 +166,14 @@ pub fn recover_survivor(
             if entry.log_id.index > committed && !matches!(entry.payload, Content::Blank) {
                 uncertain_entries += 1;
             }
-            machine.apply(entry).map_err(|error| damaged(&store_path, 0, error.to_string()))?;
+            let failed = |error: ApplyError| damaged(&store_path, 0, error.to_string());
+            match machine.apply(entry, &Bodies::new()) {
+                Err(ApplyError::Missing(wanted)) => {
+                    let bodies = bodies::find(options.bodies.as_ref(), &wanted, false);
+                    machine.apply(entry, &bodies).map_err(failed)?
+                }
+                applied => applied.map_err(failed)?,
+            };
         }
     }
     let members = machine.members.membership().clone();

@@ -54,10 +54,42 @@ impl LeaderClock {
 
     pub fn now(&self, options: &RaftLogOptions) -> TimestampMs {
         let elapsed_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let expected = self.at_start.0.saturating_add(elapsed_ms);
-        let earliest = expected.saturating_sub(CLOCK_JUMP_MS_MAX);
-        let latest = expected.saturating_add(CLOCK_JUMP_MS_MAX);
-        TimestampMs((options.clock)().0.clamp(earliest, latest))
+        near(self.at_start, elapsed_ms, (options.clock)())
+    }
+}
+
+/// A time that a clock shows, held near to where it was at the start and ran to since.
+fn near(at_start: TimestampMs, elapsed_ms: i64, shown: TimestampMs) -> TimestampMs {
+    let expected = at_start.0.saturating_add(elapsed_ms);
+    let earliest = expected.saturating_sub(CLOCK_JUMP_MS_MAX);
+    let latest = expected.saturating_add(CLOCK_JUMP_MS_MAX);
+    TimestampMs(shown.0.clamp(earliest, latest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// However a clock jumps, the time that a leader stamps stays within the bound of the time
+        /// that has passed, and is the clock's own where that is within it.
+        #[test]
+        fn a_clock_that_jumps_is_held(
+            at_start in any::<i64>(), elapsed_ms in 0..=i64::MAX, shown in any::<i64>(),
+        ) {
+            let expected = i128::from(at_start) + i128::from(elapsed_ms);
+            let held = i128::from(near(TimestampMs(at_start), elapsed_ms, TimestampMs(shown)).0);
+            let bound = i128::from(CLOCK_JUMP_MS_MAX);
+            let expected = expected.min(i128::from(i64::MAX));
+            prop_assert!((held - expected).abs() <= bound, "{held} {expected}");
+            if (i128::from(shown) - expected).abs() <= bound {
+                prop_assert_eq!(held, i128::from(shown));
+            }
+        }
     }
 }
 
@@ -106,8 +138,13 @@ impl Core {
     pub fn failure(&self) -> Option<String> {
         let failed = self.store.durable().failure().borrow().clone();
         failed.or_else(|| match &self.raft.metrics().borrow().running_state {
-            Err(fatal) if !self.draining.load(Ordering::SeqCst) => Some(fatal.to_string()),
-            _ => None,
+            _ if self.draining.load(Ordering::SeqCst) => None,
+            Err(fatal) => Some(fatal.to_string()),
+            // A panic ends openraft's own task, which cannot say so any more.
+            Ok(()) if self.raft.metrics().has_changed().is_err() => {
+                Some("the consensus has panicked".to_owned())
+            }
+            Ok(()) => None,
         })
     }
 

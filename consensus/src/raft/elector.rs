@@ -40,6 +40,7 @@ pub async fn run(core: Arc<Core>) {
 }
 
 struct Elector {
+    /// When it last stood, led, or did not vote.
     attempted: Instant,
     /// What the time of the next attempt counts from, and what is added to it.
     since: Instant,
@@ -48,8 +49,9 @@ struct Elector {
 
 impl Elector {
     fn new(core: &Core) -> Self {
-        let now = Instant::now();
-        Self { attempted: now, since: now, draw: draw(core) }
+        // A node that starts gives a leader that is there the time to be heard.
+        let begun = Instant::now() + core.options.election_timeout_max * 2;
+        Self { attempted: begun, since: begun, draw: draw(core) }
     }
 
     /// When the next attempt is due, as things stand.
@@ -62,12 +64,10 @@ impl Elector {
             self.attempted = now;
             return now + lease;
         }
-        let heard = now.checked_sub(core.network.leader_heard_ago()).unwrap_or(now) + lease;
-        let voted = core.network.voted().unwrap_or(self.attempted);
-        let since = heard.max(voted).max(self.attempted);
-        // Time is read twice, so that the same event may seem to move by a little.
-        if since.saturating_duration_since(self.since) > LOOK_MIN {
-            self.since = since;
+        let heard = core.network.leader_heard().map(|heard| heard + lease);
+        let since = heard.max(core.network.voted()).max(Some(self.attempted));
+        if since != Some(self.since) {
+            self.since = since.unwrap_or(now);
             self.draw = draw(core);
         }
         // Somebody who has more of the log can win where this node cannot.

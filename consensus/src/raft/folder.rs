@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::log_store::opening::create_marks;
 use super::machine::{ClusterState, Machine};
+use super::options::CLUSTER_VERSION;
 use super::snapshot_file;
 use super::types::{LogId, NodeAttributes, NodeId, StoredMembership};
 use super::wire::LogIdV1;
@@ -30,8 +31,6 @@ use crate::local::folder::{Folder, Layout, damaged, io, sync_folder, write_whole
 
 /// The folder's layout.
 const RAFT: Layout = Layout { label: "verdict raft", format: 1 };
-/// The version of commands that this program writes in a new cluster.
-pub const CLUSTER_VERSION: u16 = 1;
 
 /// Which node of which cluster a folder belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! What arrives from other nodes, answered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use openraft::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::bodies;
 use super::core::{Core, Leadership};
 use super::members::{self, MembershipError};
 use super::messages::{
@@ -17,7 +19,7 @@ use super::proposer::Proposal;
 use super::snapshot_file::{FILE_BYTES_MAX, SnapshotFile};
 use super::types::{Entry, LogId, StoredMembership, TypeConfig, Vote};
 use super::wire::{LogIdV1, VoteV1};
-use crate::command::{Command, EnvelopeError};
+use crate::command::{Command, EnvelopeError, Propose};
 use crate::error::ProposeError;
 
 /// A snapshot that is being received.
@@ -70,7 +72,10 @@ impl PeerHandler {
             RequestBody::Append { .. } | RequestBody::Vote { .. } | RequestBody::Snapshot(_) => {
                 false
             }
-            RequestBody::Propose { .. } | RequestBody::ReadIndex | RequestBody::Member(_) => true,
+            RequestBody::Propose { .. }
+            | RequestBody::ReadIndex
+            | RequestBody::Member(_)
+            | RequestBody::Version => true,
         };
         if asks_to_change && self.core.members().get(from).is_none() {
             return failed(FailureV1::Misdirected(format!("node {from} is no member")));
@@ -91,6 +96,7 @@ impl PeerHandler {
                 Err(failure) => failed(failure),
             },
             RequestBody::Member(command) => self.member(command.into()).await,
+            RequestBody::Version => Answer::Version { version: self.core.options.version },
         }
     }
 
@@ -212,11 +218,15 @@ impl PeerHandler {
         meta: SnapshotMeta<super::NodeId, super::NodeAttributes>,
         file: SnapshotFile,
     ) -> Answer {
-        // A damaged transfer must not reach the state machine, where it would be fatal.
-        let received = file.clone();
+        // A damaged transfer must not reach the state machine, where it would be fatal. And openraft
+        // lets go of the log that the snapshot covers while it is still being taken over: whoever
+        // ends between the two needs the snapshot on the disk already.
+        let (received, shared) = (file.clone(), Arc::clone(&self.core.shared));
         let check = move || {
             let bytes = received.read().map_err(|error| error.to_string())?;
-            super::snapshot_file::decode_machine(&bytes).map(|machine| machine.last_applied)
+            let machine = super::snapshot_file::decode_machine(&bytes)?;
+            shared.stage(&machine, &bytes).map_err(|error| error.to_string())?;
+            Ok::<_, String>(machine.last_applied)
         };
         match tokio::task::spawn_blocking(check).await {
             Ok(Ok(last_applied)) if last_applied == meta.last_log_id => {}
@@ -254,7 +264,11 @@ impl PeerHandler {
                 Ok(command) => command,
                 Err(error) => return misdirected(&error),
             };
-            waiting.push(Proposal::enqueue(&self.core, command, until, true));
+            waiting.push(match self.with_bodies(command).await {
+                Some(command) => Proposal::enqueue(&self.core, command, until, true),
+                // Whoever proposes it has put them here; until they are, it is no proposal.
+                None => Err(ProposeError::NoLeader),
+            });
         }
         let mut results = Vec::with_capacity(waiting.len());
         for receiver in waiting {
@@ -265,6 +279,18 @@ impl PeerHandler {
             results.push(results::to_wire(result));
         }
         Answer::Proposed(results)
+    }
+
+    /// Fills in the bodies that stand outside the log; `None` where one cannot be found.
+    async fn with_bodies(&self, mut command: Propose) -> Option<Propose> {
+        let wanted: BTreeSet<_> = bodies::missing(&command.change_set).collect();
+        if wanted.is_empty() {
+            return Some(command);
+        }
+        let store = self.core.options.bodies.clone();
+        let finding = move || bodies::find(store.as_ref(), &wanted, true);
+        let found = tokio::task::spawn_blocking(finding).await.ok()?;
+        bodies::fill(&mut command.change_set, &found).is_empty().then_some(command)
     }
 
     async fn member(&self, command: super::members::MemberCommand) -> Answer {

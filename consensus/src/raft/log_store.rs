@@ -19,13 +19,15 @@ pub mod opening;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError};
 use parking_lot::Mutex;
 
 use self::cache::Cache;
+use super::steps::{Probe, Step};
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 use super::wire::{LogIdV1, VoteV1, encode_entry};
 use crate::durable::{Durable, EngineBatch, Mark, MarkState, MarkedVote, Marking};
@@ -46,6 +48,9 @@ struct Inner {
     durable: Arc<Durable>,
     state: Mutex<State>,
     committed: Mutex<Mark>,
+    /// Index up to which entries are known committed also after a loss of power.
+    committed_durable: AtomicU64,
+    probe: OnceLock<Probe>,
 }
 
 /// The log store; clones share it.
@@ -68,6 +73,42 @@ impl LogStore {
         &self.inner.durable
     }
 
+    /// Says which probe is called.
+    pub fn set_probe(&self, probe: Probe) {
+        // It is said once, before the consensus starts.
+        let _ = self.inner.probe.set(probe);
+    }
+
+    fn step(&self, step: Step) {
+        if let Some(probe) = self.inner.probe.get() {
+            probe(step);
+        }
+    }
+
+    /// Makes durable up to where entries are known committed; whether there was anything to do.
+    /// Blocking, and beside the path of a change: see [`Self::committed_durable`].
+    pub fn sync_committed(&self) -> bool {
+        let (file, index) = {
+            let mark = self.inner.committed.lock();
+            (mark.handle(), mark.state.index)
+        };
+        if self.committed_durable() >= index || self.inner.durable.failure().borrow().is_some() {
+            return false;
+        }
+        match file.and_then(|file| file.sync_data()) {
+            Ok(()) => drop(self.inner.committed_durable.fetch_max(index, Ordering::SeqCst)),
+            Err(error) => self.inner.durable.fail(&format!("a sync failed: {error}")),
+        }
+        true
+    }
+
+    /// Index up to which entries are applied again at the start after a loss of power, also where no
+    /// other node can be reached. It follows what is applied within moments: syncing it for each
+    /// entry would double the latency of a change, and what is behind it is in the log all the same.
+    pub fn committed_durable(&self) -> u64 {
+        self.inner.committed_durable.load(Ordering::SeqCst)
+    }
+
     /// Place of the last entry, also when it was let go.
     pub fn last(&self) -> Option<LogId> {
         let state = self.inner.state.lock();
@@ -86,6 +127,17 @@ impl LogStore {
         let wire = LogIdV1 { term: vote.term, leader_id: vote.node_id, index: state.index };
         // It is not synced with the log: what the log does not hold cannot be applied.
         Some(LogId::from(wire)).min(self.last())
+    }
+
+    /// Knows of no more commits than these, until it is told: of what the file says, only so much
+    /// can be applied when the log is opened.
+    pub fn know_committed(&self, committed: Option<LogId>) {
+        let wire = committed.as_ref().map(LogIdV1::from);
+        let mark = wire.map(|LogIdV1 { term, leader_id, index }| MarkState {
+            index,
+            vote: Some(MarkedVote { term, committed: true, node_id: leader_id }),
+        });
+        self.inner.committed.lock().state = mark.unwrap_or_default();
     }
 
     fn write(&self, batch: EngineBatch) -> io::Result<()> {
@@ -205,6 +257,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.step(Step::Vote);
         let saved = self.keep_vote(vote).await;
         saved.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)).into())
     }
@@ -215,6 +268,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         let Some(committed) = committed else { return Ok(()) };
+        self.step(Step::Committed);
         let LogIdV1 { term, leader_id, index } = (&committed).into();
         let vote = Some(MarkedVote { term, committed: true, node_id: leader_id });
         let mut mark = self.inner.committed.lock();
@@ -234,6 +288,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        self.step(Step::Append);
         let mut batch = EngineBatch::default();
         let mut appended = Vec::new();
         for entry in entries {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use openraft::EntryPayload as Content;
 
+use super::bodies::{self, ApplyError, Bodies};
 use super::entry::EntryCommand;
 use super::types::{Entry, EntryReply, LogId, NodeId, StoredMembership};
 use crate::apply::{LogPosition, apply_in_place};
 use crate::catalogue::Catalogue;
-use crate::command::{Command, EnvelopeError};
+use crate::command::Command;
 use crate::validate::NoValidation;
 
 /// Ids that may be given but not yet used; more are refused, so that asking costs nothing.
@@ -48,11 +49,11 @@ impl Machine {
         }
     }
 
-    /// Applies the next entry.
+    /// Applies the next entry, with the bodies that it names.
     ///
     /// # Errors
-    /// The entry was written by a newer program: this one cannot go on.
-    pub fn apply(&mut self, entry: &Entry) -> Result<EntryReply, EnvelopeError> {
+    /// The entry was written by a newer program: this one cannot go on. Or bodies are missing.
+    pub fn apply(&mut self, entry: &Entry, bodies: &Bodies) -> Result<EntryReply, ApplyError> {
         let reply = match &entry.payload {
             Content::Blank => EntryReply::Nothing,
             Content::Membership(members) => {
@@ -63,7 +64,7 @@ impl Machine {
             }
             Content::Normal(payload) => match EntryCommand::decode(payload)? {
                 EntryCommand::Changes { base_revision, commands } => {
-                    self.change(entry.log_id.index, base_revision, &commands)?
+                    self.change(entry.log_id.index, base_revision, (&commands, bodies))?
                 }
                 EntryCommand::AllocateNode { request_id } => self.allocate(request_id),
                 EntryCommand::RaiseVersion { version } => {
@@ -81,15 +82,20 @@ impl Machine {
         &mut self,
         index: u64,
         base_revision: u64,
-        commands: &[Vec<u8>],
-    ) -> Result<EntryReply, EnvelopeError> {
+        (commands, bodies): (&[Vec<u8>], &Bodies),
+    ) -> Result<EntryReply, ApplyError> {
         let stale = EntryReply::Stale { revision: self.catalogue.revision() };
         if base_revision != self.catalogue.revision() {
             return Ok(stale);
         }
         let mut catalogue = Catalogue::clone(&self.catalogue);
         for (position, bytes) in (0u32..).zip(commands) {
-            let command = Command::decode(bytes)?;
+            let mut command = Command::decode(bytes)?;
+            let Command::Propose(propose) = &mut command;
+            let missing = bodies::fill(&mut propose.change_set, bodies);
+            if !missing.is_empty() {
+                return Err(ApplyError::Missing(missing));
+            }
             // It was validated by the leader on this very revision; checks that differ from one
             // version of the program to the next must not tell nodes apart.
             let place = LogPosition { index, position };

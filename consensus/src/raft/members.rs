@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Membership};
@@ -16,8 +15,12 @@ use super::types::{EntryReply, NodeAttributes, NodeId};
 use super::wire::NodeV1;
 use crate::command::REQUEST_ID_BYTES_MAX;
 
-/// How far behind a learner may be when it is made a voter, in entries.
-const PROMOTE_LAG_MAX: u64 = 1_000;
+mod checks;
+mod upkeep;
+
+use checks::{Removal, check_promotion, check_removal};
+pub(super) use upkeep::look_after;
+use upkeep::{all_know, replace};
 
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -130,6 +133,14 @@ pub enum MemberCommand {
         /// The version.
         version: u16,
     },
+    /// Puts a learner that has caught up in the place of a voter, in one change: the voters are never
+    /// one more, of whom one is dead, and never one fewer.
+    Replace {
+        /// The node that goes; its id is never given again.
+        node_id: NodeId,
+        /// The learner.
+        by: NodeId,
+    },
 }
 
 /// What a change of members gave.
@@ -194,6 +205,7 @@ impl From<MemberCommand> for MemberCommandV1 {
                 Self::SetAttributes(NodeV1::new(node_id, &attributes))
             }
             MemberCommand::RaiseVersion { version } => Self::RaiseVersion { version },
+            MemberCommand::Replace { node_id, by } => Self::Replace { node_id, by },
         }
     }
 }
@@ -213,6 +225,7 @@ impl From<MemberCommandV1> for MemberCommand {
                 Self::SetAttributes { node_id, attributes }
             }
             MemberCommandV1::RaiseVersion { version } => Self::RaiseVersion { version },
+            MemberCommandV1::Replace { node_id, by } => Self::Replace { node_id, by },
         }
     }
 }
@@ -262,7 +275,9 @@ pub(super) async fn carry_out(
             }
             change(core, ChangeMembers::SetNodes(BTreeMap::from([(node_id, attributes)]))).await
         }
+        MemberCommand::Replace { node_id, by } => replace(core, node_id, by).await,
         MemberCommand::RaiseVersion { version } => {
+            all_know(core, version).await?;
             write(core, EntryCommand::RaiseVersion { version }).await.map(|_| MemberAnswer::Done)
         }
     }
@@ -310,61 +325,4 @@ async fn change(
 ) -> Result<MemberAnswer, MembershipError> {
     core.raft.change_membership(change, false).await.map_err(write_error)?;
     Ok(MemberAnswer::Done)
-}
-
-/// Whether it is a voter already.
-fn check_promotion(core: &Core, node_id: NodeId) -> Result<bool, MembershipError> {
-    let members = core.members();
-    match members.get(node_id) {
-        None => return refused(format!("node {node_id} is no member")),
-        Some(member) if member.voter => return Ok(true),
-        Some(_) => {}
-    }
-    let metrics = core.metrics();
-    let last = metrics.last_log_index.unwrap_or(0);
-    let replication = metrics.replication.unwrap_or_default();
-    let matched = replication.get(&node_id).copied().flatten().map_or(0, |id| id.index);
-    if last.saturating_sub(matched) > PROMOTE_LAG_MAX {
-        return refused(format!(
-            "node {node_id} is at entry {matched} of {last}: it must catch up"
-        ));
-    }
-    Ok(false)
-}
-
-enum Removal {
-    Voter,
-    Learner,
-    Absent,
-}
-
-/// A voter goes only if those that remain and are heard from still make a majority.
-fn check_removal(core: &Core, node_id: NodeId) -> Result<Removal, MembershipError> {
-    let members = core.members();
-    match members.get(node_id) {
-        None => return Ok(Removal::Absent),
-        Some(member) if !member.voter => return Ok(Removal::Learner),
-        Some(_) => {}
-    }
-    let remain: Vec<NodeId> = members
-        .members
-        .iter()
-        .filter(|member| member.voter && member.node_id != node_id)
-        .map(|member| member.node_id)
-        .collect();
-    if remain.is_empty() {
-        return refused("the last voter cannot be removed");
-    }
-    let alive = |id: &&NodeId| {
-        let recent = core.options.election_timeout_max * 2 + Duration::from_secs(1);
-        **id == core.node_id || core.network.heard_ago(**id).is_some_and(|ago| ago < recent)
-    };
-    let (alive, needed) = (remain.iter().filter(alive).count(), remain.len() / 2 + 1);
-    if alive < needed {
-        return refused(format!(
-            "of the {} voters that would remain, {alive} can be reached and {needed} are needed",
-            remain.len()
-        ));
-    }
-    Ok(Removal::Voter)
 }

@@ -60,6 +60,8 @@ pub enum RequestBody {
     },
     ReadIndex,
     Member(MemberCommandV1),
+    /// Up to which version the asked node knows commands.
+    Version,
 }
 
 /// A piece of a snapshot.
@@ -83,6 +85,7 @@ pub enum MemberCommandV1 {
     Remove { node_id: u64 },
     SetAttributes(NodeV1),
     RaiseVersion { version: u16 },
+    Replace { node_id: u64, by: u64 },
 }
 
 /// What is answered. Grows at its end only.
@@ -107,6 +110,9 @@ pub enum Answer {
         index: u64,
     },
     Member(MemberResultV1),
+    Version {
+        version: u16,
+    },
 }
 
 /// Why a request cannot be answered here.

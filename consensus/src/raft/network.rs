@@ -24,6 +24,7 @@ use super::transport::{Peer, PeerChannel, PeerError, PeerTransport};
 use super::types::{LogId, NodeAttributes, NodeId, TypeConfig, Vote};
 use super::wire::{EntryV1, LogIdV1};
 use crate::catalogue::Bytes;
+use crate::log::NEVER_HEARD;
 
 type RpcError = RPCError<NodeId, NodeAttributes, RaftError<NodeId>>;
 type SendError = StreamingError<TypeConfig, Fatal<NodeId>>;
@@ -46,7 +47,6 @@ pub struct PeerNetwork {
     voted: Mutex<Option<Instant>>,
     /// Whether a peer that was asked for its vote had more of the log.
     longer_log: AtomicBool,
-    started: Instant,
 }
 
 impl PeerNetwork {
@@ -59,7 +59,6 @@ impl PeerNetwork {
             leader_heard: Mutex::new(None),
             voted: Mutex::new(None),
             longer_log: AtomicBool::new(false),
-            started: Instant::now(),
         }
     }
 
@@ -88,23 +87,27 @@ impl PeerNetwork {
         self.longer_log.store(false, Ordering::Relaxed);
     }
 
-    /// How long ago a leader was last heard here; since the start, if never.
-    pub fn leader_heard_ago(&self) -> Duration {
-        self.leader_heard.lock().unwrap_or(self.started).elapsed()
+    /// When a leader was last heard here.
+    pub fn leader_heard(&self) -> Option<Instant> {
+        *self.leader_heard.lock()
     }
 
-    /// How long ago so many of these peers had last answered; since the start, if they never did.
+    /// How long ago a leader was last heard here.
+    pub fn leader_heard_ago(&self) -> Duration {
+        self.leader_heard.lock().map_or(NEVER_HEARD, |heard| heard.elapsed())
+    }
+
+    /// How long ago so many of these peers had last answered.
     pub fn so_many_heard_ago(
         &self,
         peers: impl Iterator<Item = NodeId>,
         needed: usize,
     ) -> Duration {
         let Some(position) = needed.checked_sub(1) else { return Duration::ZERO };
-        let since_start = self.started.elapsed();
-        let ago = |peer| self.heard_ago(peer).unwrap_or(since_start);
+        let ago = |peer| self.heard_ago(peer).unwrap_or(NEVER_HEARD);
         let mut ages: Vec<Duration> = peers.map(ago).collect();
         ages.sort_unstable();
-        ages.get(position).copied().unwrap_or(since_start)
+        ages.get(position).copied().unwrap_or(NEVER_HEARD)
     }
 
     /// How long ago a peer last answered.

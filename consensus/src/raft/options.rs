@@ -5,10 +5,21 @@ use std::time::Duration;
 
 use verdict_config::TimestampMs;
 
+use super::bodies::BodyStore;
 use crate::catalogue::Limits;
+use crate::command::COMMAND_VERSION;
 use crate::durable::{EngineOpener, open_sled};
 use crate::error::LogError;
 use crate::validate::{DefinitionValidator, Validator};
+
+use super::steps::{Probe, no_probe};
+
+/// The highest version of commands that this program knows. A command that an older program cannot
+/// read is used from a later version on, once every member has said that it knows it.
+pub const CLUSTER_VERSION: u16 = COMMAND_VERSION;
+
+/// The shortest heartbeat: shorter ones cost more than they find out.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(150);
 
 /// How a Raft log works. Every node of a cluster should have the same timeouts.
 #[derive(Clone)]
@@ -21,6 +32,8 @@ pub struct RaftLogOptions {
     pub limits: Limits,
     /// Opens the store under the log.
     pub engine: EngineOpener,
+    /// Where bodies are that stand outside the log; without it they stand in the log.
+    pub bodies: Option<Arc<dyn BodyStore>>,
     /// How often a leader is heard. It is also how long a follower may take over entries: on a slow
     /// link it must be longer than the longest change takes to cross it.
     pub heartbeat: Duration,
@@ -51,6 +64,10 @@ pub struct RaftLogOptions {
     pub timeout: Duration,
     /// Threads of the consensus.
     pub threads: usize,
+    /// The highest version of commands that this node knows; tests play older programs with it.
+    pub version: u16,
+    /// Called before each step; tests interrupt them with it.
+    pub probe: Probe,
 }
 
 impl RaftLogOptions {
@@ -61,6 +78,7 @@ impl RaftLogOptions {
             validator: Arc::new(DefinitionValidator),
             limits: Limits::default(),
             engine: Arc::new(open_sled),
+            bodies: None,
             heartbeat: Duration::from_millis(150),
             election_timeout_min: Duration::from_millis(150),
             election_timeout_max: Duration::from_millis(500),
@@ -74,7 +92,24 @@ impl RaftLogOptions {
             batch_bytes: 1 << 20,
             timeout: Duration::from_secs(8),
             threads: 2,
+            version: CLUSTER_VERSION,
+            probe: no_probe(),
         }
+    }
+
+    /// The same with timeouts for voters that take so long to answer each other, there and back.
+    ///
+    /// A follower's answer to entries must come within a heartbeat, or the entries are sent again: so
+    /// that is three round trips and 50 ms for a sync. An election begins after three heartbeats were
+    /// missed, and lasts longer than a vote takes.
+    #[must_use]
+    pub fn for_round_trip(mut self, round_trip: Duration) -> Self {
+        self.heartbeat = (round_trip * 3 + Duration::from_millis(50)).max(HEARTBEAT_MIN);
+        let missed = self.heartbeat * 3;
+        self.election_timeout_min = missed.max(self.election_timeout_min);
+        self.election_timeout_max = (missed * 2).max(self.election_timeout_max);
+        self.timeout = (self.election_timeout_max * 5).max(self.timeout);
+        self
     }
 
     /// The same as openraft takes it.
@@ -97,5 +132,32 @@ impl RaftLogOptions {
             ..openraft::Config::default()
         };
         config.validate().map(Arc::new).map_err(|error| LogError::Start(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_follow_the_round_trip() {
+        let lan = RaftLogOptions::new(|| TimestampMs(0));
+        for round_trip_ms in [0, 1, 20, 75, 150, 300, 1_000] {
+            let round_trip = Duration::from_millis(round_trip_ms);
+            let options = lan.clone().for_round_trip(round_trip);
+            // Entries and their answer, with a sync, fit in a heartbeat.
+            assert!(options.heartbeat >= round_trip * 2 + Duration::from_millis(50));
+            // A vote, and its own sync, come before the next election may begin.
+            let least = options.heartbeat * 2 + round_trip;
+            assert!(options.election_timeout_min >= least, "{round_trip_ms} ms");
+            let spread = options.election_timeout_max - options.election_timeout_min;
+            assert!(spread >= round_trip, "two candidates must come apart");
+            // Whoever proposes outlives two elections.
+            assert!(options.timeout >= options.election_timeout_max * 4);
+            assert!(options.config("c").is_ok());
+        }
+        let near = lan.clone().for_round_trip(Duration::from_millis(1));
+        assert_eq!(near.heartbeat, lan.heartbeat);
+        assert!(near.election_timeout_min <= lan.heartbeat * 3);
     }
 }

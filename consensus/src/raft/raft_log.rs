@@ -11,8 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+mod tasks;
+
+use tasks::{end_with, keep_committed, lead_alone, maintain};
+
 use super::backup::{BackupInfo, write_backup};
-use super::core::{Core, Counts, LeaderClock, Leadership};
+use super::bodies;
+use super::core::{Core, Counts, LeaderClock};
 use super::elector;
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
@@ -32,10 +37,6 @@ use crate::error::{ChangeRefused, LogError, ProposeError, ReadError};
 use crate::local::folder::{Folder, io};
 use crate::log::{Log, LogFuture, LogStatus};
 
-/// How often the size of the log is looked at.
-const MAINTENANCE_PERIOD: Duration = Duration::from_millis(500);
-/// How long a lone voter may take to lead, before the log is open all the same.
-const LEAD_ALONE_MAX: Duration = Duration::from_secs(10);
 /// How long tasks may take to end.
 const END_MAX: Duration = Duration::from_secs(3);
 
@@ -96,7 +97,23 @@ impl RaftLog {
         let snapshots = folder.join("snapshots");
         let empty = Catalogue::new(options.limits);
         let (machine, shared) = state_machine::open(&snapshots, empty, store.purged())?;
+        store.set_probe(Arc::clone(&options.probe));
+        shared.set_program(Arc::clone(&options.probe), options.version);
+        let known = options.version;
+        let newer = |found: u16| LogError::Newer {
+            folder: folder.display().to_string(),
+            found: found.into(),
+            known: known.into(),
+        };
+        let found_version = shared.machine().cluster.version;
+        if found_version > known {
+            return Err(newer(found_version));
+        }
+        let applying = Arc::clone(&shared);
         let snapshot_index = *shared.applied().borrow();
+        let machine = machine.with_bodies(options.bodies.clone());
+        let applicable = bodies::applicable(&store, options.bodies.as_ref(), shared.last_applied());
+        store.know_committed(applicable.map_err(|source| io(&store_path, source))?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("verdict-raft")
@@ -108,7 +125,14 @@ impl RaftLog {
         let started =
             std::thread::scope(|scope| scope.spawn(|| runtime.block_on(starting.start())).join());
         let panicked = |_| LogError::Start("a panic while starting".to_owned());
-        let (core, queue) = started.map_err(panicked)??;
+        let (core, queue) = match started.map_err(panicked).and_then(|started| started) {
+            Ok(started) => started,
+            Err(error) => {
+                // The caller may be inside a runtime, where this one must not be waited for.
+                runtime.shutdown_background();
+                return Err(applying.newer_met().map_or(error, newer));
+            }
+        };
         let recovery = RaftLogRecovery {
             snapshot_index,
             entries: found.entries,
@@ -120,6 +144,7 @@ impl RaftLog {
             runtime.spawn(end_with(proposer, Arc::clone(&core))),
             runtime.spawn(maintain(Arc::clone(&core))),
             runtime.spawn(elector::run(Arc::clone(&core))),
+            runtime.spawn(keep_committed(Arc::clone(&core))),
         ];
         let log = Self {
             handler: PeerHandler::new(Arc::clone(&core)),
@@ -270,59 +295,6 @@ impl Starting {
     }
 }
 
-/// A voter that is alone need not wait to be elected, and has committed whatever its log holds.
-async fn lead_alone(core: &Core) {
-    let members = core.members();
-    let voters: Vec<_> = members.members.iter().filter(|member| member.voter).collect();
-    if voters.len() != 1 || voters[0].node_id != core.node_id {
-        return;
-    }
-    let until = Instant::now() + LEAD_ALONE_MAX;
-    // A leader of before leads again at once; asking it to stand for election does no harm.
-    if core.leadership() == Leadership::Nobody && core.raft.trigger().elect().await.is_err() {
-        return;
-    }
-    while Instant::now() < until {
-        match core.leadership() {
-            Leadership::Here(term) if core.shared.applied_term() == term => {
-                let applied = *core.shared.applied().borrow();
-                if core.store.last().is_none_or(|last| last.index <= applied) {
-                    return;
-                }
-            }
-            Leadership::Ended(_) => return,
-            _ => {}
-        }
-        core.look_again(until).await;
-    }
-}
-
-/// Without its proposer a node would wait for ever: its panic ends the log.
-async fn end_with(proposer: JoinHandle<()>, core: Arc<Core>) {
-    if proposer.await.is_err_and(|error| error.is_panic()) {
-        core.store.durable().fail("the proposer panicked");
-    }
-}
-
-/// Looks after the size of the log: openraft counts entries, which may be short or long, and hold one
-/// change set or hundreds.
-async fn maintain(core: Arc<Core>) {
-    while !core.draining.load(Ordering::SeqCst) {
-        tokio::time::sleep(MAINTENANCE_PERIOD).await;
-        let bytes = core.shared.bytes_since_snapshot.load(Ordering::Relaxed);
-        // A snapshot that is longer than the entries behind it is not worth writing again.
-        let due = core.shared.snapshot_bytes.load(Ordering::Relaxed);
-        let changes = core.shared.changes_since_snapshot.load(Ordering::Relaxed);
-        let long = bytes >= core.options.snapshot_bytes.max(due);
-        if long || changes >= core.options.snapshot_changes {
-            // A consensus that has ended says so elsewhere.
-            let _ = core.raft.trigger().snapshot().await;
-        }
-        let members = core.members();
-        core.network.keep(|id| members.get(id).is_some());
-    }
-}
-
 impl Log for RaftLog {
     fn propose(
         &self,
@@ -374,6 +346,14 @@ impl Log for RaftLog {
 
     fn cluster(&self) -> Option<ClusterStatus> {
         Some(cluster_status(&self.core))
+    }
+
+    fn command_version(&self) -> u16 {
+        self.core.shared.version()
+    }
+
+    fn takes_stored_bodies(&self) -> bool {
+        self.core.options.bodies.is_some() && self.core.shared.version() >= 2
     }
 
     fn out_of_touch(&self) -> Duration {

@@ -11,24 +11,34 @@
 //! catalogue is needed whole in memory anyway. The price is a replay at start, which the snapshot
 //! policy bounds: 10,000 entries take a fraction of a second.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageIOError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::bodies::{self, ApplyError, Bodies, BodyStore};
 use super::machine::Machine;
 use super::snapshot_file::{self, SnapshotFile};
+use super::steps::{Probe, Step};
 use super::types::{
     Entry, EntryReply, LogId, NodeAttributes, NodeId, StorageError, StoredMembership, TypeConfig,
 };
 use crate::catalogue::Catalogue;
+use crate::command::StoredBody;
 use crate::error::LogError;
 use crate::local::folder::{damaged, io as io_error, numbered};
+
+/// Between two looks for a body that is missing; it doubles.
+const FETCH_PAUSE_MIN: Duration = Duration::from_millis(100);
+const FETCH_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Snapshots that are kept: one behind the newest, should that be damaged.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -44,16 +54,75 @@ pub struct Shared {
     /// Index of the last applied entry.
     applied: watch::Sender<u64>,
     incoming: AtomicU64,
+    /// The body without which the next entry cannot be applied.
+    waits_for: Mutex<Option<String>>,
     /// Bytes of entries applied since the newest snapshot.
     pub bytes_since_snapshot: AtomicU64,
     /// Change sets applied since then.
     pub changes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
+    /// The version of commands that was met and is not known; 0 if none was.
+    newer_met: AtomicU16,
+    /// The probe, and the highest version of commands that this program knows.
+    program: OnceLock<(Probe, u16)>,
 }
 
 /// The state machine; openraft owns one.
 pub struct StateMachine {
     shared: Arc<Shared>,
+    bodies: Option<Arc<dyn BodyStore>>,
+}
+
+impl StateMachine {
+    /// From here on bodies are found there.
+    pub fn with_bodies(self, bodies: Option<Arc<dyn BodyStore>>) -> Self {
+        Self { bodies, ..self }
+    }
+
+    /// Finds bodies that an entry names, here or at other nodes; waits until all are found, because
+    /// without them this node can go no further.
+    async fn bodies_of(&self, wanted: &BTreeSet<StoredBody>) -> Bodies {
+        let mut pause = FETCH_PAUSE_MIN;
+        loop {
+            let (store, looked_for) = (self.bodies.clone(), wanted.clone());
+            let finding = move || bodies::find(store.as_ref(), &looked_for, true);
+            let found = tokio::task::spawn_blocking(finding).await.unwrap_or_default();
+            let missing = wanted.iter().find(|body| !found.contains_key(body));
+            let text = missing.map(|body| {
+                format!("the body {} of {} bytes has to be fetched", body.hash, body.bytes)
+            });
+            let Some(waits_for) = text else {
+                *self.shared.waits_for.lock() = None;
+                return found;
+            };
+            tracing::warn!(waits_for, "an entry cannot be applied yet");
+            *self.shared.waits_for.lock() = Some(waits_for);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(FETCH_PAUSE_MAX);
+        }
+    }
+}
+
+/// What a program is told that meets commands which it does not know.
+fn newer_commands(version: u16, known: u16) -> String {
+    format!(
+        "the cluster uses commands of version {version}; this program knows versions up to {known}: \
+         start the newer program"
+    )
+}
+
+/// openraft would not notice a panic, and wait for ever: it is a failure like any other.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, &'static str> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "a panic while entries were applied")
+}
+
+fn apply_error(log_id: Option<LogId>, error: impl std::fmt::Display) -> StorageError {
+    tracing::error!(?log_id, %error, "an entry cannot be applied by this program");
+    let error = AnyError::error(error);
+    match log_id {
+        Some(log_id) => StorageIOError::apply(log_id, error).into(),
+        None => StorageIOError::write_state_machine(error).into(),
+    }
 }
 
 fn meta_of(machine: &Machine, hash: &str) -> Meta {
@@ -76,6 +145,27 @@ fn snapshot_error(error: &(impl std::error::Error + 'static)) -> StorageError {
 }
 
 impl Shared {
+    /// Says which probe is called, and which commands this program knows: all, if it is not said.
+    pub fn set_program(&self, probe: Probe, version: u16) {
+        // It is said once, before the consensus starts.
+        let _ = self.program.set((probe, version));
+    }
+
+    fn step(&self, step: Step) {
+        if let Some((probe, _)) = self.program.get() {
+            probe(step);
+        }
+    }
+
+    /// The version of commands that this program met and does not know.
+    pub fn newer_met(&self) -> Option<u16> {
+        Some(self.newer_met.load(Ordering::SeqCst)).filter(|version| *version > 0)
+    }
+
+    fn known_version(&self) -> u16 {
+        self.program.get().map_or(u16::MAX, |(_, version)| *version)
+    }
+
     /// The catalogue that is applied.
     pub fn watch(&self) -> watch::Receiver<Arc<Catalogue>> {
         self.catalogues.subscribe()
@@ -96,6 +186,21 @@ impl Shared {
         self.machine.lock().last_applied.map_or(0, |id| id.leader_id.term)
     }
 
+    /// Commands up to this version may be used.
+    pub fn version(&self) -> u16 {
+        self.machine.lock().cluster.version
+    }
+
+    /// Place of the last applied entry.
+    pub fn last_applied(&self) -> Option<LogId> {
+        self.machine.lock().last_applied
+    }
+
+    /// What this node waits for with the next entry, in a sentence.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.lock().clone()
+    }
+
     /// Where the next snapshot is received.
     pub fn incoming(&self) -> std::io::Result<SnapshotFile> {
         let number = self.incoming.fetch_add(1, Ordering::Relaxed);
@@ -111,6 +216,16 @@ impl Shared {
             newer
         });
         self.applied.send_replace(machine.last_applied.map_or(0, |id| id.index));
+    }
+
+    /// Puts the snapshot of a state that is further than this one into its place on the disk, to be
+    /// found at the next start. What it holds is committed, so that is safe whatever follows.
+    pub fn stage(&self, machine: &Machine, bytes: &[u8]) -> Result<(), LogError> {
+        let index = machine.last_applied.map_or(0, |id| id.index);
+        if index > *self.applied.borrow() {
+            snapshot_file::write(&self.folder, index, bytes)?;
+        }
+        Ok(())
     }
 
     /// Writes a state as the newest snapshot and lets go of older ones.
@@ -180,11 +295,14 @@ pub fn open(
         machine: Mutex::new(machine),
         current: Mutex::new(current),
         incoming: AtomicU64::new(0),
+        waits_for: Mutex::new(None),
         bytes_since_snapshot: AtomicU64::new(0),
         changes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
+        newer_met: AtomicU16::new(0),
+        program: OnceLock::new(),
     });
-    Ok((StateMachine { shared: Arc::clone(&shared) }, shared))
+    Ok((StateMachine { shared: Arc::clone(&shared), bodies: None }, shared))
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -200,26 +318,46 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut machine = self.shared.machine();
+        let shared = Arc::clone(&self.shared);
+        let mut machine = shared.machine();
         let revision = machine.catalogue.revision();
-        let mut replies = Vec::new();
-        let mut bytes = 0;
+        let (mut replies, mut bytes, mut last) = (Vec::new(), 0, machine.last_applied);
+        guarded(|| shared.step(Step::Apply)).map_err(|error| apply_error(last, error))?;
         for entry in entries {
             if let openraft::EntryPayload::Normal(payload) = &entry.payload {
                 bytes += payload.0.len() as u64;
             }
-            let reply = machine.apply(&entry).map_err(|error| {
-                let log_id = entry.log_id;
-                tracing::error!(%log_id, %error, "an entry cannot be applied by this program");
-                StorageError::from(StorageIOError::apply(log_id, AnyError::new(&error)))
-            })?;
+            last = Some(entry.log_id);
+            let mut found = Bodies::new();
+            let reply = loop {
+                let applied = guarded(|| machine.apply(&entry, &found));
+                match applied.map_err(|error| apply_error(last, error))? {
+                    Ok(reply) => break reply,
+                    Err(ApplyError::Missing(wanted)) => {
+                        // What came before is served while this node waits.
+                        *shared.machine.lock() = machine.clone();
+                        shared.publish(&machine);
+                        found = self.bodies_of(&wanted).await;
+                    }
+                    Err(error) => return Err(apply_error(last, error)),
+                }
+            };
+            let (version, known) = (machine.cluster.version, shared.known_version());
+            if version > known {
+                shared.newer_met.store(version, Ordering::SeqCst);
+                return Err(apply_error(last, newer_commands(version, known)));
+            }
             replies.push(reply);
         }
         let changes = machine.catalogue.revision().saturating_sub(revision);
-        self.shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.changes_since_snapshot.fetch_add(changes, Ordering::Relaxed);
-        *self.shared.machine.lock() = machine.clone();
-        self.shared.publish(&machine);
+        shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        shared.changes_since_snapshot.fetch_add(changes, Ordering::Relaxed);
+        let shown = guarded(|| {
+            shared.step(Step::Show);
+            *shared.machine.lock() = machine.clone();
+            shared.publish(&machine);
+        });
+        shown.map_err(|error| apply_error(last, error))?;
         Ok(replies)
     }
 
@@ -239,11 +377,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (shared, last) = (Arc::clone(&self.shared), meta.last_log_id);
         let (file, path) = (SnapshotFile::clone(&snapshot), snapshot.path.clone());
         let install = move || {
+            shared.step(Step::InstallSnapshot);
             let bytes = file.read().map_err(|source| io_error(&file.path, source))?;
             let machine = snapshot_file::decode_machine(&bytes)
                 .map_err(|detail| damaged(&file.path, 0, detail))?;
             if machine.last_applied != last {
                 return Err(damaged(&file.path, 0, "it is of another place in the log"));
+            }
+            let (version, known) = (machine.cluster.version, shared.known_version());
+            if version > known {
+                return Err(LogError::Start(newer_commands(version, known)));
             }
             shared.keep(&machine, &bytes)?;
             Ok(machine)
@@ -277,6 +420,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let (machine, shared) = (self.machine.clone(), Arc::clone(&self.shared));
         // Encoding and syncing would hold up a worker of the consensus.
         let build = move || {
+            shared.step(Step::BuildSnapshot);
             let too_long = |error: crate::EnvelopeError| LogError::Start(error.to_string());
             let bytes = snapshot_file::encode(&machine).map_err(too_long)?;
             shared.keep(&machine, &bytes)

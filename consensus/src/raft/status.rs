@@ -24,6 +24,8 @@ pub struct ClusterStatus {
     pub last_index: u64,
     /// Index of the last entry that is applied.
     pub applied_index: u64,
+    /// Index up to which entries would be applied again after a loss of power, whoever is reached.
+    pub committed_durable_index: u64,
     /// Index that the newest snapshot holds.
     pub snapshot_index: u64,
     /// Index up to which entries were let go.
@@ -79,6 +81,7 @@ pub(super) fn cluster_status(core: &Core) -> ClusterStatus {
         version: core.shared.machine().cluster.version,
         last_index: metrics.last_log_index.unwrap_or(0),
         applied_index: *core.shared.applied().borrow(),
+        committed_durable_index: core.store.committed_durable(),
         snapshot_index: index(metrics.snapshot),
         purged_index: index(metrics.purged),
         quorum_age_ms: metrics.millis_since_quorum_ack,
@@ -101,6 +104,8 @@ pub(super) fn log_status(core: &Core) -> LogStatus {
         applied: counts.applied,
         refused: counts.refused,
         sync_us_last: core.store.durable().figures().sync_us_last,
+        purged_index: core.store.purged().map_or(0, |id| id.index),
+        waits_for: core.shared.waits_for(),
         failed: core.failure(),
     }
 }

@@ -77,28 +77,20 @@ impl Client {
         self.read(request.call())
     }
 
-    /// Asks for bytes.
-    ///
-    /// # Errors
-    /// No answer, or a refusal.
-    pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        if let Some(key) = &self.key {
-            request = request.header("X-API-Key", key);
-        }
-        let (status, bytes) = self.read_bytes(request.call())?;
-        if (200..300).contains(&status) {
-            return Ok(bytes);
-        }
-        let json = serde_json::from_slice(&bytes).unwrap_or_default();
-        accepted(Answer { status, json }).map(|_| bytes)
-    }
-
     /// Asks for bytes and writes them to a file as they come; how many.
     ///
     /// # Errors
     /// No answer, a refusal, or the disk.
     pub fn download(&self, path: &str, file: &mut std::fs::File) -> Result<u64, Failure> {
+        let mut body = self.read_stream(path)?;
+        std::io::copy(&mut body, file).map_err(|error| anyhow::Error::from(error).into())
+    }
+
+    /// Asks for bytes, to be read as they come.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub fn read_stream(&self, path: &str) -> Result<impl std::io::Read + use<>, Failure> {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         if let Some(key) = &self.key {
             request = request.header("X-API-Key", key);
@@ -108,10 +100,28 @@ impl Client {
         if !(200..300).contains(&status) {
             let text = response.body_mut().read_to_string().map_err(anyhow::Error::from)?;
             let json = serde_json::from_str(&text).unwrap_or_default();
-            return accepted(Answer { status, json }).map(|_| 0);
+            accepted(Answer { status, json })?;
         }
-        let mut body = response.into_body().into_reader();
-        std::io::copy(&mut body, file).map_err(|error| anyhow::Error::from(error).into())
+        Ok(response.into_body().into_reader())
+    }
+
+    /// Sends bytes as they are read.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with its faults.
+    pub fn send_stream(
+        &self,
+        path: &str,
+        media_type: &str,
+        from: impl std::io::Read + 'static,
+    ) -> Result<Json, Failure> {
+        let mut request =
+            self.agent.post(format!("{}{path}", self.url)).header("Content-Type", media_type);
+        if let Some(key) = &self.key {
+            request = request.header("X-API-Key", key);
+        }
+        let request = request.header("Expect", "100-continue");
+        accepted(self.read(request.send(ureq::SendBody::from_owned_reader(from)))?)
     }
 
     /// Sends JSON.
@@ -121,14 +131,6 @@ impl Client {
     pub fn post(&self, path: &str, body: &Json) -> Result<Json, Failure> {
         let bytes = serde_json::to_vec(body).map_err(anyhow::Error::from)?;
         accepted(self.try_send(path, "application/json", &bytes)?)
-    }
-
-    /// Sends bytes.
-    ///
-    /// # Errors
-    /// No answer, or a refusal with its faults.
-    pub fn send(&self, path: &str, media_type: &str, bytes: &[u8]) -> Result<Json, Failure> {
-        accepted(self.try_send(path, media_type, bytes)?)
     }
 
     /// Sends bytes, and answers refusals as well.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 use verdict_config::catalogue::{plan_files, read_files};
-use verdict_config::model::ModelObject;
 use verdict_config::{ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::{Change, Op};
 
@@ -82,20 +82,57 @@ fn request_id() -> String {
     ulid::Ulid::generate().to_string()
 }
 
-/// Stages a folder on the node; answers the object that describes it.
-fn stage(client: &Client, files: &BTreeMap<String, Vec<u8>>) -> Result<Json, Failure> {
-    let bytes = crate::http::pack(files).map_err(anyhow::Error::from)?;
-    client.send("/v1/models", "application/x-tar", &bytes)
+/// Stages a folder on the node, file by file from the disk; answers the object that describes it.
+fn stage(client: &Client, files: Vec<(String, PathBuf)>) -> Result<Json, Failure> {
+    let (reader, writer) = std::io::pipe().map_err(anyhow::Error::from)?;
+    // A client that ends early closes the pipe, and that ends the packing.
+    let packing = std::thread::spawn(move || crate::http::pack_folder(writer, &files));
+    let answer = client.send_stream("/v1/models", "application/x-tar", reader);
+    match packing.join() {
+        // What the node says comes first: it may be why nobody reads on.
+        Ok(Ok(())) | Err(_) => answer,
+        Ok(Err(error)) => Err(answer.err().unwrap_or_else(|| anyhow::Error::from(error).into())),
+    }
+}
+
+/// Between two looks at how far the nodes are.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Looks at most: then the change is proposed all the same, and the node says who is not ready.
+const LOOKS_MAX: u32 = 240;
+
+/// Shows how many nodes have loaded staged models, until all of them have.
+fn wait_until_loaded(client: &Client, objects: &[Json], output: &Output) -> Result<(), Failure> {
+    let bar = output.progress(0, "nodes are loading the models");
+    for _ in 0..LOOKS_MAX {
+        let (mut ready, mut waited_for) = (0, 0);
+        for object in objects {
+            let hash = object["content_hash"].as_str().unwrap_or_default();
+            let answer = client.get(&format!("/v1/models/{}:readiness", segment(hash)))?;
+            let nodes = answer["nodes"].as_array().into_iter().flatten();
+            for node in nodes.filter(|node| node["reachable"] == true) {
+                waited_for += 1;
+                ready += u64::from(node["ready"] == true);
+            }
+        }
+        bar.set_length(waited_for);
+        bar.set_position(ready);
+        if ready == waited_for {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    bar.finish_and_clear();
+    Ok(())
 }
 
 /// Puts a model folder into a node.
 pub fn push(arguments: &PushArgs, output: &Output) -> Outcome {
-    let files = train::read_folder(&arguments.dir)?;
-    ModelObject::describe(&files).map_err(Failure::new)?;
+    let files = train::list_folder(&arguments.dir)?;
     let client = arguments.target.connect()?;
     let bar = output.progress(0, "sending the model");
-    let object = stage(&client, &files)?;
+    let object = stage(&client, files)?;
     bar.finish_and_clear();
+    wait_until_loaded(&client, std::slice::from_ref(&object), output)?;
     let why = arguments.why.clone();
     let body = json!({
         "request_id": request_id(),
@@ -153,11 +190,17 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
             .filter(|change| change.kind == ObjectKind::Model && change.op == Op::Put)
             .collect();
         let bar = output.progress(models.len() as u64, "sending models");
+        let mut staged = Vec::new();
         for change in models {
-            stage(&client, &catalogue_dir::model_files(&files, &change.name))?;
+            let folder = arguments.dir.join("models").join(&change.name);
+            let prefix = format!("models/{}/", change.name);
+            let inner = files.keys().filter_map(|path| path.strip_prefix(&prefix));
+            let places = inner.map(|path| (path.to_owned(), folder.join(path))).collect();
+            staged.push(stage(&client, places)?);
             bar.inc(1);
         }
         bar.finish_and_clear();
+        wait_until_loaded(&client, &staged, output)?;
     }
     let body = json!({
         "request_id": request_id(), "why": arguments.why, "dry_run": arguments.dry_run,
@@ -258,9 +301,9 @@ pub fn export(arguments: &ExportArgs, output: &Output) -> Outcome {
 }
 
 fn fetch_model(client: &Client, dir: &Path, name: &str) -> Result<(), Failure> {
-    let bytes = client.get_bytes(&format!("/v1/models/{}", segment(name)))?;
     let folder = dir.join("models").join(name);
-    let mut archive = tar::Archive::new(&bytes[..]);
+    let body = client.read_stream(&format!("/v1/models/{}", segment(name)))?;
+    let mut archive = tar::Archive::new(body);
     for entry in archive.entries().map_err(anyhow::Error::from)? {
         let mut entry = entry.map_err(anyhow::Error::from)?;
         // `unpack_in` never leaves the folder, whatever the stream says.

@@ -16,7 +16,7 @@ use super::{EXIT_OK, Failure, Outcome, data};
 use crate::output::{GOOD, Output};
 use serve::serve;
 
-pub use score::{EvalArgs, PredictArgs, eval, predict, read_folder};
+pub use score::{EvalArgs, PredictArgs, eval, list_folder, predict};
 
 pub const TRAIN_HELP: &str = "Examples:
   verdict train --data messages.csv --label label --text text --out ./model

@@ -1,97 +1,96 @@
-//! Model folders that this node does not have, brought from members that do.
+//! What this node asks other members for: folders and bodies that it does not have, piece by piece,
+//! and to prepare what a change will need.
 //!
-//! Files come in pieces of a megabyte over a connection of their own; each file is checked against
-//! the hash that its sender told, and the whole against the hash that the catalogue names, so that
-//! a sender that lies or cuts short costs its turn and nothing else.
+//! Pieces of a megabyte come over a connection of their own. What a member says is checked by the
+//! store, against the hash that was asked for.
 
-use std::collections::BTreeMap;
-
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use verdict_actors::blobs::{BlobError, BlobSource, FILES_MAX, FOLDER_BYTES_MAX, Files};
+use verdict_actors::blobs::{BlobSource, SourceError};
+use verdict_actors::readiness::{Needs, PreparedFuture, ReadyPeers};
+use verdict_config::model::ModelFile;
 use verdict_consensus::Log;
 use verdict_consensus::peers::{NodeAnswer, NodeRequest};
 
-use super::{Cluster, ClusterError};
+use super::Cluster;
 
-/// Brings folders from other members.
+/// The other members. Its blocking side runs requests on a runtime's handle.
 pub struct ClusterBlobs {
     cluster: Cluster,
     runtime: Handle,
 }
 
 impl ClusterBlobs {
-    /// Folders from a cluster; requests run on `runtime`.
+    /// The other members of a cluster; requests run on `runtime`.
     #[must_use]
     pub const fn new(cluster: Cluster, runtime: Handle) -> Self {
         Self { cluster, runtime }
     }
 
-    async fn bring(&self, hash: &str) -> Result<Files, BlobError> {
-        let here = self.cluster.node_id();
-        let members = self.cluster.log().members().members;
-        for member in members.iter().filter(|member| member.node_id != here) {
-            match self.bring_from(member.node_id, hash).await {
-                Ok(files) if verdict_actors::blobs::hash_of(&files) == hash => {
-                    tracing::info!(hash, from = member.node_id, "a model folder was brought");
-                    return Ok(files);
-                }
-                Ok(_) => {
-                    let from = member.node_id;
-                    tracing::error!(hash, from, "a node sent another folder than was asked for");
-                }
-                Err(error) => {
-                    tracing::debug!(hash, from = member.node_id, %error, "not from there")
-                }
-            }
-        }
-        Err(BlobError::Absent(hash.to_owned()))
+    fn ask(&self, node_id: u64, request: &NodeRequest) -> Result<NodeAnswer, SourceError> {
+        let answer = self.runtime.block_on(self.cluster.ask_for(node_id, request));
+        answer.map_err(|error| SourceError::Away(error.to_string()))
     }
 
-    async fn bring_from(&self, node_id: u64, hash: &str) -> Result<Files, ClusterError> {
-        let describe = NodeRequest::DescribeFolder { hash: hash.to_owned() };
-        let NodeAnswer::Folder(described) = self.cluster.ask_for(node_id, &describe).await? else {
-            return Err(ClusterError::refused("the answer is of another kind"));
-        };
-        let bytes = described.iter().fold(0u64, |sum, (_, _, size)| sum.saturating_add(*size));
-        if described.len() > FILES_MAX || bytes > FOLDER_BYTES_MAX {
-            return Err(ClusterError::refused("the folder is beyond the limits"));
+    fn piece(&self, node_id: u64, request: &NodeRequest) -> Result<Vec<u8>, SourceError> {
+        match self.ask(node_id, request)? {
+            NodeAnswer::Piece(bytes) => Ok(bytes),
+            _ => Err(of_another_kind()),
         }
-        let mut files = BTreeMap::new();
-        for (path, sha256, size) in described {
-            let bytes = self.file(node_id, (hash, &path), size).await?;
-            if hex::encode(Sha256::digest(&bytes)) != sha256 {
-                return Err(ClusterError::refused(format!("{path} is not what was told")));
-            }
-            files.insert(path, bytes);
-        }
-        Ok(files)
-    }
-
-    async fn file(
-        &self,
-        node_id: u64,
-        (hash, path): (&str, &str),
-        size: u64,
-    ) -> Result<Vec<u8>, ClusterError> {
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < size {
-            let request = NodeRequest::FolderPiece {
-                hash: hash.to_owned(),
-                path: path.to_owned(),
-                offset: bytes.len() as u64,
-            };
-            match self.cluster.ask_for(node_id, &request).await? {
-                NodeAnswer::Piece(piece) if !piece.is_empty() => bytes.extend_from_slice(&piece),
-                _ => return Err(ClusterError::refused(format!("{path} ends early"))),
-            }
-        }
-        Ok(bytes)
     }
 }
 
+fn of_another_kind() -> SourceError {
+    SourceError::Untrue("the answer is of another kind".to_owned())
+}
+
 impl BlobSource for ClusterBlobs {
-    fn fetch(&self, hash: &str) -> Result<Files, BlobError> {
-        self.runtime.block_on(self.bring(hash))
+    /// Every member but this one; nodes begin at different members, so that not all ask one.
+    fn nodes(&self) -> Vec<u64> {
+        let here = self.cluster.node_id();
+        let members = self.cluster.log().members().members;
+        let mut nodes: Vec<u64> = members.iter().map(|member| member.node_id).collect();
+        if let Some(place) = nodes.iter().position(|node| *node == here) {
+            nodes.rotate_left(place);
+        }
+        nodes.retain(|node| *node != here);
+        nodes
+    }
+
+    fn describe(&self, node_id: u64, hash: &str) -> Result<Vec<ModelFile>, SourceError> {
+        let describe = NodeRequest::DescribeFolder { hash: hash.to_owned() };
+        let NodeAnswer::Folder(files) = self.ask(node_id, &describe)? else {
+            return Err(of_another_kind());
+        };
+        let file = |(path, sha256, size)| ModelFile { path, sha256, size };
+        Ok(files.into_iter().map(file).collect())
+    }
+
+    fn file_piece(
+        &self,
+        node_id: u64,
+        (hash, path): (&str, &str),
+        offset: u64,
+    ) -> Result<Vec<u8>, SourceError> {
+        let (hash, path) = (hash.to_owned(), path.to_owned());
+        self.piece(node_id, &NodeRequest::FolderPiece { hash, path, offset })
+    }
+
+    fn object_piece(&self, node_id: u64, hash: &str, offset: u64) -> Result<Vec<u8>, SourceError> {
+        self.piece(node_id, &NodeRequest::ObjectPiece { hash: hash.to_owned(), offset })
+    }
+}
+
+impl ReadyPeers for ClusterBlobs {
+    fn prepare<'a>(&'a self, node_id: u64, needs: &'a Needs) -> PreparedFuture<'a> {
+        Box::pin(async move {
+            let objects = needs.objects.iter().map(|object| (object.hash.0, object.bytes));
+            let request =
+                NodeRequest::Prepare { models: needs.models.clone(), objects: objects.collect() };
+            match self.cluster.ask_for(node_id, &request).await {
+                Ok(NodeAnswer::Prepared(preparations)) => Ok(preparations),
+                Ok(_) => Err("the answer is of another kind".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
     }
 }

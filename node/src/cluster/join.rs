@@ -1,5 +1,6 @@
 //! Joining, at both ends: a token, a public key, an id, a certificate.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,20 +53,22 @@ impl Cluster {
         if !request.attributes.fits() {
             return Err(ClusterError::refused("an attribute is too long"));
         }
-        let (node_id, voter) = self.use_token(&request).await?;
+        let (node_id, promoted) = self.use_token(&request).await?;
         let now = crate::http::now();
         let certificate = authority
             .issue(node_id, &request.public_key, now)
             .map_err(|error| ClusterError::refused(error.to_string()))?;
         self.add(node_id, request.attributes).await?;
-        if voter {
+        // Who takes another's place does so by the leader's hand: see `policy`.
+        if promoted {
             tasks.spawn(self.clone().promote_when_ready(node_id));
         }
         tracing::info!(node_id, "a node was let in");
         Ok(Admitted { node_id, chain: vec![certificate], authorities })
     }
 
-    /// Checks a token and uses it up. Gives the node's id, and whether it becomes a voter.
+    /// Checks a token and uses it up. Gives the node's id, and whether it becomes a
+    /// voter beside the others.
     async fn use_token(&self, request: &JoinRequest) -> Result<(u64, bool), ClusterError> {
         let catalogue = self.log().linearizable().await?;
         let name = object_name(&request.token_id);
@@ -79,7 +82,7 @@ impl Cluster {
             .admits(&request.secret, &request.public_key, crate::http::now())
             .map_err(ClusterError::refused)?;
         if let Some(node_id) = known {
-            return Ok((node_id, kept.voter));
+            return Ok((node_id, kept.voter && kept.replaces.is_none()));
         }
         let command = MemberCommand::Allocate { request_id: request.token_id.clone() };
         let MemberAnswer::Allocated(node_id) = self.change_members(command).await? else {
@@ -93,7 +96,7 @@ impl Cluster {
         let id = format!("join-{}-{}", request.token_id, &sha256_hex(&request.public_key)[..16]);
         let set = ChangeSet::new(id, format!("node {node_id} joins"), vec![change]);
         self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
-        Ok((node_id, kept.voter))
+        Ok((node_id, kept.voter && kept.replaces.is_none()))
     }
 
     async fn add(&self, node_id: u64, attributes: NodeAttributes) -> Result<(), ClusterError> {
@@ -120,7 +123,8 @@ impl Cluster {
     }
 }
 
-/// Joins a cluster by a token; what it is told is kept in `folder`. The node's key is made and kept
+/// Joins a cluster by a token, with its members at `routes` where those name them; what it is told is
+/// kept in `folder`. The node's key is made and kept
 /// first, so that a try that was cut off is the same node when it tries again.
 ///
 /// # Errors
@@ -128,7 +132,7 @@ impl Cluster {
 pub async fn join(
     folder: &Path,
     text: &str,
-    attributes: &NodeAttributes,
+    (attributes, routes): (&NodeAttributes, &BTreeMap<u64, String>),
 ) -> Result<KeptIdentity, ClusterError> {
     let disk = |error: LogError| ClusterError {
         code: error.code(),
@@ -156,7 +160,7 @@ pub async fn join(
         public_key: key.public(),
         attributes: attributes.clone(),
     };
-    let admitted = ask_members(&token, &authority, &request).await?;
+    let admitted = ask_members(&token, (&authority, routes), &request).await?;
     let kept = KeptIdentity {
         cluster_id: token.cluster_id,
         node_id: admitted.node_id,
@@ -170,7 +174,7 @@ pub async fn join(
 
 async fn ask_members(
     token: &JoinToken,
-    authority: &[u8],
+    (authority, routes): (&[u8], &BTreeMap<u64, String>),
     request: &JoinRequest,
 ) -> Result<Admitted, ClusterError> {
     let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
@@ -179,7 +183,8 @@ async fn ask_members(
         if round > 0 {
             tokio::time::sleep(ROUND_PAUSE).await;
         }
-        for (member, address) in &token.members {
+        for (member, advertised) in &token.members {
+            let address = routes.get(member).unwrap_or(advertised);
             let trusted = (*member, authority);
             let cluster = &token.cluster_id;
             let asked =

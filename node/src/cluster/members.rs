@@ -15,6 +15,10 @@ use super::{ASK_WITHIN, Cluster, ClusterError};
 
 /// How long a learner may take to catch up before its promotion is given up.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(600);
+/// How long a token for a replacement is good.
+const REPLACEMENT_VALID: Duration = Duration::from_secs(86_400);
+/// How long a member may take to let go of the lead and leave.
+const DRAIN_WITHIN: Duration = Duration::from_secs(8);
 /// Between two looks at whether it has.
 const CATCH_UP_PERIOD: Duration = Duration::from_millis(200);
 
@@ -25,6 +29,8 @@ pub struct TokenOptions {
     pub valid: Duration,
     /// Whether the node becomes a voter.
     pub voter: bool,
+    /// The member whose place it takes.
+    pub replaces: Option<u64>,
 }
 
 impl Cluster {
@@ -46,6 +52,7 @@ impl Cluster {
             expires: TimestampMs(now.0.saturating_add(valid)),
             voter: options.voter,
             used_by: None,
+            replaces: options.replaces,
         };
         let body = serde_json::to_string(&kept).unwrap_or_default();
         let change = Change::put(ObjectKind::Member, object_name(&id), body);
@@ -68,18 +75,93 @@ impl Cluster {
         .to_text())
     }
 
+    /// Makes a token for a node that takes the place of a member: it follows as a learner, and once
+    /// it has caught up, the one change makes it a voter and removes the other for ever.
+    ///
+    /// # Errors
+    /// There is no such member; no leader.
+    pub async fn replace(&self, node_id: u64, author: Author) -> Result<String, ClusterError> {
+        let members = self.log().members();
+        let Some(member) = members.get(node_id) else {
+            return Err(ClusterError::refused(format!("node {node_id} is no member")));
+        };
+        let (valid, voter) = (REPLACEMENT_VALID, member.voter);
+        self.issue_token(TokenOptions { valid, voter, replaces: Some(node_id) }, author).await
+    }
+
+    /// Lets a member go for ever: one that leads hands its office over first.
+    ///
+    /// # Errors
+    /// As [`Self::remove`]; nobody takes the lead.
+    pub async fn drain(&self, node_id: u64) -> Result<(), ClusterError> {
+        if self.log().members().get(node_id).is_none() {
+            return Err(ClusterError::refused(format!("node {node_id} is no member")));
+        }
+        let draining = async {
+            loop {
+                if self.log().leader() == Some(node_id) {
+                    self.hand_over(node_id).await?;
+                } else {
+                    match self.remove(node_id).await {
+                        Err(error) if error.retryable => {}
+                        done => return done,
+                    }
+                }
+                tokio::time::sleep(CATCH_UP_PERIOD).await;
+            }
+        };
+        let late = || ClusterError {
+            code: verdict_config::Code::NoLeader,
+            detail: "no other voter took the lead in time".to_owned(),
+            retryable: true,
+        };
+        tokio::time::timeout(DRAIN_WITHIN, draining).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Asks a voter other than one to stand for election.
+    async fn hand_over(&self, from: u64) -> Result<(), ClusterError> {
+        let members = self.log().members().members.into_iter();
+        let others = members.filter(|member| member.voter && member.node_id != from);
+        let others: Vec<u64> = others.map(|member| member.node_id).collect();
+        if others.is_empty() {
+            return Err(ClusterError::refused("the last voter cannot go"));
+        }
+        for node_id in others {
+            let stood = if node_id == self.node_id() {
+                self.log().elect().await.is_ok()
+            } else {
+                self.ask(node_id, &NodeRequest::StandForElection).await.is_ok()
+            };
+            if stood {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a learner a voter: it gets the authority's key first, because voters sign.
     ///
     /// # Errors
     /// It is no member, has not caught up, or cannot be reached.
     pub async fn promote(&self, node_id: u64) -> Result<(), ClusterError> {
+        self.give_authority(node_id).await?;
+        self.change(MemberCommand::Promote { node_id }).await
+    }
+
+    /// Puts a learner in the place of a voter.
+    pub(crate) async fn put_in_place(&self, node_id: u64, by: u64) -> Result<(), ClusterError> {
+        self.give_authority(by).await?;
+        self.change(MemberCommand::Replace { node_id, by }).await
+    }
+
+    async fn give_authority(&self, node_id: u64) -> Result<(), ClusterError> {
         let key = self.inner.identity.lock().authority_key_pem.clone();
         if node_id != self.node_id()
             && let Some(key_pem) = key
         {
             self.ask(node_id, &NodeRequest::KeepAuthority { key_pem }).await?;
         }
-        self.change(MemberCommand::Promote { node_id }).await
+        Ok(())
     }
 
     /// Promotes a learner as soon as it has caught up.

@@ -28,6 +28,9 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         Unit::Count,
         "Entries that the member furthest behind lacks, on the leader.",
     ),
+    ("verdict_outbox_entries", Unit::Count, "What waits for nodes that are away."),
+    ("verdict_outbox_bytes", Unit::Bytes, "Bytes of what waits for nodes that are away."),
+    ("verdict_outbox_oldest_seconds", Unit::Seconds, "Age of the oldest of what waits."),
     ("verdict_peer_connections_opened", Unit::Count, "Connections to peers made since the start."),
     (
         "verdict_peer_connections_refused",
@@ -43,6 +46,10 @@ pub fn describe() {
     for (name, unit, help) in GAUGES {
         describe_gauge!(*name, *unit, *help);
     }
+    let delivered = "What waited and was delivered, since the start.";
+    describe_counter!("verdict_outbox_delivered_total", Unit::Count, delivered);
+    let refused = "Outcomes that waited and were refused by their node, since the start.";
+    describe_counter!("verdict_outbox_refused_total", Unit::Count, refused);
     describe_counter!("verdict_raft_syncs_total", Unit::Count, "Syncs of the log since the start.");
 }
 
@@ -67,6 +74,11 @@ pub fn record(cluster: &Cluster) {
     let furthest = status.peers.iter().filter_map(|peer| peer.matched_index).map(behind).max();
     set("verdict_raft_entries_behind_max", furthest.unwrap_or(0) as f64);
     metrics::counter!("verdict_raft_syncs_total").absolute(status.syncs);
+    let outbox = cluster.outbox().status();
+    set("verdict_outbox_entries", outbox.entries as f64);
+    set("verdict_outbox_bytes", outbox.bytes as f64);
+    let age_ms = outbox.oldest.map_or(0, |oldest| crate::http::now().0.saturating_sub(oldest.0));
+    set("verdict_outbox_oldest_seconds", age_ms.max(0) as f64 / 1e3);
     let counts = cluster.clients().counts();
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed) as f64;
     set("verdict_peer_connections_opened", of(&counts.opened));

@@ -2,14 +2,15 @@
 //!
 //! A backup is a tar stream: `backup.json` (what it holds, with hashes), `state` (catalogue, history,
 //! request ids, as the log's own snapshot), and `blobs/HASH/...` (the model folders that the state
-//! names). Journals stay on their nodes. Whoever begins again does so as a new cluster with an
-//! authority of its own, so that a node of the old one that comes back is turned away.
+//! names). It is sent as it is packed, and read back file by file. Journals stay on their nodes.
+//! Whoever begins again does so as a new cluster with an authority of its own, so that a node of the
+//! old one that comes back is turned away.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use verdict_actors::blobs::{BlobStore, Files};
+use verdict_actors::blobs::{BlobStore, FolderWriter};
 use verdict_config::ObjectKind;
 use verdict_config::settings::Settings;
 use verdict_consensus::peers::{Authority, KeptIdentity, NodeKey};
@@ -19,6 +20,7 @@ use verdict_consensus::{
 };
 
 use super::Cluster;
+use crate::archive;
 
 /// The longest `backup.json`.
 const INFO_BYTES_MAX: u64 = 1 << 20;
@@ -27,30 +29,71 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// What `backup.json` says.
+#[derive(serde::Serialize)]
+struct Contents<'own> {
+    #[serde(flatten)]
+    info: &'own BackupInfo,
+    /// The model folders behind the state: one that is missing was cut off.
+    models: &'own [String],
+}
+
+/// A backup that is ready to be sent.
+pub(crate) struct PreparedBackup {
+    /// What it holds.
+    pub info: BackupInfo,
+    state: File,
+    hashes: Vec<String>,
+    store: BlobStore,
+}
+
 impl Cluster {
-    /// Writes a backup into a file of the state folder and gives it, open and already without a
-    /// name, so that nothing is left behind.
+    /// Writes the state of a backup into a file of the state folder, already without a name, so that
+    /// nothing is left behind; and sees that every model folder is here.
     ///
     /// # Errors
-    /// A sentence: the disk, or a log that has ended.
-    pub async fn backup(&self, data_dir: &Path) -> Result<(BackupInfo, File), String> {
+    /// A sentence: the disk, a folder that nobody has, or a log that has ended.
+    pub(crate) async fn prepare_backup(
+        &self,
+        data_dir: &Path,
+        store: &BlobStore,
+    ) -> Result<PreparedBackup, String> {
         let folder = data_dir.join("backup");
         std::fs::create_dir_all(&folder).map_err(text)?;
-        let name = ulid::Ulid::generate().to_string();
-        let (state, whole) = (folder.join(format!("{name}.state")), folder.join(name));
-        let info = self.log().backup(&state).await.map_err(text)?;
-        let hashes = model_hashes(&self.log().catalogue());
-        let blobs = data_dir.join("blobs");
-        let described = info.clone();
-        let packing = tokio::task::spawn_blocking(move || {
-            let packed = pack(&described, &state, (&blobs, &hashes), &whole);
-            let opened = packed.and_then(|()| File::open(&whole).map_err(text));
-            // The state of a backup that failed is of no use either.
-            let _ = std::fs::remove_file(&state);
-            let _ = std::fs::remove_file(&whole);
-            opened
+        let path = folder.join(format!("{}.state", ulid::Ulid::generate()));
+        let info = self.log().backup(&path).await.map_err(text)?;
+        let (hashes, store) = (model_hashes(&self.log().catalogue()), store.clone());
+        let opening = tokio::task::spawn_blocking(move || {
+            let opened = File::open(&path).map_err(text);
+            std::fs::remove_file(&path).map_err(text)?;
+            for hash in &hashes {
+                let here = store.obtain_on_disk(hash);
+                here.map_err(|error| format!("model {hash}: {error}"))?;
+            }
+            Ok::<_, String>(PreparedBackup { info, state: opened?, hashes, store })
         });
-        Ok((info, packing.await.map_err(text)??))
+        opening.await.map_err(text)?
+    }
+}
+
+impl PreparedBackup {
+    /// Packs it, file by file. Blocking.
+    ///
+    /// # Errors
+    /// The disk's, or the writer's.
+    pub(crate) fn pack(self, to: impl Write) -> std::io::Result<()> {
+        let mut tar = tar::Builder::new(to);
+        let contents = Contents { info: &self.info, models: &self.hashes };
+        let json = serde_json::to_vec_pretty(&contents)?;
+        archive::append(&mut tar, "backup.json", json.len() as u64, &json[..])?;
+        archive::append(&mut tar, "state", self.info.bytes, self.state)?;
+        for hash in &self.hashes {
+            let files = self.store.list(hash).map_err(std::io::Error::other)?;
+            for (path, place) in files {
+                archive::append_file(&mut tar, &format!("blobs/{hash}/{path}"), &place)?;
+            }
+        }
+        tar.into_inner()?.flush()
     }
 }
 
@@ -64,35 +107,6 @@ fn model_hashes(catalogue: &verdict_consensus::Catalogue) -> Vec<String> {
     hashes.sort_unstable();
     hashes.dedup();
     hashes
-}
-
-fn pack(
-    info: &BackupInfo,
-    state: &Path,
-    (blobs, hashes): (&Path, &[String]),
-    whole: &Path,
-) -> Result<(), String> {
-    let mut tar = tar::Builder::new(File::create(whole).map_err(text)?);
-    tar.mode(tar::HeaderMode::Deterministic);
-    let json = serde_json::to_vec_pretty(info).map_err(text)?;
-    append(&mut tar, "backup.json", &json)?;
-    tar.append_path_with_name(state, "state").map_err(text)?;
-    let store = BlobStore::open(blobs).map_err(text)?;
-    for hash in hashes {
-        let files = store.read(hash).map_err(|error| format!("model {hash}: {error}"))?;
-        for (path, bytes) in files {
-            append(&mut tar, &format!("blobs/{hash}/{path}"), &bytes)?;
-        }
-    }
-    tar.into_inner().and_then(|file| file.sync_all()).map_err(text)
-}
-
-fn append(tar: &mut tar::Builder<File>, path: &str, bytes: &[u8]) -> Result<(), String> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(0o600);
-    header.set_cksum();
-    tar.append_data(&mut header, path, bytes).map_err(text)
 }
 
 /// Makes the state folder of the first node of a new cluster from a backup. Revision, history and
@@ -126,53 +140,86 @@ pub fn restore(backup: &Path, settings: &Settings) -> Result<BackupInfo, String>
     restored
 }
 
+/// Why a backup cannot be read, in a sentence.
+struct Unreadable(String);
+
+impl From<std::io::Error> for Unreadable {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 fn unpack(backup: &Path, state: &Path, blobs: &Path) -> Result<BackupInfo, String> {
     let store = BlobStore::open(blobs).map_err(text)?;
-    let mut tar = tar::Archive::new(File::open(backup).map_err(text)?);
-    let (mut told, mut found) = (None, None);
-    let mut folder: (String, Files) = Default::default();
-    for entry in tar.entries().map_err(text)? {
-        let mut entry = entry.map_err(text)?;
-        let path = entry.path().map_err(text)?.to_string_lossy().into_owned();
+    let mut unpacking = Unpacking { store, state, told: None, found: None, folder: None };
+    let file = BufReader::new(File::open(backup).map_err(text)?);
+    archive::each_file(file, |path, content| unpacking.take(path, content).map_err(Unreadable))
+        .map_err(|Unreadable(detail)| detail)?;
+    unpacking.finish()
+}
+
+/// A backup that is being read.
+struct Unpacking<'own> {
+    store: BlobStore,
+    state: &'own Path,
+    told: Option<Vec<u8>>,
+    found: Option<BackupInfo>,
+    folder: Option<(String, FolderWriter)>,
+}
+
+impl Unpacking<'_> {
+    fn take(&mut self, path: &str, content: &mut dyn Read) -> Result<(), String> {
         if path == "backup.json" {
             let mut json = Vec::new();
-            (&mut entry).take(INFO_BYTES_MAX).read_to_end(&mut json).map_err(text)?;
-            told = Some(json);
+            content.take(INFO_BYTES_MAX).read_to_end(&mut json).map_err(text)?;
+            self.told = Some(json);
         } else if path == "state" {
-            let mut file = File::create(state).map_err(text)?;
-            std::io::copy(&mut entry, &mut file).and_then(|_| file.sync_all()).map_err(text)?;
-            let info = verdict_consensus::check_backup(state).map_err(text)?;
-            found = Some(info);
+            let mut file = File::create(self.state).map_err(text)?;
+            std::io::copy(content, &mut file).and_then(|_| file.sync_all()).map_err(text)?;
+            self.found = Some(verdict_consensus::check_backup(self.state).map_err(text)?);
         } else if let Some((hash, inner)) =
             path.strip_prefix("blobs/").and_then(|rest| rest.split_once('/'))
         {
-            if folder.0 != hash {
-                keep(&store, &folder)?;
-                folder = (hash.to_owned(), Files::new());
+            if self.folder.as_ref().is_none_or(|(open, _)| open != hash) {
+                self.keep()?;
+                self.folder = Some((hash.to_owned(), self.store.writer().map_err(text)?));
             }
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(text)?;
-            folder.1.insert(inner.to_owned(), bytes);
+            if let Some((_, writer)) = &mut self.folder {
+                writer.add(inner, content).map_err(text)?;
+            }
         } else {
             return Err(format!("{path:?} does not belong into a backup"));
         }
+        Ok(())
     }
-    keep(&store, &folder)?;
-    let info: BackupInfo = found.ok_or("the backup has no state: it was cut off")?;
-    let told = told.ok_or("the backup does not say what it holds")?;
-    let told: serde_json::Value = serde_json::from_slice(&told).map_err(text)?;
-    if told != serde_json::to_value(&info).map_err(text)? {
-        return Err("the backup's state is not what the backup says".to_owned());
-    }
-    Ok(info)
-}
 
-fn keep(store: &BlobStore, (hash, files): &(String, Files)) -> Result<(), String> {
-    if files.is_empty() {
-        return Ok(());
+    fn keep(&mut self) -> Result<(), String> {
+        let Some((hash, writer)) = self.folder.take() else { return Ok(()) };
+        let staged = writer.finish().map_err(text)?;
+        if staged.hash == hash {
+            return Ok(());
+        }
+        Err(format!("model folder {hash} is not whole"))
     }
-    let staged = store.stage(files).map_err(text)?;
-    if staged == *hash { Ok(()) } else { Err(format!("model folder {hash} is not whole")) }
+
+    fn finish(mut self) -> Result<BackupInfo, String> {
+        self.keep()?;
+        let info = self.found.ok_or("the backup has no state: it was cut off")?;
+        let told = self.told.ok_or("the backup does not say what it holds")?;
+        let mut told: serde_json::Value = serde_json::from_slice(&told).map_err(text)?;
+        // Backups of before do not say which models they hold.
+        let models = told.as_object_mut().and_then(|told| told.remove("models"));
+        if told != serde_json::to_value(&info).map_err(text)? {
+            return Err("the backup's state is not what the backup says".to_owned());
+        }
+        let models = models.as_ref().and_then(|models| models.as_array());
+        for hash in models.into_iter().flatten().filter_map(|hash| hash.as_str()) {
+            if !self.store.contains(hash) {
+                return Err(format!("model folder {hash} is missing: the backup was cut off"));
+            }
+        }
+        Ok(info)
+    }
 }
 
 /// An identity of a new cluster; its log's folder is made by the caller.
@@ -204,7 +251,9 @@ pub fn recover(settings: &Settings) -> Result<(SurvivorReport, PathBuf), String>
         // Of a try that was cut off: the folder of before is still the one in place.
         std::fs::remove_dir_all(&recovered).map_err(text)?;
     }
-    let options = RaftLogOptions::new(crate::http::now);
+    let mut options = RaftLogOptions::new(crate::http::now);
+    let bodies = BlobStore::open(data_dir.join("blobs")).map_err(text)?;
+    options.bodies = Some(std::sync::Arc::new(bodies));
     let report = recover_survivor(&raft, &recovered, &next.cluster_id, &options).map_err(text)?;
     let before = data_dir.join(format!("raft.before-{}", next.cluster_id));
     std::fs::rename(&raft, &before).map_err(text)?;

@@ -2,11 +2,13 @@
 
 use tokio_util::task::TaskTracker;
 use verdict_actors::Handle;
+use verdict_actors::outbox::Kept;
+use verdict_actors::readiness::Needs;
 use verdict_consensus::peers::{
     FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
     ServiceFuture,
 };
-use verdict_consensus::{Log, PeerChannel};
+use verdict_consensus::{COMMAND_VERSION, ContentHash, Log, PeerChannel, StoredBody};
 
 use super::Cluster;
 
@@ -41,6 +43,10 @@ impl ClusterService {
                     Err(error) => refused(error.to_string()),
                 }
             }
+            Ok(NodeRequest::Decision { .. }) if !self.cluster.is_settled() => {
+                let (status, body) = crate::http::starting();
+                NodeAnswer::Http { status, body }
+            }
             Ok(NodeRequest::Decision { id, read }) => {
                 let (status, body) = crate::http::read_for_peer(&self.runtime, &id, read).await;
                 NodeAnswer::Http { status, body }
@@ -53,6 +59,20 @@ impl ClusterService {
                 Ok(found) => NodeAnswer::Erased { found },
                 Err(error) => refused(error.to_string()),
             },
+            Ok(NodeRequest::KeepErasure { unit, nodes }) => {
+                let known = |node_id: &u64| members.get(*node_id).is_some();
+                let nodes = nodes.into_iter().filter(known).collect();
+                match self.cluster.keep_for(nodes, vec![Kept::Erasure(unit)]).await {
+                    Ok(()) => NodeAnswer::Done,
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::PendingErasures { after }) => {
+                match self.cluster.erasures_of(from, after).await {
+                    Ok(units) => NodeAnswer::Erasures(units),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
             Ok(NodeRequest::DescribeFolder { hash }) => {
                 match self.runtime.describe_model(hash).await {
                     Ok(files) => NodeAnswer::Folder(
@@ -68,6 +88,18 @@ impl ClusterService {
                     Err(error) => refused(error.to_string()),
                 }
             }
+            Ok(NodeRequest::ObjectPiece { hash, offset }) => {
+                match self.runtime.object_piece(hash, (offset, FOLDER_PIECE_BYTES)).await {
+                    Ok(bytes) => NodeAnswer::Piece(bytes),
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::Prepare { models, objects }) => {
+                let object = |(hash, bytes)| StoredBody { hash: ContentHash(hash), bytes };
+                let objects = objects.into_iter().map(object).collect();
+                NodeAnswer::Prepared(self.runtime.prepare(&Needs { models, objects }, Some(from)))
+            }
+            Ok(NodeRequest::CommandVersion) => NodeAnswer::CommandVersion(COMMAND_VERSION),
             Ok(NodeRequest::StandForElection) => match self.cluster.log().elect().await {
                 Ok(()) => NodeAnswer::Done,
                 Err(error) => refused(error.to_string()),

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use verdict_actors::blobs::BlobStore;
 use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
+use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
     Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
@@ -23,6 +25,9 @@ use verdict_rules::RuleLimits;
 use super::{Cluster, join};
 use crate::process::NodeError;
 use crate::server::ServerError;
+
+/// What the profile for regions is made for.
+const WAN_ROUND_TRIP: Duration = Duration::from_millis(150);
 
 /// A node of a cluster whose listener is not served yet.
 pub struct Opened {
@@ -60,7 +65,11 @@ impl BoundPeers {
 ///
 /// # Errors
 /// A damaged, newer or used folder; a cluster that does not let the node in; the address.
-pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeError> {
+pub async fn open(
+    settings: &Settings,
+    http: SocketAddr,
+    blobs: &BlobStore,
+) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
     let listener = bind(settings, http);
@@ -71,7 +80,14 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         Some(kept) => (kept, false),
         None if settings.cluster.join.is_empty() => (first(settings, &folder)?, false),
         None => {
-            let joining = join::join(&folder, &settings.cluster.join, &attributes).await;
+            // A node that nobody can reach would use up the token, and stand among the members.
+            if bound.is_none() {
+                return Err(listener.err().unwrap_or_else(|| {
+                    NodeError::Process("the address for peers cannot be used".to_owned())
+                }));
+            }
+            let routes = settings.cluster.routes();
+            let joining = join::join(&folder, &settings.cluster.join, (&attributes, &routes)).await;
             let joined = joining.map_err(|error| NodeError::Runtime {
                 code: error.code,
                 message: format!("{error}. {}", error.code.advice()),
@@ -80,12 +96,14 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         }
     };
     let identity = kept.peer_identity(&folder).map_err(|error| log_error(&error))?;
-    let clients = Arc::new(PeerClients::new(identity.clone(), PeerClientsOptions::default()));
+    let reaching =
+        PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
+    let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
     let compiled = LastCompiled::default();
-    let (known, options) = (attributes.clone(), options(settings, compiled.clone()));
+    let (known, options) = (attributes.clone(), options(settings, blobs, compiled.clone()));
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -100,8 +118,22 @@ pub async fn open(settings: &Settings, http: SocketAddr) -> Result<Opened, NodeE
         }
         Err(error) => return Err(error),
     };
-    let cluster = Cluster::new(log, clients, (folder, kept), attributes);
+    let outbox = open_outbox(data_dir.join("outbox")).await?;
+    let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
     Ok(Opened { cluster, listener, joined, compiled })
+}
+
+/// Opens what waits for nodes that are away.
+async fn open_outbox(folder: PathBuf) -> Result<Outbox, NodeError> {
+    let opening = move || Outbox::open(&folder, OutboxLimits::default());
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let (outbox, damaged) = opened
+        .map_err(|error| NodeError::Process(error.to_string()))?
+        .map_err(|error| crate::process::state_error(error.code(), &error))?;
+    if damaged > 0 {
+        tracing::error!(damaged, "entries of the outbox are lost");
+    }
+    Ok(outbox)
 }
 
 fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, NodeError> {
@@ -130,17 +162,19 @@ fn attributes(settings: &Settings, http: SocketAddr, peer: Option<SocketAddr>) -
     }
 }
 
-fn options(settings: &Settings, compiled: LastCompiled) -> RaftLogOptions {
+fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> RaftLogOptions {
     let mut options = RaftLogOptions::new(crate::http::now);
     let limits =
         RuleLimits { cost_units_max: settings.rules.cost_units_max, ..RuleLimits::default() };
     options.validator = Arc::new(CompilingValidator::new(limits, compiled));
-    if settings.cluster.network == NetworkProfile::Wan {
-        options.heartbeat = Duration::from_millis(500);
-        options.election_timeout_min = Duration::from_millis(1_500);
-        options.election_timeout_max = Duration::from_millis(3_000);
+    options.snapshot_entries = settings.cluster.snapshot_entries;
+    options.entries_kept = settings.cluster.entries_kept;
+    options.bodies = Some(Arc::new(blobs.clone()));
+    match (settings.cluster.round_trip_ms, settings.cluster.network) {
+        (0, NetworkProfile::Lan) => options,
+        (0, NetworkProfile::Wan) => options.for_round_trip(WAN_ROUND_TRIP),
+        (ms, _) => options.for_round_trip(Duration::from_millis(ms)),
     }
-    options
 }
 
 /// The first node of a cluster: its id, its authority, its key. The log's folder is made next.

@@ -80,6 +80,9 @@ pub struct KeptToken {
     /// The node that used it: its id, and the SHA-256 of its public key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_by: Option<(u64, String)>,
+    /// The member whose place the node takes once it has caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
 }
 
 /// The name of the object that keeps a token.
@@ -143,6 +146,7 @@ mod tests {
             expires: TimestampMs(1_000),
             voter: false,
             used_by: None,
+            replaces: None,
         };
         let check = |kept: &KeptToken, secret, key: &[u8], now, expected| {
             assert_eq!(kept.admits(secret, key, TimestampMs(now)).ok(), expected, "{now}");

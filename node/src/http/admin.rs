@@ -1,5 +1,6 @@
 //! `/v1/admin/...`: the members of the cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,7 +15,7 @@ use verdict_consensus::{Author, Log};
 
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Services, Shared, body, caller_of, json, last_segment};
+use super::{Services, Shared, body, caller_of, json, last_segment, streams};
 use crate::cluster::members::TokenOptions;
 use crate::cluster::{Cluster, ClusterError};
 
@@ -79,15 +80,19 @@ pub(super) async fn post_token(
         let message = format!("a token is good for 1 to {TOKEN_SECONDS_MAX} seconds");
         return Err(Problem::parameter("valid_s", message));
     }
-    let options = TokenOptions { valid: Duration::from_secs(wanted.valid_s), voter: wanted.voter };
+    let valid = Duration::from_secs(wanted.valid_s);
+    let options = TokenOptions { valid, voter: wanted.voter, replaces: None };
     let issued = cluster(&services)?.issue_token(options, Author::named(&caller.name)).await;
     json(&json!({ "token": issued.map_err(problem)? }))
 }
 
-/// Changes a member (`{id}:promote`, `{id}:remove`), without a body.
+/// Changes a member (`{id}:promote`, `{id}:remove`, `{id}:drain`, `{id}:replace`), without a body.
+///
+/// `drain` removes a member for ever, which hands over the lead first if it has it. `replace` gives a
+/// token: the node that joins with it takes the member's place in one change, once it has caught up.
 #[utoipa::path(
     post, path = "/v1/admin/members/{key}", tag = "Operating", operation_id = "change_member",
-    params(("key" = String, Path, pattern = "^[0-9]{1,20}:(promote|remove)$",
+    params(("key" = String, Path, pattern = "^[0-9]{1,20}:(promote|remove|drain|replace)$",
         description = "A node's id and what is to become of it.")),
     responses((status = 200, description = "It is done.", body = Object))
 )]
@@ -103,8 +108,16 @@ pub(super) async fn post_member(
     let done = match verb {
         "promote" => cluster.promote(node_id).await,
         "remove" => cluster.remove(node_id).await,
+        "drain" => cluster.drain(node_id).await,
+        "replace" => {
+            let token = cluster.replace(node_id, Author::named(&caller.name)).await;
+            let token = token.map_err(problem)?;
+            tracing::info!(by = caller.name, node_id, "a replacement may join");
+            return json(&json!({ "node_id": node_id, "token": token }));
+        }
         _ => {
-            let detail = format!("{verb:?} is no verb here; there are :promote and :remove.");
+            let detail =
+                format!("{verb:?} is no verb here; there are :promote, :remove, :drain, :replace.");
             return Err(Problem::new(Code::RouteNotFound, detail));
         }
     };
@@ -123,13 +136,19 @@ pub(super) async fn backup(State(services): Shared, request: Request) -> Answer<
     let caller = caller_of(&request, Role::Operator)?;
     Query::read(request.uri(), &[]).finish()?;
     let cluster = cluster(&services)?;
-    // One at a time: each is written to the disk before it is sent.
-    let _turn = services.backups.acquire().await.map_err(|_| Problem::of(Code::Draining))?;
-    let made = cluster.backup(&services.data_dir).await;
-    let (info, file) = made.map_err(|detail| Problem::new(Code::StorageFailed, detail))?;
-    tracing::info!(by = caller.name, revision = info.revision, "a backup was made");
-    let stream = tokio_util::io::ReaderStream::new(tokio::fs::File::from_std(file));
-    let mut response = Response::new(Body::from_stream(stream));
+    // One at a time, until it is sent: each has its state on the disk.
+    let turn = Arc::clone(&services.backups).acquire_owned().await;
+    let turn = turn.map_err(|_| Problem::of(Code::Draining))?;
+    let made = cluster.prepare_backup(&services.data_dir, services.runtime.blobs()).await;
+    let backup = made.map_err(|detail| Problem::new(Code::StorageFailed, detail))?;
+    tracing::info!(by = caller.name, revision = backup.info.revision, "a backup is sent");
+    let (mut writer, content) = streams::writer();
+    tokio::task::spawn_blocking(move || {
+        let packed = backup.pack(&mut writer);
+        writer.end(packed);
+        drop(turn);
+    });
+    let mut response = Response::new(content);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));

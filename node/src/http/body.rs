@@ -24,11 +24,7 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Answer<B
     let too_large = || {
         Problem::new(Code::BodyTooLarge, format!("The body may have at most {bytes_max} bytes."))
     };
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
+    if announced(headers).is_some_and(|length| length > bytes_max as u64) {
         drain(body, bytes_max).await;
         return Err(too_large());
     }
@@ -41,6 +37,52 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Answer<B
         }
         Err(_) => Err(Problem::new(Code::RequestInvalid, "The body ended before it was complete.")),
     }
+}
+
+/// Hands a body on as it comes, at most `bytes_max` bytes. Where the receiver has seen enough, the
+/// rest is read and dropped for a moment, so that the client reads why.
+///
+/// # Errors
+/// As [`read`].
+pub async fn stream(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    to: tokio::sync::mpsc::Sender<Bytes>,
+) -> Answer<()> {
+    let too_large = || {
+        Problem::new(Code::BodyTooLarge, format!("The body may have at most {bytes_max} bytes."))
+    };
+    if announced(headers).is_some_and(|length| length > bytes_max as u64) {
+        drain(body, bytes_max).await;
+        return Err(too_large());
+    }
+    let mut body = body;
+    let mut limited = Limited::new(&mut body, bytes_max);
+    while let Some(frame) = limited.frame().await {
+        match frame {
+            Ok(frame) => {
+                let Ok(bytes) = frame.into_data() else { continue };
+                if to.send(bytes).await.is_err() {
+                    drain(body, bytes_max).await;
+                    return Ok(());
+                }
+            }
+            Err(error) if error.is::<LengthLimitError>() => {
+                drain(body, bytes_max).await;
+                return Err(too_large());
+            }
+            Err(_) => {
+                let detail = "The body ended before it was complete.";
+                return Err(Problem::new(Code::RequestInvalid, detail));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Reads on for a moment: a client that still sends when the connection is closed would see a reset

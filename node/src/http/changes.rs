@@ -14,8 +14,8 @@ use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
 use verdict_consensus::{
-    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, HistoryEntry, HistoryQuery, Op,
-    ProposeError, Version, plan_rollback,
+    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, Evidence, HistoryEntry,
+    HistoryQuery, Op, ProposeError, Version, plan_rollback,
 };
 
 use super::decisions::problem_of;
@@ -146,7 +146,9 @@ pub(super) async fn post_rollback(
     if !faults.is_empty() {
         return Err(Problem::of(Code::ChangeInvalid).with_faults(faults));
     }
-    let catalogue = services.runtime.log().catalogue();
+    // A rollback is planned over what stands, not over what this node happens to have of it.
+    let log = services.runtime.log();
+    let catalogue = log.linearizable().await.map_err(|error| problem_of(&error.into()))?;
     let planned = plan_rollback(&catalogue, body.request_id, body.why, body.to_revision, &objects);
     let set = planned.map_err(|refused| refusal(&refused))?;
     caller.may(Action::Rollback(&set))?;
@@ -186,6 +188,7 @@ impl ChangeBody {
             op: self.op,
             expected_revision: self.expected_revision,
             body: self.body.map(|body| body.get().as_bytes().to_vec()),
+            stored: None,
         }
     }
 }
@@ -314,5 +317,14 @@ fn entry_json(entry: &HistoryEntry) -> Json {
         "op": entry.op,
         "before": entry.before.as_ref().map(version_json),
         "after": entry.after.as_ref().map(version_json),
+        "evidence": entry.head.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
+    })
+}
+
+fn evidence_json(evidence: &Evidence) -> Json {
+    serde_json::json!({
+        "node_id": evidence.node_id,
+        "model": evidence.model.to_hex(),
+        "at": evidence.at,
     })
 }

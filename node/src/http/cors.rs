@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 /// Headers that scripts may read.
-const EXPOSED: &str = "ETag, X-Verdict-Revision, X-Request-Id, Retry-After";
+const EXPOSED: &str = "ETag, X-Verdict-Revision, X-Verdict-Stale, X-Request-Id, Retry-After";
 const METHODS: &str = "GET, POST, DELETE";
 
 /// Which origins may call.

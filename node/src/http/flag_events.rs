@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use utoipa::ToSchema;
+use verdict_actors::serving::ServingState;
 use verdict_config::Code;
 use verdict_config::flags::ofrep;
 use verdict_config::settings::Role;
@@ -122,7 +123,13 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
 }
 
 fn config_tag(services: &Services, caller: &Caller) -> String {
-    ofrep::config_tag(&services.runtime.serving().flags, caller.role.as_str())
+    let state = services.runtime.serving();
+    ofrep::config_tag(&state.flags, &scope(services, &state, caller))
+}
+
+/// What flags are evaluated under beside the context: who asks, and where the node is.
+pub(super) fn scope(services: &Services, state: &ServingState, caller: &Caller) -> String {
+    format!("{}@{}", caller.role.as_str(), services.runtime.region_in(state).unwrap_or_default())
 }
 
 /// One client: what it was told last.

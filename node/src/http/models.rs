@@ -1,14 +1,16 @@
 //! `/v1/models`: a model folder's bytes, staged before the change set that names it.
 //!
 //! The catalogue carries only a model's manifest. A client sends the folder as a tar stream, gets
-//! the object that describes it, and puts that object by a change set.
+//! the object that describes it, and puts that object by a change set. The stream goes to the disk
+//! as it comes, in both directions.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::path::PathBuf;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
+use serde_json::json;
+use verdict_actors::blobs::{BlobError, FolderWriter};
 use verdict_config::model::ModelObject;
 use verdict_config::settings::Role;
 use verdict_config::{Code, ObjectId, ObjectKind, ObjectName};
@@ -16,10 +18,11 @@ use verdict_config::{Code, ObjectId, ObjectKind, ObjectName};
 use super::decisions::problem_of;
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Shared, body, caller_of, json, last_segment};
+use super::{Shared, body, caller_of, json, last_segment, streams};
+use crate::archive;
 
-/// The most files of a folder.
-const FILES_MAX: usize = 256;
+/// What stands behind a content hash in a path, to ask how far the nodes are.
+const READINESS: &str = ":readiness";
 
 /// Stages a model folder; the answer is the body of the model's object.
 #[utoipa::path(
@@ -36,95 +39,128 @@ pub(super) async fn post_blob(State(services): Shared, request: Request) -> Answ
     {
         return Err(Problem::new(Code::MediaTypeUnsupported, "Send application/x-tar."));
     }
-    // One folder at a time: its bytes are in memory until they are on the disk.
+    // One folder at a time: loading it, to see that it is a model, takes memory.
     let _turn = services.staging.acquire().await.map_err(|_| Problem::of(Code::Draining))?;
-    let bytes = body::read(&parts.headers, content, services.http.model_body_bytes_max).await?;
-    let unpacking = tokio::task::spawn_blocking(move || unpack(&bytes));
-    let files = unpacking.await.map_err(|_| Problem::of(Code::Internal))??;
-    let object = services.runtime.stage_model(files).await.map_err(|error| problem_of(&error))?;
-    json(&object)
+    let mut writer = services.runtime.blobs().writer().map_err(|error| problem(&error))?;
+    let (sender, reader) = streams::reader();
+    let unpacking =
+        tokio::task::spawn_blocking(move || unpack(reader, &mut writer).map(|()| writer));
+    let bytes_max = services.http.model_body_bytes_max;
+    let sent = body::stream(&parts.headers, content, bytes_max, sender).await;
+    let unpacked = unpacking.await.map_err(|_| Problem::of(Code::Internal))?;
+    // A body that was cut off is told as such, and not as the broken stream that it makes.
+    sent?;
+    let staged = services.runtime.stage_written(unpacked?).await;
+    json(&staged.map_err(|error| problem_of(&error))?)
 }
 
-/// A model's folder, as a tar stream.
+/// A model's folder, as a tar stream; or, of `CONTENT_HASH:readiness`, how far the nodes are.
 #[utoipa::path(
     get, path = "/v1/models/{name}", tag = "Changing", operation_id = "get_model",
-    params(("name" = String, Path, min_length = 1, max_length = 64, description = "The model.")),
-    responses((status = 200, description = "The folder's files.", content_type = "application/x-tar",
-        body = Vec<u8>))
+    params(("name" = String, Path, min_length = 1, max_length = 80,
+        description = "The model; or a content hash with `:readiness` behind it, for JSON that says \
+            which nodes have loaded that folder.")),
+    responses((status = 200, description = "The folder's files, or the nodes.",
+        content(
+            (Vec<u8> = "application/x-tar"),
+            (Object = "application/json"),
+        )))
 )]
 pub(super) async fn get_model(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
     let name = last_segment(request.uri())?;
+    if let Some(hash) = name.strip_suffix(READINESS) {
+        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Problem::parameter("name", "expected a content hash of 64 digits"));
+        }
+        let nodes = services.runtime.model_readiness(&hash.to_ascii_lowercase()).await;
+        return json(&json!({ "content_hash": hash, "nodes": nodes }));
+    }
     let absent = || Problem::new(Code::ModelNotFound, format!("There is no model {name:?} here."));
     let kind = ObjectKind::Model;
     let id = ObjectName::new(kind, name.as_str()).map_err(|_| absent())?;
     let catalogue = services.runtime.log().catalogue();
     let object = catalogue.get(&ObjectId { kind, name: id }).ok_or_else(absent)?;
     let model: ModelObject = object.parse().map_err(|_| Problem::of(Code::Internal))?;
-    let hash = model.content_hash;
-    let files = services.runtime.model_files(hash).await.map_err(|error| problem_of(&error))?;
-    let packing = tokio::task::spawn_blocking(move || pack(&files));
-    let packed = packing.await.map_err(|_| Problem::of(Code::Internal))?;
-    let bytes = packed.map_err(|error| Problem::new(Code::StorageFailed, error.to_string()))?;
-    let mut response = Response::new(Body::from(bytes));
+    let (store, hash) = (services.runtime.blobs().clone(), model.content_hash);
+    let listing = tokio::task::spawn_blocking(move || store.obtain_on_disk(&hash));
+    let files = listing.await.map_err(|_| Problem::of(Code::Internal))?;
+    let files = files.map_err(|error| problem(&error))?;
+    let (writer, content) = streams::writer();
+    tokio::task::spawn_blocking(move || {
+        let mut tar = tar::Builder::new(writer);
+        let packed = pack(&mut tar, &files).and_then(|()| tar.finish());
+        if let Ok(writer) = tar.into_inner() {
+            writer.end(packed);
+        }
+    });
+    let mut response = Response::new(content);
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     Ok(response)
 }
 
-/// A folder's files as a tar stream, the same bytes for the same files.
-pub(crate) fn pack(files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, bytes) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        header.set_cksum();
-        builder.append_data(&mut header, path, &bytes[..])?;
-    }
-    builder.into_inner()
+fn problem(error: &BlobError) -> Problem {
+    Problem::new(error.code(), error.to_string())
 }
 
-fn invalid(message: impl Into<String>) -> Problem {
-    Problem::new(Code::ModelInvalid, message)
+fn pack(
+    tar: &mut tar::Builder<impl std::io::Write>,
+    files: &[(String, PathBuf)],
+) -> std::io::Result<()> {
+    files.iter().try_for_each(|(path, place)| archive::append_file(tar, path, place))
 }
 
-fn unpack(bytes: &Bytes) -> Answer<BTreeMap<String, Vec<u8>>> {
-    let broken = |error: std::io::Error| invalid(format!("The body is no tar stream: {error}."));
-    let mut files = BTreeMap::new();
-    let mut archive = tar::Archive::new(&bytes[..]);
-    for entry in archive.entries().map_err(broken)? {
-        let mut entry = entry.map_err(broken)?;
-        if entry.header().entry_type().is_dir() {
-            continue;
+/// A folder's files as a tar stream, file by file from the disk.
+pub(crate) fn pack_folder(
+    to: impl std::io::Write,
+    files: &[(String, PathBuf)],
+) -> std::io::Result<()> {
+    let mut tar = tar::Builder::new(to);
+    pack(&mut tar, files)?;
+    tar.finish()
+}
+
+fn unpack(from: impl std::io::Read, writer: &mut FolderWriter) -> Answer<()> {
+    struct Failed(BlobError);
+    impl From<std::io::Error> for Failed {
+        fn from(error: std::io::Error) -> Self {
+            Self(BlobError::Invalid(format!("The body is no tar stream of a folder: {error}.")))
         }
-        if !entry.header().entry_type().is_file() {
-            return Err(invalid("A model folder has plain files only."));
-        }
-        let path = entry.path().map_err(broken)?.to_string_lossy().into_owned();
-        let path = path.trim_start_matches("./").to_owned();
-        if files.len() == FILES_MAX {
-            return Err(invalid(format!("A model folder has at most {FILES_MAX} files.")));
-        }
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(broken)?;
-        files.insert(path, content);
     }
-    Ok(files)
+    let each = |path: &str, content: &mut dyn std::io::Read| {
+        writer.add(path, content).map_err(|error| match error {
+            // The stream's own errors come through the writer as well.
+            BlobError::Io(error) if error.kind() == std::io::ErrorKind::Other => error.into(),
+            error => Failed(error),
+        })
+    };
+    archive::each_file(from, each).map_err(|Failed(error)| problem(&error))
 }
 
 #[cfg(test)]
 mod tests {
+    use verdict_actors::blobs::BlobStore;
+
     use super::*;
 
     #[test]
-    fn a_stream_becomes_files() {
-        let files = BTreeMap::from([("model.json".to_owned(), b"{}".to_vec())]);
-        let bytes = Bytes::from(pack(&files).unwrap());
-        assert_eq!(unpack(&bytes).unwrap(), files);
-        let problem = unpack(&Bytes::from_static(b"not a tar stream")).unwrap_err();
-        assert_eq!(problem.code(), Code::ModelInvalid);
+    fn a_stream_becomes_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(folder.path()).unwrap();
+        let files = [("model.json".to_owned(), b"{}".to_vec()), ("w/a".to_owned(), vec![7; 9_000])];
+        let files = std::collections::BTreeMap::from(files);
+        let staged = store.stage(&files).unwrap();
+        let mut packed = Vec::new();
+        pack_folder(&mut packed, &store.list(&staged.hash).unwrap()).unwrap();
+        let mut writer = store.writer().unwrap();
+        unpack(&packed[..], &mut writer).unwrap();
+        assert_eq!(writer.finish().unwrap().hash, staged.hash);
+        for broken in [&packed[..600], b"not a tar stream"] {
+            let problem = unpack(broken, &mut store.writer().unwrap()).unwrap_err();
+            assert_eq!(problem.code(), Code::ModelInvalid);
+        }
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+use verdict_actors::serving::ServingState;
 use verdict_config::Code;
 use verdict_config::flags::{ErrorCode, EvaluationContext, ResolutionError, ofrep};
 use verdict_config::settings::Role;
@@ -15,7 +16,7 @@ use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::{Query, decode_segment};
 use super::status::status;
-use super::{Services, Shared, body, caller_of, flag_events, now};
+use super::{REVISION_HEADER, Services, Shared, body, caller_of, flag_events, now};
 
 /// The path of all flags.
 const FLAGS: &str = "/ofrep/v1/evaluate/flags";
@@ -75,8 +76,12 @@ pub(super) async fn post_flag(State(services): Shared, request: Request) -> Resp
             .ok_or_else(|| Problem::parameter("key", "it is not percent-encoded UTF-8"))?;
         let bytes = read(&services, request).await?;
         let state = services.runtime.serving();
-        Ok(match context_of(&services, &bytes) {
-            Ok(context) => answer(ofrep::evaluate_one(&state.flags, key, &context, now())),
+        Ok(match context_of(&services, &state, &bytes) {
+            Ok(context) => {
+                let at = (now(), services.runtime.is_stale());
+                let evaluated = ofrep::evaluate_one(&state.flags, key, &context, at);
+                under(state.revision, answer(evaluated))
+            }
             Err(error) => answer(ofrep::failure(key, &error)),
         })
     };
@@ -111,19 +116,22 @@ async fn evaluate_all(services: &Services, request: Request) -> Answer<Response<
     let flag_config_etag = query.text("flagConfigEtag");
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let bytes = read(services, request).await?;
-    let context = match context_of(services, &bytes) {
+    let state = services.runtime.serving();
+    let context = match context_of(services, &state, &bytes) {
         Ok(context) => context,
         Err(error) => return Ok(answer(ofrep::failure("", &error))),
     };
-    let state = services.runtime.serving();
+    let scope = flag_events::scope(services, &state, &caller);
     let streams = flag_events::streams(&caller);
     let options = ofrep::BulkOptions {
-        auth_scope: caller.role.as_str(),
+        auth_scope: &scope,
         if_none_match: if_none_match.as_ref().and_then(|tag| tag.to_str().ok()),
         flag_config_etag: flag_config_etag.as_deref(),
         event_streams: Some(&streams),
+        stale: services.runtime.is_stale(),
     };
-    Ok(answer(ofrep::evaluate_all(&state.flags, &context, now(), &options)))
+    let evaluated = ofrep::evaluate_all(&state.flags, &context, now(), &options);
+    Ok(under(state.revision, answer(evaluated)))
 }
 
 async fn read(services: &Services, request: Request) -> Answer<axum::body::Bytes> {
@@ -134,13 +142,14 @@ async fn read(services: &Services, request: Request) -> Answer<axum::body::Bytes
 
 fn context_of(
     services: &Services,
+    state: &ServingState,
     bytes: &[u8],
 ) -> Result<EvaluationContext<'static>, ResolutionError> {
     body::check_text(bytes, services.http.json_depth_max).map_err(|problem| {
         ResolutionError::new(ErrorCode::ParseError, problem.detail().to_owned())
     })?;
     let context = ofrep::parse_request(bytes)?;
-    Ok(context.in_region(Some(services.region.clone())))
+    Ok(context.in_region(services.runtime.region_in(state).map(str::to_owned)))
 }
 
 /// The flag's key in a path; `None` if it is not UTF-8.
@@ -158,6 +167,12 @@ fn answer(answer: ofrep::Answer) -> Response<Body> {
     if let Some(tag) = answer.etag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
         headers.insert(header::ETAG, tag);
     }
+    response
+}
+
+/// Names the revision that was evaluated: by now another one may be served.
+fn under(revision: u64, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(REVISION_HEADER, revision.into());
     response
 }
 

@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
+use verdict_config::Code;
 use verdict_config::settings::Role;
 
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Shared, caller_of, json, json_with_status};
 use crate::http::openapi::{self, answers};
@@ -81,11 +82,27 @@ pub(super) async fn openapi() -> Answer<Response<Body>> {
 /// What the node serves and how it is.
 #[utoipa::path(
     get, path = "/v1/status", tag = "Operating", operation_id = "status",
+    params(
+        ("state_hash" = Option<bool>, Query,
+         description = "Also a hash of the whole agreed state: equal wherever its revision is equal."),
+    ),
     responses((status = 200, description = "The node.", body = Object))
 )]
 pub(super) async fn status(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     caller_of(&request, Role::Viewer)?;
-    Query::read(request.uri(), &[]).finish()?;
+    let mut query = Query::read(request.uri(), &["state_hash"]);
+    let hashed = query.flag("state_hash").unwrap_or(false);
+    query.finish()?;
+    let agreed = if hashed {
+        let catalogue = services.runtime.log().catalogue();
+        // It reads every object and request id: not on a thread that answers others.
+        let hashing = tokio::task::spawn_blocking(
+            move || json!({ "revision": catalogue.revision(), "hash": catalogue.state_hash().to_hex() }),
+        );
+        hashing.await.map_err(|_| Problem::of(Code::Internal))?
+    } else {
+        serde_json::Value::Null
+    };
     let state = services.runtime.serving();
     let status = services.runtime.status();
     json(&json!({
@@ -96,7 +113,9 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "models": state.models.keys().collect::<Vec<_>>(),
         "flags": state.flags.len(),
         "stale": services.runtime.is_stale(),
+        "state": agreed,
         "cluster": services.runtime.log().cluster(),
+        "outbox": services.cluster.as_ref().map(|cluster| cluster.outbox().status()),
         "runtime": status,
     }))
 }

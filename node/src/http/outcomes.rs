@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use verdict_config::settings::Role;
 
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Shared, body, caller_of, json, last_segment};
+use super::{Shared, body, caller_of, json, json_with_status, last_segment};
 use crate::http::openapi::decision;
 
 mod routing;
@@ -124,7 +124,12 @@ pub(super) async fn post_outcomes(
 #[utoipa::path(
     delete, path = "/v1/units/{key}", tag = "Deciding", operation_id = "erase_unit",
     params(("key" = String, Path, min_length = 1, max_length = 256, description = "The unit.")),
-    responses((status = 200, description = "Nothing of it can be read any more.", body = decision::ErasedUnit))
+    responses(
+        (status = 200, description = "Nothing of it can be read any more.",
+         body = decision::ErasedUnit),
+        (status = 202, description = "Nodes are away: most members see to it that they erase it too.",
+         body = decision::ErasedUnit),
+    )
 )]
 pub(super) async fn delete_unit(
     State(services): Shared,
@@ -136,6 +141,10 @@ pub(super) async fn delete_unit(
     if unit.is_empty() || unit.chars().count() > 256 {
         return Err(Problem::parameter("key", "1 to 256 characters"));
     }
-    let found = routing::erase(&services, &unit).await?;
-    json(&json!({ "unit": unit, "erased": true, "found": found }))
+    let erased = routing::erase(&services, &unit).await?;
+    let everywhere = erased.pending.is_empty();
+    let status = if everywhere { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let (found, pending) = (erased.found, erased.pending);
+    let body = json!({ "unit": unit, "erased": everywhere, "found": found, "pending": pending });
+    json_with_status(status, &body)
 }

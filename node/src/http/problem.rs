@@ -26,7 +26,9 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_s = match code {
             Code::Overloaded => Some(1),
-            Code::DeadlineExceeded | Code::Draining | Code::StorageFailed => Some(2),
+            Code::DeadlineExceeded | Code::Draining | Code::StorageFailed | Code::OutboxFull => {
+                Some(2)
+            }
             _ => None,
         };
         Self { code, detail: detail.into(), faults: Vec::new(), retry_after_s, allow: None }
@@ -141,6 +143,13 @@ impl Problem {
             faults: &self.faults,
         }
     }
+}
+
+/// What a node answers another one that asks for its decisions before it knows what it is to erase.
+pub(crate) fn starting() -> (u16, Vec<u8>) {
+    let problem = Problem::new(Code::PeerUnreachable, "The node is starting. Try again.");
+    let body = problem.body();
+    (body.status, serde_json::to_vec(&body).unwrap_or_default())
 }
 
 /// The JSON of a problem.

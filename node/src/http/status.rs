@@ -58,6 +58,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::NoLeader
         | Code::OutcomeUnknown
         | Code::PeerUnreachable
+        | Code::OutboxFull
+        | Code::NotReady
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

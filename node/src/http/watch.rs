@@ -1,4 +1,5 @@
-//! `/v1/watch`: every change set from a revision on, as server-sent events that can be resumed.
+//! `/v1/watch`: every change set from a revision on, once and in order: as server-sent events that can
+//! be resumed, or asked for again and again (long poll).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,7 +12,9 @@ use axum::http::Response;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use utoipa::ToSchema;
 use verdict_config::Code;
 use verdict_config::settings::Role;
 use verdict_consensus::{Catalogue, ChangeSummary};
@@ -19,12 +22,26 @@ use verdict_consensus::{Catalogue, ChangeSummary};
 use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Services, Shared, WATCHERS_MAX, caller_of};
+use super::{Services, Shared, WATCHERS_MAX, caller_of, json};
 
 /// Change sets read from the history at once.
 const PAGE: usize = 64;
 /// How often a silent stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The longest time that a long poll waits for a change.
+const POLL_MS_MAX: u64 = 60_000;
+
+/// What changed, as a long poll tells it.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolledChanges {
+    /// The changes, oldest first; empty if none came in time.
+    #[schema(value_type = Vec<Object>)]
+    changes: Vec<ChangeSummary>,
+    /// `from` of the next poll.
+    next: u64,
+}
 
 /// Watches the catalogue: `id: N`, `event: change`, `data` as in the answer of `/v1/history`.
 #[utoipa::path(
@@ -32,16 +49,19 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     params(
         ("from" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991_u64,
          description = "Changes after this revision; `Last-Event-ID` goes before it. From now on, if absent."),
+        ("poll_ms" = Option<u64>, Query, minimum = 0, maximum = 60000,
+         description = "A long poll in place of a stream: what there is, or what comes within so long (half of the node's time for a request, at most)."),
     ),
     responses(
-        (status = 200, description = "A stream of changes that does not end.",
-         content_type = "text/event-stream", body = String),
+        (status = 200, description = "A stream of changes that does not end, or the changes of a poll.",
+         content((String = "text/event-stream"), (PolledChanges = "application/json"))),
     )
 )]
 pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Viewer)?;
-    let mut query = Query::read(request.uri(), &["from"]);
+    let mut query = Query::read(request.uri(), &["from", "poll_ms"]);
     let from = query.number("from", 0, u64::MAX >> 11);
+    let poll_ms = query.number("poll_ms", 0, POLL_MS_MAX);
     query.finish()?;
     let resumed = request.headers().get("last-event-id");
     let resumed: Option<u64> =
@@ -59,8 +79,21 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     })?;
     let watcher =
         Watcher { seen: from, waiting: VecDeque::new(), catalogues, services, caller, _slot: slot };
+    if let Some(poll_ms) = poll_ms {
+        return poll(watcher, poll_ms).await;
+    }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events(watcher)).keep_alive(keep_alive).into_response())
+}
+
+/// What there is for a watcher, or what comes within a time.
+async fn poll(mut watcher: Watcher, poll_ms: u64) -> Answer<Response<Body>> {
+    let wait_ms = poll_ms.min(watcher.services.http.request_timeout_ms / 2);
+    let first = tokio::time::timeout(Duration::from_millis(wait_ms), watcher.next()).await;
+    let mut changes: Vec<ChangeSummary> = first.ok().flatten().into_iter().collect();
+    changes.extend(watcher.waiting.drain(..));
+    let next = changes.last().map_or(watcher.seen, |change| change.revision);
+    json(&PolledChanges { changes, next })
 }
 
 /// One watcher: what it has been told, and what comes next.

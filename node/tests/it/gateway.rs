@@ -66,13 +66,13 @@ impl World {
         let mut settings = Settings::default();
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
-        let handle = process::start_runtime(
-            &settings,
-            (local_log(&settings), None, LastCompiled::default()),
-            1,
-        )
-        .await
-        .unwrap();
+        let parts = process::RuntimeParts {
+            log: local_log(&settings),
+            blobs: process::open_blobs(&settings).unwrap(),
+            peers: None,
+            compiled: LastCompiled::default(),
+        };
+        let handle = process::start_runtime(&settings, parts, 1).await.unwrap();
         let mut sync =
             FolderSync::new(catalogue, folder.path().join("memory.json"), handle.clone());
         let synced = sync.settle().await.unwrap();
@@ -94,7 +94,7 @@ impl World {
             prometheus: metrics::install().unwrap(),
             cluster: None,
             data_dir: settings.node.data_dir.clone().into(),
-            region: "local".into(),
+            activation_wait: std::time::Duration::from_secs(5),
         });
         gateway.set_ready();
         Self { gateway, handle, folder }

@@ -2,7 +2,7 @@
 //! whoever is killed.
 
 #[path = "cluster/harness.rs"]
-mod harness;
+pub mod harness;
 
 use std::process::{Command, Stdio};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::compile_shared;
 use crate::flags::compiled::Metadata;
@@ -55,7 +55,7 @@ impl CompiledFile {
                 faults.push(Fault::new(Code::FlagInvalid, place, "must be a string"));
             }
         }
-        let metadata = metadata.map(Map::clone).and_then(Metadata::of);
+        let metadata = metadata.cloned().and_then(Metadata::of);
         let given = [part("$evaluators").cloned(), part("metadata").cloned()];
         (Self { keys, evaluators, metadata, hash, given }, faults)
     }

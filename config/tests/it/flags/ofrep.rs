@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 use verdict_config::TimestampMs;
 use verdict_config::flags::ofrep::{
-    BulkOptions, config_tag, evaluate_all, evaluate_one, failure, parse_request,
+    BulkOptions, STALE_KEY, config_tag, evaluate_all, evaluate_one, failure, parse_request,
 };
 use verdict_config::flags::{EvaluationContext, FlagSet};
 
@@ -61,7 +61,7 @@ fn single_bodies_are_what_clients_need() {
         ),
     ];
     for (key, status, body) in cases {
-        let answer = evaluate_one(&set, key, &EvaluationContext::empty(), AT);
+        let answer = evaluate_one(&set, key, &EvaluationContext::empty(), (AT, false));
         let parsed: Json = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(parsed["key"], key);
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{key}");
@@ -175,4 +175,31 @@ fn request_bodies_are_read_leniently_and_refused_clearly() {
         assert_eq!(json["key"], "k");
         assert!(json["errorDetails"].is_string());
     }
+}
+
+#[test]
+fn a_node_out_of_touch_marks_what_it_answers() {
+    let set = compile(json!({
+        "plain": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"},
+        "told": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on",
+            "metadata": {"owner": "risk"}},
+    }));
+    let context = EvaluationContext::empty();
+    let metadata = |key: &str, stale: bool| -> Json {
+        let answer = evaluate_one(&set, key, &context, (AT, stale));
+        serde_json::from_str::<Json>(&answer.body).unwrap()["metadata"].clone()
+    };
+    assert_eq!(metadata("plain", false), Json::Null);
+    assert_eq!(metadata("plain", true), json!({ STALE_KEY: true }));
+    assert_eq!(metadata("told", true), json!({ STALE_KEY: true, "owner": "risk" }));
+
+    // The bulk answer says it once, and a client that has the other answer is sent this one.
+    let fresh = evaluate_all(&set, &context, AT, &BulkOptions::default());
+    let options =
+        BulkOptions { stale: true, if_none_match: fresh.etag.as_deref(), ..BulkOptions::default() };
+    let stale = evaluate_all(&set, &context, AT, &options);
+    assert_eq!(stale.status, 200);
+    let body: Json = serde_json::from_str(&stale.body).unwrap();
+    assert_eq!(body["metadata"], json!({ STALE_KEY: true }));
+    assert!(!fresh.body.contains(STALE_KEY));
 }

@@ -249,7 +249,7 @@ proptest! {
             let context = EvaluationContext::from_json(attributes.clone())
                 .unwrap_or_else(|_| EvaluationContext::empty());
             for key in ["f", "g"] {
-                let answer = ofrep::evaluate_one(&set, key, &context, AT);
+                let answer = ofrep::evaluate_one(&set, key, &context, (AT, false));
                 prop_assert!(serde_json::from_str::<Json>(&answer.body).is_ok(), "{}", answer.body);
             }
         }

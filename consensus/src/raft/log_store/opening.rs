@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -56,6 +57,9 @@ pub fn open(folder: &Path, engine: Arc<dyn LogEngine>) -> Result<(LogStore, Foun
     let inner = Inner {
         durable: Arc::new(durable),
         state: Mutex::new(state),
+        // What was read from the disk may be in memory only, of a process that ended.
+        committed_durable: AtomicU64::new(0),
+        probe: OnceLock::new(),
         committed: Mutex::new(committed),
     };
     let store = LogStore { inner: Arc::new(inner) };

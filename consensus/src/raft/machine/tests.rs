@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use verdict_config::{ObjectKind, TimestampMs};
 
 use super::*;
-use crate::command::{Author, Change, ChangeSet, Propose};
+use crate::command::{Author, Change, ChangeSet, Evidence, Propose, StoredBody};
 use crate::raft::snapshot_file;
 use crate::raft::types::EntryPayload;
 
@@ -27,7 +27,7 @@ fn put(number: u64, value: u8) -> Vec<u8> {
 
 fn apply(machine: &mut Machine, command: EntryCommand) -> EntryReply {
     let index = machine.last_applied.map_or(0, |id| id.index + 1);
-    machine.apply(&entry(index, command)).unwrap()
+    machine.apply(&entry(index, command), &Bodies::new()).unwrap()
 }
 
 proptest! {
@@ -107,7 +107,8 @@ fn a_node_id_is_given_once() {
     let nodes = BTreeMap::from([(2, super::super::types::NodeAttributes::default())]);
     let members = Membership::new(vec![BTreeSet::from([2])], nodes);
     let log_id = openraft::testing::log_id(1, 1, 9);
-    machine.apply(&Entry { log_id, payload: Content::Membership(members) }).unwrap();
+    let entry = Entry { log_id, payload: Content::Membership(members) };
+    machine.apply(&entry, &Bodies::new()).unwrap();
     assert_eq!(ask(&mut machine, "a"), EntryReply::Allocated { node_id: 4 });
     for number in 0..PENDING_NODES_MAX {
         ask(&mut machine, &format!("many-{number}"));
@@ -120,6 +121,44 @@ fn an_entry_of_a_newer_program_stops_this_one() {
     let mut machine = Machine::empty(Catalogue::default());
     let log_id = openraft::testing::log_id(1, 1, 0);
     let payload = Content::Normal(EntryPayload(b"VDEC\x02\x00".as_slice().into()));
-    assert!(machine.apply(&Entry { log_id, payload }).is_err());
+    assert!(machine.apply(&Entry { log_id, payload }, &Bodies::new()).is_err());
     assert_eq!(machine, Machine::empty(Catalogue::default()));
+}
+
+#[test]
+fn an_entry_waits_for_the_bodies_that_it_names_and_holds_no_byte_of_them() {
+    let body = format!("[{}1]", "1,".repeat(40_000)).into_bytes();
+    let stored = StoredBody::of(&body);
+    let mut change = Change::put(ObjectKind::Setting, "large", body.clone());
+    change.stored = Some(stored);
+    let evidence = vec![Evidence { model: stored.hash, node_id: 1, at: TimestampMs(5) }];
+    let set = ChangeSet { evidence, ..ChangeSet::new("r", "w", vec![change]) };
+    let propose = |change_set| {
+        let at = TimestampMs(1_000);
+        Command::Propose(Propose { change_set, author: Author::named("a"), at }).encode().unwrap()
+    };
+    let by_hash = propose(set.clone().normalised().unwrap());
+    assert!(by_hash.len() < 200, "{} bytes", by_hash.len());
+    let changes = EntryCommand::Changes { base_revision: 0, commands: vec![by_hash] };
+    let mut machine = Machine::empty(Catalogue::default());
+    let waiting = machine.apply(&entry(0, changes.clone()), &Bodies::new()).unwrap_err();
+    assert_eq!(waiting, ApplyError::Missing([stored].into()));
+    assert_eq!(machine, Machine::empty(Catalogue::default()));
+    let bodies = Bodies::from([(stored, body.clone())]);
+    let reply = machine.apply(&entry(0, changes), &bodies).unwrap();
+    assert_eq!(reply, EntryReply::Applied { revision: 1 });
+
+    // The same state as with the body in the log; and the evidence is kept by a snapshot.
+    let mut inline = set;
+    inline.changes[0].stored = None;
+    let commands = vec![propose(inline.normalised().unwrap())];
+    let mut other = Machine::empty(Catalogue::default());
+    apply(&mut other, EntryCommand::Changes { base_revision: 0, commands });
+    assert_eq!(machine.catalogue.state_hash(), other.catalogue.state_hash());
+    let bytes = snapshot_file::encode(&machine).unwrap();
+    let restored = snapshot_file::decode_machine(&bytes).unwrap();
+    assert_eq!(restored, machine);
+    let history = restored.catalogue.history(&crate::HistoryQuery::default());
+    assert_eq!(history.entries[0].head.evidence.len(), 1);
+    assert_eq!(restored.catalogue.stored_bodies().collect::<Vec<_>>(), [stored.hash; 2]);
 }

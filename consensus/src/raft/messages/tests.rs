@@ -24,6 +24,8 @@ fn golden_requests() {
         (RequestBody::Propose { proposals, wait_ms: 5 }, "03 01026162 05"),
         (RequestBody::ReadIndex, "04"),
         (RequestBody::Member(MemberCommandV1::Remove { node_id: 7 }), "05 03 07"),
+        (RequestBody::Member(MemberCommandV1::Replace { node_id: 7, by: 9 }), "05 06 07 09"),
+        (RequestBody::Version, "06"),
     ];
     for (body, text) in cases {
         let text: String = text.split_whitespace().collect();
@@ -44,6 +46,7 @@ fn golden_answers() {
         (Answer::Snapshot { vote, next_offset: 9, installed: false }, "03030100 09 00"),
         (Answer::ReadIndex { index: 4 }, "0504"),
         (Answer::Member(MemberResultV1::Allocated { node_id: 5 }), "060105"),
+        (Answer::Version { version: 2 }, "0702"),
     ];
     for (answer, text) in cases {
         let text: String = text.split_whitespace().collect();

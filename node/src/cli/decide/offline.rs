@@ -52,13 +52,13 @@ pub fn decide(
         let (log, _) = LocalLog::open(&log_dir, LocalLogOptions::new(crate::http::now))
             .map_err(|error| Failure::new(error.to_string()))?;
         let log: Arc<dyn Log> = Arc::new(log);
-        let handle = process::start_runtime(
-            &settings,
-            (log, None, LastCompiled::default()),
-            u64::from(settings.node.id),
-        )
-        .await
-        .map_err(|error| Failure::new(error.to_string()))?;
+        let failed = |error: process::NodeError| Failure::new(error.to_string());
+        let blobs = process::open_blobs(&settings).map_err(failed)?;
+        let node_id = u64::from(settings.node.id);
+        let compiled = LastCompiled::default();
+        let parts = process::RuntimeParts { log, blobs, peers: None, compiled };
+        let started = process::start_runtime(&settings, parts, node_id).await;
+        let handle = started.map_err(failed)?;
         let decided = serve(&handle, catalogue, folder.path(), arguments, records, output).await;
         handle.drain(Duration::from_secs(10)).await;
         decided

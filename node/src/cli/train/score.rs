@@ -46,12 +46,12 @@ pub struct PredictArgs {
     out: PathBuf,
 }
 
-/// Reads a model folder, files below it included.
+/// The files of a model folder with their places, files below it included.
 ///
 /// # Errors
 /// A sentence that names what cannot be read or is too large.
-pub fn read_folder(folder: &Path) -> Result<ModelFiles, Failure> {
-    let mut files = ModelFiles::new();
+pub fn list_folder(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let mut files = Vec::new();
     let mut bytes_left = MODEL_BYTES_MAX;
     let mut waiting = vec![folder.to_owned()];
     while let Some(current) = waiting.pop() {
@@ -72,11 +72,20 @@ pub fn read_folder(folder: &Path) -> Result<ModelFiles, Failure> {
                 ))
             })?;
             let relative = path.strip_prefix(folder).unwrap_or(&path);
-            let name = relative.to_string_lossy().replace('\\', "/");
-            files.insert(name, data::read_bytes(&path)?);
+            files.push((relative.to_string_lossy().replace('\\', "/"), path));
         }
     }
+    files.sort();
     Ok(files)
+}
+
+/// Reads a model folder, files below it included.
+///
+/// # Errors
+/// As [`list_folder`].
+pub fn read_folder(folder: &Path) -> Result<ModelFiles, Failure> {
+    let read = |(name, path): (String, PathBuf)| Ok((name, data::read_bytes(&path)?));
+    list_folder(folder)?.into_iter().map(read).collect()
 }
 
 fn open(folder: &Path) -> Result<Model, Failure> {

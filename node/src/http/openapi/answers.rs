@@ -200,6 +200,20 @@ pub struct HistoryEntry {
     /// The object after; `null`: it was deleted.
     #[schema(required = true)]
     after: Option<VersionOfObject>,
+    /// The nodes that had loaded the models which the change set made active.
+    evidence: Vec<ReadinessEvidence>,
+}
+
+/// A node had a model fetched, verified, loaded and warmed.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadinessEvidence {
+    /// The node.
+    node_id: u64,
+    /// Content hash of the model's folder.
+    model: String,
+    /// When, by the node's clock.
+    at: String,
 }
 
 /// Objects of one kind.

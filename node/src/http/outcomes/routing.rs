@@ -1,12 +1,15 @@
 //! Outcomes go to the node that holds their decision; an erasure goes to every node.
 //!
-//! What is acknowledged is durable where it belongs. A node that cannot be reached makes the whole
-//! request fail, retryably: outcomes count once by their id, and an erasure can be repeated.
+//! What is acknowledged is durable: where it belongs, or in the outbox of this node until the node it
+//! belongs to is back. Outcomes count once by their id, and an erasure can be repeated. An erasure
+//! with nodes away is acknowledged once a majority of the members sees to it that they perform it.
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use serde_json::{Value as Json, json};
 use verdict_actors::journal::{DecisionId, OutcomeState};
+use verdict_actors::outbox::Kept;
 use verdict_actors::{Handle, NewOutcomeInput};
 use verdict_config::Code;
 use verdict_consensus::Log;
@@ -37,7 +40,7 @@ pub(super) async fn record(
     for (owner, group) in groups {
         let (positions, outcomes): (Vec<usize>, Vec<NewOutcomeInput>) = group.into_iter().unzip();
         let recorded = match (owner, &services.cluster) {
-            (Some(node_id), Some(cluster)) => record_at(cluster, node_id, &outcomes).await,
+            (Some(node_id), Some(cluster)) => record_at(cluster, node_id, outcomes).await,
             _ => record_here(&services.runtime, outcomes).await,
         };
         let recorded = recorded.map_err(|problem| placed(problem, &positions))?;
@@ -86,23 +89,36 @@ const fn state_name(state: OutcomeState) -> &'static str {
     }
 }
 
+/// Records outcomes at their node; where it is away, or where others wait for it already, here until
+/// it can have them.
 async fn record_at(
     cluster: &Cluster,
     node_id: u64,
-    outcomes: &[NewOutcomeInput],
+    outcomes: Vec<NewOutcomeInput>,
 ) -> Answer<Vec<Json>> {
     let internal = |_| Problem::of(Code::Internal);
-    let request = NodeRequest::Outcomes { json: serde_json::to_vec(outcomes).map_err(internal)? };
-    let asked = cluster.ask_for(node_id, &request).await;
-    match asked.map_err(|error| unreached(node_id, &error))? {
-        NodeAnswer::Http { status: 200, body } => serde_json::from_slice(&body).map_err(internal),
-        NodeAnswer::Http { body, .. } => Err(Problem::from_json(&body)),
-        _ => Err(Problem::of(Code::PeerUnreachable)),
+    if !cluster.outbox().waits_for(node_id) {
+        let json = serde_json::to_vec(&outcomes).map_err(internal)?;
+        match cluster.ask_for(node_id, &NodeRequest::Outcomes { json }).await {
+            Ok(NodeAnswer::Http { status: 200, body }) => {
+                return serde_json::from_slice(&body).map_err(internal);
+            }
+            // A node that is about to stop, or whose disk is full: it may come back better.
+            Ok(NodeAnswer::Http { status: 500.., .. }) => {}
+            Ok(NodeAnswer::Http { body, .. }) => return Err(Problem::from_json(&body)),
+            Ok(_) => return Err(Problem::of(Code::PeerUnreachable)),
+            Err(error) => tracing::debug!(node_id, %error, "outcomes wait for their node"),
+        }
     }
+    let pending = |outcome: &NewOutcomeInput| json!({ "id": outcome.id, "state": "pending" });
+    let answers = outcomes.iter().map(pending).collect();
+    let kept = outcomes.into_iter().map(Kept::Outcome).collect();
+    cluster.keep_for(vec![node_id], kept).await.map_err(kept_problem)?;
+    Ok(answers)
 }
 
-fn unreached(node_id: u64, error: &ClusterError) -> Problem {
-    Problem::new(error.code, format!("Node {node_id} is needed: {error}. Send it again."))
+fn kept_problem(error: ClusterError) -> Problem {
+    Problem::new(error.code, error.detail)
 }
 
 /// Records outcomes of this node's decisions for another node.
@@ -120,21 +136,55 @@ pub(crate) async fn record_for_peer(runtime: &Handle, json: &[u8]) -> (u16, Vec<
     }
 }
 
-/// Destroys a unit's key on every node; whether any had one.
-pub(super) async fn erase(services: &Services, unit: &str) -> Answer<bool> {
+/// What became of an erasure.
+pub(super) struct Erased {
+    /// Whether there was anything of the unit.
+    pub found: bool,
+    /// Members that are away.
+    pub pending: Vec<u64>,
+}
+
+/// Destroys a unit's key on every node that can be reached. For those that cannot, a majority of the
+/// members keeps the erasure, so that it outlives any one of them.
+pub(super) async fn erase(services: &Services, unit: &str) -> Answer<Erased> {
     let here = services.runtime.erase_unit(unit).await;
     let mut found = here.map_err(|error| problem_of(&error))?;
-    let Some(cluster) = &services.cluster else { return Ok(found) };
-    let others = cluster.log().members().members.into_iter().map(|member| member.node_id);
-    let request = NodeRequest::EraseUnit { unit: unit.to_owned() };
-    let mut failed = None;
-    // All of them are asked, whoever does not answer.
-    for node_id in others.filter(|node_id| *node_id != cluster.node_id()) {
-        match cluster.ask_for(node_id, &request).await {
-            Ok(NodeAnswer::Erased { found: there }) => found |= there,
-            Ok(_) => failed = Some(Problem::of(Code::PeerUnreachable)),
-            Err(error) => failed = Some(unreached(node_id, &error)),
+    let Some(cluster) = &services.cluster else { return Ok(Erased { found, pending: Vec::new() }) };
+    let members: Vec<u64> =
+        cluster.log().members().members.into_iter().map(|member| member.node_id).collect();
+    let others = members.iter().copied().filter(|node_id| *node_id != cluster.node_id());
+    let request = &NodeRequest::EraseUnit { unit: unit.to_owned() };
+    let asked = others.map(|id| async move { (id, cluster.ask_for(id, request).await) });
+    let (mut reached, mut pending, mut failed) = (Vec::new(), Vec::new(), None);
+    for (node_id, answer) in join_all(asked).await {
+        match answer {
+            Ok(NodeAnswer::Erased { found: there }) => {
+                found |= there;
+                reached.push(node_id);
+            }
+            Ok(_) => pending.push(node_id),
+            Err(error) => {
+                failed = Some(format!("Node {node_id} is away: {error}."));
+                pending.push(node_id);
+            }
         }
     }
-    failed.map_or(Ok(found), Err)
+    if pending.is_empty() {
+        return Ok(Erased { found, pending });
+    }
+    let kept = vec![Kept::Erasure(unit.to_owned())];
+    cluster.keep_for(pending.clone(), kept).await.map_err(kept_problem)?;
+    let request = &NodeRequest::KeepErasure { unit: unit.to_owned(), nodes: pending.clone() };
+    let keeping = reached.into_iter().map(|id| cluster.ask_for(id, request));
+    let keeping = join_all(keeping).await;
+    let keepers = 1 + keeping.iter().filter(|kept| matches!(kept, Ok(NodeAnswer::Done))).count();
+    if keepers * 2 > members.len() {
+        return Ok(Erased { found, pending });
+    }
+    let detail = format!(
+        "{} Only {keepers} of {} members know of the erasure. Send it again.",
+        failed.unwrap_or_default(),
+        members.len()
+    );
+    Err(Problem::new(Code::PeerUnreachable, detail))
 }

@@ -85,7 +85,7 @@ pub struct OutcomesAnswer {
 pub struct OutcomeAnswer {
     /// The client's id.
     id: String,
-    /// `recorded`, `repeated` (it was there already) or `conflict` (with another body).
+    /// `recorded`, `repeated` (it was there already), `conflict` (with another body) or `pending`.
     state: OutcomeStateName,
 }
 
@@ -99,6 +99,8 @@ pub enum OutcomeStateName {
     Repeated,
     /// Its id was used for another one.
     Conflict,
+    /// The node that made the decision is away: it is durable here, and goes there when it is back.
+    Pending,
 }
 
 /// A unit that was erased.
@@ -107,8 +109,10 @@ pub enum OutcomeStateName {
 pub struct ErasedUnit {
     /// The unit.
     unit: String,
-    /// Always true.
+    /// Whether no node can read anything of it any more.
     erased: bool,
     /// Whether there was anything of it.
     found: bool,
+    /// Nodes that are away: each erases it before it answers anybody again.
+    pending: Vec<u64>,
 }

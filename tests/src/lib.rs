@@ -1,0 +1,3 @@
+//! What tests and long runs against real processes share.
+
+pub mod chaos;

@@ -1,0 +1,79 @@
+//! A cluster behind links of ours: what a node does that is cut off, and a short run of faults.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+use verdict_tests::chaos::cluster::{Cluster, LOOK_AGAIN};
+use verdict_tests::chaos::episode::Episode;
+use verdict_tests::chaos::http::{Answer, Ask};
+use verdict_tests::chaos::links::Mode;
+use verdict_tests::chaos::schedule::Fault;
+
+use crate::process::VERDICT;
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Asks until an answer has a status.
+async fn until(cluster: &Cluster, node: u64, path: &str, body: &Json, status: u16) -> Answer {
+    let limit = Instant::now() + WITHIN;
+    loop {
+        let answer = cluster.ask(node, Ask::post(path, body).within(WITHIN)).await;
+        if let Ok(answer) = &answer
+            && answer.status == status
+        {
+            return answer.clone();
+        }
+        assert!(Instant::now() < limit, "never {status}; last: {answer:?}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn setting(request_id: &str, number: u64) -> Json {
+    json!({ "request_id": request_id, "why": "a test", "changes": [
+        { "kind": "setting", "name": "s", "op": "put", "body": { "n": number } } ] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_planned_over_what_was_agreed_and_not_where_a_node_is_cut_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 3, 1).await.expect("it starts");
+    let first = until(&cluster, 1, "/v1/changes", &setting("one", 1), 200).await;
+    let to_revision = first.body["revision"].as_u64().expect("a revision");
+    // Node 3 has the first change before it is cut off.
+    let seen = cluster.ask(3, Ask::get("/v1/status").at_least(to_revision)).await;
+    assert_eq!(seen.expect("an answer").status, 200);
+    for other in [1, 2] {
+        cluster.links.set((3, other), Mode::Cut);
+        cluster.links.set((other, 3), Mode::Cut);
+    }
+    // If node 3 led, another node leads first.
+    until(&cluster, 1, "/v1/changes", &setting("two", 2), 200).await;
+    // As far as node 3 knows, there is nothing to roll back; it does not say so.
+    let rollback = json!({ "request_id": "back", "why": "a test", "to_revision": to_revision,
+        "objects": [{ "kind": "setting", "name": "s" }] });
+    let refused = cluster.ask(3, Ask::post("/v1/rollback", &rollback).within(WITHIN)).await;
+    let refused = refused.expect("an answer");
+    assert_eq!((refused.status, &refused.body["code"]), (503, &json!("VD0606")), "{refused:?}");
+    cluster.links.heal();
+    let done = until(&cluster, 3, "/v1/rollback", &rollback, 200).await;
+    assert_eq!(done.body["revision"], to_revision + 2);
+    let now = cluster.ask(1, Ask::get("/v1/objects/setting/s").at_least(to_revision + 2)).await;
+    assert_eq!(now.expect("an answer").body["body"], json!({ "n": 1 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_run_of_faults_holds_every_invariant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let episode = Episode {
+        program: VERDICT.into(),
+        folder: folder.path().to_owned(),
+        seed: 7,
+        length: Duration::from_secs(8),
+        only: vec![Fault::KillLeader, Fault::IsolateLeader],
+    };
+    let outcome = episode.run(|_| {}).await.expect("it runs");
+    assert_eq!(outcome.verdict.violations, []);
+    assert!(outcome.faults.values().map(|row| row.count).sum::<u64>() >= 2, "{outcome:?}");
+}
