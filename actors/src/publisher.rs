@@ -35,6 +35,10 @@ use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 /// How often folders that nothing names are looked for.
 const GARBAGE_EVERY: Duration = Duration::from_secs(300);
 
+/// The shortest time between two swaps: a burst of changes is one, and a change that comes alone waits
+/// for nothing.
+const SWAP_EVERY: Duration = Duration::from_millis(2);
+
 /// How often a catalogue that is held back is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 
@@ -109,13 +113,18 @@ impl Publisher {
         let mut again = tokio::time::interval(RETRY_EVERY);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut retry = false;
+        let mut swapped: Option<tokio::time::Instant> = None;
         loop {
+            if let Some(last) = swapped.take() {
+                tokio::time::sleep_until(last + SWAP_EVERY).await;
+            }
             let newest = Arc::clone(&self.catalogue.borrow_and_update());
             if std::mem::take(&mut retry)
                 || newest.revision() != self.serving.status().catalogue_revision
             {
                 let publisher = self.clone();
                 self.blocking("publish", move || publisher.publish(&newest)).await?;
+                swapped = Some(tokio::time::Instant::now());
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -182,8 +191,9 @@ impl Publisher {
         if !newly.is_empty() {
             return self.hold_back(status, newly);
         }
-        let staged = self.staging.kept(Instant::now());
-        let kept = models_of(&state).chain(models_of(&before)).chain(staged).collect();
+        let mut kept = models_of(&state).chain(models_of(&before)).collect();
+        self.staging.release(&kept);
+        kept.extend(self.staging.kept(Instant::now()));
         self.compiled.served(&state);
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
@@ -192,7 +202,7 @@ impl Publisher {
         status.faults.clear();
         status.models_unavailable = unavailable;
         status.swaps += 1;
-        tracing::info!(
+        tracing::debug!(
             revision = catalogue.revision(),
             compile_us = status.compile_us_last,
             "a catalogue is served"

@@ -59,15 +59,21 @@ pub struct ServedFlow {
     pub flow: Arc<CompiledFlow>,
     /// Hash of everything it was compiled against: the same hash, the same flow.
     pub(crate) key: [u8; 32],
+    /// The same of each of its rule sets, by name.
+    pub(crate) set_keys: BTreeMap<String, [u8; 32]>,
     /// Results of its rule sets' own tests, run when they are first asked for.
     pub(crate) tests: OnceLock<Arc<[RuleSetTests]>>,
     measured: OnceLock<FlowMetrics>,
 }
 
 impl ServedFlow {
-    pub(crate) fn new(flow: CompiledFlow, key: [u8; 32]) -> Self {
+    pub(crate) fn new(
+        flow: CompiledFlow,
+        key: [u8; 32],
+        set_keys: BTreeMap<String, [u8; 32]>,
+    ) -> Self {
         let (tests, measured) = (OnceLock::new(), OnceLock::new());
-        Self { flow: Arc::new(flow), key, tests, measured }
+        Self { flow: Arc::new(flow), key, set_keys, tests, measured }
     }
 
     /// The flow's metrics, registered when it first decides.

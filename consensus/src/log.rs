@@ -64,6 +64,12 @@ pub trait Log: Send + Sync {
     /// The refusal it would get.
     fn dry_run(&self, change_set: ChangeSet, author: Author) -> Result<DryRun, ChangeRefused>;
 
+    /// Whether whoever appends compiles the catalogue that a change set makes: then a change set
+    /// need not be compiled before it is proposed to be refused if it does not.
+    fn compiles(&self) -> bool {
+        false
+    }
+
     /// The catalogue that is applied.
     fn catalogue(&self) -> Arc<Catalogue>;
 

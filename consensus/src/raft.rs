@@ -18,6 +18,7 @@
 mod backup;
 mod bodies;
 mod core;
+mod elector;
 mod entry;
 mod folder;
 mod handler;

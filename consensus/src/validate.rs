@@ -22,6 +22,11 @@ pub trait Validator: Send + Sync {
     /// Whether names in bodies must exist.
     fn checks_references(&self) -> bool;
 
+    /// Whether [`check_catalogue`](Self::check_catalogue) compiles whatever changes may break.
+    fn compiles(&self) -> bool {
+        false
+    }
+
     /// The faults of the catalogue as it would be, with paths `changes[N]...`; asked only when
     /// bodies and references are right.
     fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {

@@ -55,6 +55,10 @@ impl Validator for CompilingValidator {
         true
     }
 
+    fn compiles(&self) -> bool {
+        true
+    }
+
     fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
         let faults = DefinitionValidator.check_catalogue(next, touched);
         if !faults.is_empty() || !touched.iter().any(|id| is_compiled_against(id.kind)) {

@@ -20,6 +20,10 @@ use crate::error::RuntimeError;
 /// How long an applied change is waited for until it is served.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How lately a leader, or a majority, must have been heard for a change set to be proposed without
+/// asking first whether there is one.
+const IN_TOUCH_WITHIN: Duration = Duration::from_secs(1);
+
 /// A change set on its way.
 #[derive(Debug, Clone)]
 pub struct Proposal {
@@ -55,6 +59,16 @@ pub struct Proposed {
     pub served: bool,
 }
 
+/// What is known of a change set before it is proposed.
+#[derive(Default)]
+struct Checked {
+    /// Whether it is no retry, as far as is known.
+    fresh: bool,
+    check: CheckReport,
+    /// The models that it makes active.
+    models: Vec<String>,
+}
+
 impl Handle {
     /// Checks a change set against the catalogue as it would be (everything compiles, models load,
     /// rule tests pass), waits until every live node has loaded the models that it makes active,
@@ -65,21 +79,44 @@ impl Handle {
     /// did not load a model in time.
     pub async fn propose(&self, proposal: Proposal) -> Result<Proposed, RuntimeError> {
         let _inside = self.enter()?;
-        // What is checked here must know what was answered elsewhere; the leader checks again, on
-        // exactly the catalogue that the change set meets.
-        self.core.log.linearizable().await?;
         let proposal = self.with_large_bodies(proposal);
-        let (dry, check, models) = self.check(&proposal).await?;
+        let Checked { fresh, check, models } = self.check_before(&proposal).await?;
         let Proposal { mut change_set, author } = proposal;
-        if dry.repeated.is_none() {
+        if fresh {
             self.make_ready(&mut change_set, models).await?;
         }
-        let change_set = self.store_bodies(change_set, dry.repeated.is_none()).await?;
+        let change_set = self.store_bodies(change_set, fresh).await?;
         let applied = self.core.log.propose(change_set, author).await?;
         // A retry too: it may have been made a moment ago through another node.
         let reached = self.core.serving.reached(applied.revision, SERVED_WITHIN).await;
         let served = reached >= applied.revision;
         Ok(Proposed { applied, check, served })
+    }
+
+    /// What must be known before a change set is proposed.
+    ///
+    /// The leader checks on exactly the catalogue that the change set meets, and compiles it; here
+    /// rule tests run and models are loaded, where that can matter. What is found right here may be
+    /// proposed at once, but a refusal counts only by a catalogue that knows what was answered
+    /// elsewhere. Out of touch, nothing is proposed that may hang.
+    async fn check_before(&self, proposal: &Proposal) -> Result<Checked, RuntimeError> {
+        let log = &self.core.log;
+        let checked = |(dry, check, models): (DryRun, _, _)| Checked {
+            fresh: dry.repeated.is_none(),
+            check,
+            models,
+        };
+        if log.out_of_touch() < IN_TOUCH_WITHIN {
+            let changes = &proposal.change_set.changes;
+            if log.compiles() && !changes.iter().any(|change| reaches_flows(change.kind)) {
+                return Ok(Checked { fresh: true, ..Checked::default() });
+            }
+            if let Ok(found) = self.check(proposal).await {
+                return Ok(checked(found));
+            }
+        }
+        log.linearizable().await?;
+        self.check(proposal).await.map(checked)
     }
 
     /// What a change set would do and what a check of it finds, without doing it.

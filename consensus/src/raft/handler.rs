@@ -135,11 +135,16 @@ impl PeerHandler {
     async fn vote(&self, vote: VoteV1, last: Option<LogIdV1>) -> Answer {
         let rpc = VoteRequest::new(vote.into(), last.map(LogId::from));
         match self.core.raft.vote(rpc).await {
-            Ok(response) => Answer::Vote {
-                vote: (&response.vote).into(),
-                granted: response.vote_granted,
-                last: response.last_log_id.as_ref().map(LogIdV1::from),
-            },
+            Ok(response) => {
+                if response.vote_granted {
+                    self.core.network.note_vote();
+                }
+                Answer::Vote {
+                    vote: (&response.vote).into(),
+                    granted: response.vote_granted,
+                    last: response.last_log_id.as_ref().map(LogIdV1::from),
+                }
+            }
             Err(_) => failed(FailureV1::Stopped),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::error::{
@@ -42,6 +43,10 @@ pub struct PeerNetwork {
     heard: Mutex<BTreeMap<NodeId, Instant>>,
     /// When a leader was last heard here.
     leader_heard: Mutex<Option<Instant>>,
+    /// When this node last gave another its vote.
+    voted: Mutex<Option<Instant>>,
+    /// Whether a peer that was asked for its vote had more of the log.
+    longer_log: AtomicBool,
 }
 
 impl PeerNetwork {
@@ -52,12 +57,39 @@ impl PeerNetwork {
             transport,
             heard: Mutex::new(BTreeMap::new()),
             leader_heard: Mutex::new(None),
+            voted: Mutex::new(None),
+            longer_log: AtomicBool::new(false),
         }
     }
 
     /// Notes that a leader was heard.
     pub fn note_leader(&self) {
         *self.leader_heard.lock() = Some(Instant::now());
+    }
+
+    /// Notes that another node was given this one's vote.
+    pub fn note_vote(&self) {
+        *self.voted.lock() = Some(Instant::now());
+    }
+
+    /// When another node was last given this one's vote.
+    pub fn voted(&self) -> Option<Instant> {
+        *self.voted.lock()
+    }
+
+    /// Whether a peer that was asked for its vote since this was last forgotten had more of the log.
+    pub fn saw_longer_log(&self) -> bool {
+        self.longer_log.load(Ordering::Relaxed)
+    }
+
+    /// Forgets that.
+    pub fn forget_longer_log(&self) {
+        self.longer_log.store(false, Ordering::Relaxed);
+    }
+
+    /// When a leader was last heard here.
+    pub fn leader_heard(&self) -> Option<Instant> {
+        *self.leader_heard.lock()
     }
 
     /// How long ago a leader was last heard here.
@@ -184,7 +216,11 @@ impl RaftNetwork<TypeConfig> for Client {
         let answer = self.network.ask(&self.peer, PeerChannel::Raft, body, timeout).await;
         match answer.map_err(|error| rpc_error(&error))? {
             Answer::Vote { vote, granted, last } => {
-                Ok(VoteResponse::new(Vote::from(vote), last.map(LogId::from), granted))
+                let last = last.map(LogId::from);
+                if last > rpc.last_log_id {
+                    self.network.longer_log.store(true, Ordering::Relaxed);
+                }
+                Ok(VoteResponse::new(Vote::from(vote), last, granted))
             }
             other => Err(rpc_error(&unexpected(&other))),
         }

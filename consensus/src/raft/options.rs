@@ -37,13 +37,17 @@ pub struct RaftLogOptions {
     /// How often a leader is heard. It is also how long a follower may take over entries: on a slow
     /// link it must be longer than the longest change takes to cross it.
     pub heartbeat: Duration,
-    /// From when on a follower that hears nothing stands for election. The time since the last
-    /// heartbeat is this and `election_timeout_max` together.
+    /// The shortest time that a follower adds before it stands for election, once it has heard no
+    /// leader for `election_timeout_max`.
     pub election_timeout_min: Duration,
-    /// The latest time for that; each election takes one at random.
+    /// For how long a leader that was heard counts as one, and the longest time that is added to it;
+    /// each attempt draws a time between the two.
     pub election_timeout_max: Duration,
     /// Entries after which a snapshot is made.
     pub snapshot_entries: u64,
+    /// Change sets after which a snapshot is made, however few entries they share: what a start has
+    /// to apply again.
+    pub snapshot_changes: u64,
     /// Bytes of entries after which a snapshot is made.
     pub snapshot_bytes: u64,
     /// Entries that are kept behind a snapshot, for followers that are a little late.
@@ -76,9 +80,10 @@ impl RaftLogOptions {
             engine: Arc::new(open_sled),
             bodies: None,
             heartbeat: Duration::from_millis(150),
-            election_timeout_min: Duration::from_millis(350),
-            election_timeout_max: Duration::from_millis(600),
+            election_timeout_min: Duration::from_millis(150),
+            election_timeout_max: Duration::from_millis(500),
             snapshot_entries: 10_000,
+            snapshot_changes: 20_000,
             snapshot_bytes: 64 << 20,
             entries_kept: 1_000,
             queue_max: 4_096,
@@ -116,6 +121,8 @@ impl RaftLogOptions {
             heartbeat_interval: ms(self.heartbeat),
             election_timeout_min: ms(self.election_timeout_min),
             election_timeout_max: ms(self.election_timeout_max),
+            // Elections are this crate's own: see `elector`.
+            enable_elect: false,
             install_snapshot_timeout: 60_000,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(entries),
             replication_lag_threshold: entries.saturating_mul(2),

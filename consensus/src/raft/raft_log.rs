@@ -18,6 +18,7 @@ use tasks::{end_with, keep_committed, lead_alone, maintain};
 use super::backup::{BackupInfo, write_backup};
 use super::bodies;
 use super::core::{Core, Counts, LeaderClock};
+use super::elector;
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
 use super::log_store::{self, LogStore};
@@ -142,6 +143,7 @@ impl RaftLog {
         let tasks = vec![
             runtime.spawn(end_with(proposer, Arc::clone(&core))),
             runtime.spawn(maintain(Arc::clone(&core))),
+            runtime.spawn(elector::run(Arc::clone(&core))),
             runtime.spawn(keep_committed(Arc::clone(&core))),
         ];
         let log = Self {
@@ -307,6 +309,10 @@ impl Log for RaftLog {
         let at = (self.core.options.clock)();
         let validator = &*self.core.options.validator;
         crate::apply::dry_run(&self.catalogue(), change_set, author, at, validator)
+    }
+
+    fn compiles(&self) -> bool {
+        self.core.options.validator.compiles()
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {

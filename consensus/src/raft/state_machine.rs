@@ -58,6 +58,8 @@ pub struct Shared {
     waits_for: Mutex<Option<String>>,
     /// Bytes of entries applied since the newest snapshot.
     pub bytes_since_snapshot: AtomicU64,
+    /// Change sets applied since then.
+    pub changes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
     /// The version of commands that was met and is not known; 0 if none was.
     newer_met: AtomicU16,
@@ -241,6 +243,7 @@ impl Shared {
             }
         }
         self.bytes_since_snapshot.store(0, Ordering::Relaxed);
+        self.changes_since_snapshot.store(0, Ordering::Relaxed);
         self.snapshot_bytes.store(kept.1.bytes, Ordering::Relaxed);
         let mut older = numbered(&self.folder, "snapshot", ".vraft")?;
         older.truncate(older.len().saturating_sub(SNAPSHOTS_KEPT));
@@ -294,6 +297,7 @@ pub fn open(
         incoming: AtomicU64::new(0),
         waits_for: Mutex::new(None),
         bytes_since_snapshot: AtomicU64::new(0),
+        changes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
         newer_met: AtomicU16::new(0),
         program: OnceLock::new(),
@@ -316,6 +320,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         let shared = Arc::clone(&self.shared);
         let mut machine = shared.machine();
+        let revision = machine.catalogue.revision();
         let (mut replies, mut bytes, mut last) = (Vec::new(), 0, machine.last_applied);
         guarded(|| shared.step(Step::Apply)).map_err(|error| apply_error(last, error))?;
         for entry in entries {
@@ -344,7 +349,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
             replies.push(reply);
         }
+        let changes = machine.catalogue.revision().saturating_sub(revision);
         shared.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed);
+        shared.changes_since_snapshot.fetch_add(changes, Ordering::Relaxed);
         let shown = guarded(|| {
             shared.step(Step::Show);
             *shared.machine.lock() = machine.clone();

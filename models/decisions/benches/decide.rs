@@ -67,7 +67,7 @@ fn flow() -> (Arc<CompiledFlow>, FlagSet) {
         let entries: Vec<Json> = values.iter().map(|value| json!({"value": value})).collect();
         json!({"entries": entries})
     };
-    let part = RuleSetPart { definition: Arc::new(from_json(set)), revision: 3 };
+    let part = RuleSetPart { definition: Arc::new(from_json(set)), revision: 3, compiled: None };
     let lists = BTreeMap::from([
         (
             "fraud_words".to_owned(),

@@ -185,14 +185,14 @@ impl CompiledFlow {
     }
 
     /// The compiled rule sets, in the order of the definition.
-    pub fn rule_sets(&self) -> impl Iterator<Item = &CompiledRuleSet> {
+    pub fn rule_sets(&self) -> impl Iterator<Item = &Arc<CompiledRuleSet>> {
         self.sets.iter().map(|set| &set.compiled)
     }
 
     /// A compiled rule set by name.
     #[must_use]
     pub fn rule_set(&self, name: &str) -> Option<&CompiledRuleSet> {
-        self.rule_sets().find(|set| set.name().as_ref() == name)
+        self.rule_sets().find(|set| set.name().as_ref() == name).map(|set| &**set)
     }
 
     /// The windows that its rules read, without repetition: what a node must count.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use verdict_config::definition::{ListDefinition, RuleSetDefinition, TableDefinition};
 use verdict_config::flags::FlagSet;
 use verdict_config::model::{ModelColumn, ModelManifest, ModelTask};
-use verdict_rules::RuleLimits;
+use verdict_rules::{CompiledRuleSet, RuleLimits};
 
 /// The objects that a flow may name, all of one revision.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,10 @@ pub struct RuleSetPart {
     pub definition: Arc<RuleSetDefinition>,
     /// The revision; answers name the set as `NAME@REVISION`.
     pub revision: u64,
+    /// The set as it was compiled before, where nothing that its compilation reads has changed since:
+    /// the definition, the flow's fields and derived facts, the lists and tables that it names, and
+    /// the bounds.
+    pub compiled: Option<Arc<CompiledRuleSet>>,
 }
 
 /// What a flow needs to know of a model: not its weights.

@@ -31,6 +31,19 @@ pub(super) fn hash_named(hasher: &mut Sha256, kind: &str, name: &str, hash: &[u8
     hasher.update(hash);
 }
 
+/// Takes over the rule sets that would be compiled to what they are in another flow.
+fn take_over(inputs: &mut Inputs, keys: &BTreeMap<String, [u8; 32]>, before: &ServedFlow) {
+    for set in before.flow.rule_sets() {
+        let name: &str = set.name();
+        if let Some(part) = inputs.rule_sets.get_mut(name)
+            && keys.contains_key(name)
+            && keys.get(name) == before.set_keys.get(name)
+        {
+            part.compiled = Some(Arc::clone(set));
+        }
+    }
+}
+
 impl Compiler<'_> {
     /// Whether anything that any flow may read has changed.
     fn reaches_flows(&self) -> bool {
@@ -62,7 +75,7 @@ impl Compiler<'_> {
             .collect();
         for (name, object) in flows {
             let TypedBody::Flow(definition) = &object.body else { continue };
-            let inputs = self.inputs_of(&name, &object, definition);
+            let mut inputs = self.inputs_of(&name, &object, definition);
             let key = self.key_of(&object, (definition, &inputs), &flags);
             let before = self.previous.and_then(|state| state.flows.get(&name));
             if let Some(before) = before.filter(|before| before.key == key) {
@@ -70,6 +83,10 @@ impl Compiler<'_> {
                 self.report_flow(&name, &before, &inputs);
                 served_flows.insert(name, before);
                 continue;
+            }
+            let set_keys = self.set_keys(definition, &inputs);
+            if let Some(before) = before {
+                take_over(&mut inputs, &set_keys, before);
             }
             let parts = FlowParts {
                 rule_sets: &inputs.rule_sets,
@@ -81,7 +98,7 @@ impl Compiler<'_> {
             };
             match CompiledFlow::compile(definition, &parts) {
                 Ok(flow) => {
-                    let served = Arc::new(ServedFlow::new(flow, key));
+                    let served = Arc::new(ServedFlow::new(flow, key, set_keys));
                     self.report_flow(&name, &served, &inputs);
                     served_flows.insert(name, served);
                 }
@@ -107,7 +124,7 @@ impl Compiler<'_> {
             let Some(object) = self.object(ObjectKind::RuleSet, set) else { continue };
             let TypedBody::RuleSet(definition) = &object.body else { continue };
             let definition = Arc::clone(definition);
-            let part = RuleSetPart { definition, revision: object.revision };
+            let part = RuleSetPart { definition, revision: object.revision, compiled: None };
             inputs.rule_sets.insert(set.clone(), part);
             readers.push(object.clone());
         }
@@ -165,6 +182,30 @@ impl Compiler<'_> {
         hasher.finalize().into()
     }
 
+    /// Hashes of what the compilation of each rule set reads: the same hash, the same compiled set.
+    fn set_keys(&self, definition: &FlowDefinition, inputs: &Inputs) -> BTreeMap<String, [u8; 32]> {
+        let mut facts = Sha256::new();
+        facts.update(format!("{:?}", self.options.limits).as_bytes());
+        // Debug writes all of a field; derived facts come of the models' keys and of classification.
+        facts.update(format!("{:?}", definition.fields).as_bytes());
+        facts.update(format!("{:?}", definition.models.keys()).as_bytes());
+        facts.update([u8::from(definition.classify.is_some())]);
+        let mut keys = BTreeMap::new();
+        for name in inputs.rule_sets.keys() {
+            let Some(set) = self.object(ObjectKind::RuleSet, name) else { continue };
+            let mut hasher = facts.clone();
+            hash_named(&mut hasher, "rule_set", name, &set.hash);
+            let lists = inputs.lists.keys().map(|list| (ObjectKind::List, list));
+            let tables = inputs.tables.keys().map(|table| (ObjectKind::Table, table));
+            for (kind, other) in lists.chain(tables).filter(|(_, other)| set.mentions(other)) {
+                let hash = self.object(kind, other).map_or([0; 32], |object| object.hash);
+                hash_named(&mut hasher, kind.as_str(), other, &hash);
+            }
+            keys.insert(name.clone(), hasher.finalize().into());
+        }
+        keys
+    }
+
     fn report_flow(&mut self, name: &str, served: &ServedFlow, inputs: &Inputs) {
         if let Some(id) = id_of(ObjectKind::Flow, name) {
             for finding in served.flow.findings() {
@@ -180,7 +221,7 @@ impl Compiler<'_> {
             return;
         }
         let tests = served.tests.get_or_init(|| {
-            let run = |set: &CompiledRuleSet| {
+            let run = |set: &Arc<CompiledRuleSet>| {
                 let name: &str = set.name();
                 let part = inputs.rule_sets.get(name)?;
                 let report = set.run_tests(&part.definition);

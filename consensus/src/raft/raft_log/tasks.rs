@@ -77,7 +77,9 @@ pub(super) async fn maintain(core: Arc<Core>) {
         let bytes = core.shared.bytes_since_snapshot.load(Ordering::Relaxed);
         // A snapshot that is longer than the entries behind it is not worth writing again.
         let due = core.shared.snapshot_bytes.load(Ordering::Relaxed);
-        if bytes >= core.options.snapshot_bytes.max(due) {
+        let changes = core.shared.changes_since_snapshot.load(Ordering::Relaxed);
+        let long = bytes >= core.options.snapshot_bytes.max(due);
+        if long || changes >= core.options.snapshot_changes {
             // A consensus that has ended says so elsewhere.
             let _ = core.raft.trigger().snapshot().await;
         }

@@ -147,12 +147,13 @@ impl<'a> Compiler<'a> {
             let message = format!("rule set {name} is written for flow {}", definition.flow);
             return self.fault(Code::InvalidValue, path, message);
         }
-        let compiled = match verdict_rules::compile(&definition, &self.environment()) {
+        let compiled = match &part.compiled {
+            Some(compiled) => Ok(Arc::clone(compiled)),
+            None => verdict_rules::compile(&definition, &self.environment()).map(Arc::new),
+        };
+        let compiled = match compiled {
             Ok(compiled) => compiled,
-            Err(faults) => {
-                self.object_faults(ObjectKind::RuleSet, name, faults);
-                return;
-            }
+            Err(faults) => return self.object_faults(ObjectKind::RuleSet, name, faults),
         };
         let mut faults = Faults::new();
         for (position, rule) in definition.rules.iter().enumerate() {
@@ -237,8 +238,8 @@ impl<'a> Compiler<'a> {
         };
         match verdict_rules::compile(&definition, &self.environment()) {
             Ok(compiled) => {
-                let mut set =
-                    FlowSet::new(compiled, SetUse::default(), 0, &self.schema, &self.derived);
+                let (compiled, no_use) = (Arc::new(compiled), SetUse::default());
+                let mut set = FlowSet::new(compiled, no_use, 0, &self.schema, &self.derived);
                 self.bind(&mut set);
                 self.segments = Some(set);
             }

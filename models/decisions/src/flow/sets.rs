@@ -10,7 +10,7 @@ use verdict_config::Schema;
 /// A compiled rule set with its place in a flow.
 #[derive(Debug)]
 pub(crate) struct FlowSet {
-    pub compiled: CompiledRuleSet,
+    pub compiled: Arc<CompiledRuleSet>,
     /// Its points, outcomes and allows count.
     pub hard: bool,
     /// Its labels count.
@@ -51,7 +51,7 @@ pub(super) struct SetUse {
 
 impl FlowSet {
     pub(super) fn new(
-        compiled: CompiledRuleSet,
+        compiled: Arc<CompiledRuleSet>,
         set_use: SetUse,
         revision: u64,
         schema: &Schema,

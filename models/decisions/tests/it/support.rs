@@ -45,7 +45,7 @@ impl World {
         let flow = self.flow["flow"].clone();
         let definition = json!({"rule_set": name, "flow": flow, "rules": rules});
         let definition = serde_json::from_value(definition).unwrap();
-        let part = RuleSetPart { definition: Arc::new(definition), revision: 12 };
+        let part = RuleSetPart { definition: Arc::new(definition), revision: 12, compiled: None };
         self.rule_sets.insert(name.to_owned(), part);
         self
     }
