@@ -8,6 +8,8 @@
     reason = "a test or a benchmark fails by panicking, and prints"
 )]
 
+#[path = "it/admin.rs"]
+mod admin;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/catalogue_folder.rs"]

@@ -13,6 +13,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("verdict-neural", &["verdict-config", "verdict-stats"]),
     ("verdict-decisions", &["verdict-config", "verdict-rules", "verdict-stats"]),
     ("verdict-consensus", &["verdict-config"]),
+    ("verdict-admin", &["verdict-config", "verdict-consensus"]),
     (
         "verdict-actors",
         &[
@@ -34,6 +35,7 @@ const LAW: &[(&str, &[&str])] = &[
             "verdict-decisions",
             "verdict-consensus",
             "verdict-actors",
+            "verdict-admin",
         ],
     ),
 ];
@@ -43,9 +45,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("burn", &["verdict-neural"]),
     ("sled", &["verdict-consensus"]),
     ("openraft", &["verdict-consensus"]),
-    ("ractor", &["verdict-actors", "verdict-node"]),
+    ("ractor", &["verdict-actors", "verdict-admin", "verdict-node"]),
     ("axum", &["verdict-node", "verdict-tests"]),
-    ("tokio", &["verdict-consensus", "verdict-actors", "verdict-node", "verdict-tests"]),
+    (
+        "tokio",
+        &["verdict-consensus", "verdict-actors", "verdict-admin", "verdict-node", "verdict-tests"],
+    ),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

@@ -149,6 +149,11 @@ impl Cluster {
         eventually(gone, |stat| stat.as_ref().is_none_or(|stat| stat.contains(") Z ")));
     }
 
+    /// Takes a process that a test started: it ends with the cluster.
+    pub fn adopt(&mut self, child: Child) {
+        self.children.push(child);
+    }
+
     /// Starts a node again, without waiting for it.
     pub fn start(&mut self, node: usize) {
         let dir = self.nodes[node].dir.clone();

@@ -1,0 +1,230 @@
+//! Operators at work, by the command line alone, on a cluster of real processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value as Json, json};
+
+use crate::cluster::harness::{Cluster, free_ports};
+use crate::process::{VERDICT, eventually};
+
+/// A cluster with the demo, and the folder of an operator.
+struct Desk {
+    cluster: Cluster,
+    key: PathBuf,
+}
+
+/// What a command came to.
+struct Told {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Told {
+    fn json(&self) -> Json {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+}
+
+impl Desk {
+    fn new(nodes: u16) -> Self {
+        let cluster = Cluster::up(nodes, &[]);
+        let key = cluster.folder.path().join("cluster/operator.key");
+        Self { cluster, key }
+    }
+
+    /// The admin address of a node: two behind that of HTTP.
+    fn admin_address(&self, node: usize) -> String {
+        let http = self.cluster.nodes[node].http.trim_start_matches("http://").to_owned();
+        let (host, port) = http.rsplit_once(':').expect("a port");
+        format!("{host}:{}", port.parse::<u16>().expect("a number") + 2)
+    }
+
+    fn run_with(&self, key: &Path, arguments: &[&str]) -> Told {
+        let output = Command::new(VERDICT)
+            .args(["--json", "admin", "--key"])
+            .arg(key)
+            .args(arguments)
+            .current_dir(self.cluster.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Told { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Json {
+        self.run_with(&self.key, arguments).json()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.cluster.folder.path().join(name)
+    }
+
+    /// Makes a colleague's key and enrols it, as the help texts say.
+    fn colleague(&self, name: &str, rights: &[&str]) -> PathBuf {
+        let file = format!("{name}.key");
+        let made = self.run(&["keys", "new", name, "--out", &file]);
+        let public = made["public_key"].as_str().expect("a key").to_owned();
+        let enrolment = format!("{name}.enrolment");
+        let fixed = ["keys", "enrol", name, "--public-key", &public, "--out", &enrolment];
+        self.run(&[&fixed[..], rights].concat());
+        self.run(&["keys", "enrolled", &file, &enrolment]);
+        self.path(&file)
+    }
+
+    /// The author and reason of every revision from one on, as a node's audit has it.
+    fn audit(&self, node: usize, from: u64) -> Vec<(u64, String, String)> {
+        let address = self.admin_address(node);
+        let log = self.run(&["--node", &address, "log", "--limit", "200"]);
+        let mut seen: Vec<(u64, String, String)> = Vec::new();
+        for entry in log["entries"].as_array().expect("entries") {
+            let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+            let revision = entry["revision"].as_u64().expect("a revision");
+            if revision >= from && seen.last().is_none_or(|last| last.0 != revision) {
+                seen.push((revision, text("author"), text("why")));
+            }
+        }
+        seen.reverse();
+        seen
+    }
+}
+
+/// Looks again until something is so; fails where it never is.
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    assert!(eventually(&mut so, |so| *so), "{what}");
+}
+
+#[test]
+fn an_operator_publishes_activates_rolls_both_back_and_every_node_has_it_in_its_log() {
+    let desk = Desk::new(3);
+    let first = desk.run(&["status"])["revision"].as_u64().expect("a revision");
+
+    // A rule set by a draft, which serves nobody until it is published.
+    let rules = desk.path("cluster/catalogue/rules/merchant_risk.yaml");
+    let text = std::fs::read_to_string(&rules).expect("the demo's rules");
+    assert!(text.contains("points: 300"));
+    std::fs::write(desk.path("risk.yaml"), text.replace("points: 300", "points: 310")).unwrap();
+    desk.run(&["rules", "draft", "risk.yaml"]);
+    let tests = desk.run(&["rules", "test", "merchant_risk", "--draft"]);
+    assert_eq!((&tests["failed"], tests["run"].as_u64() > Some(10)), (&json!(0), true), "{tests}");
+    let published = desk.run(&["rules", "publish", "merchant_risk", "--why", "case 12"]);
+    assert_eq!(published["revision"], first + 2, "{published}");
+
+    // A model under another alias.
+    let activated =
+        desk.run(&["model", "activate", "risk", "payment-risk", "--why", "the new one"]);
+    assert_eq!(activated["revision"], first + 3);
+
+    // Both back, in one entry.
+    let dry = ["rollback", "--to", &first.to_string(), "--dry-run"];
+    let shown = desk.run(&dry);
+    assert_eq!(shown["differences"].as_array().map(Vec::len), Some(2), "{shown}");
+    let back = desk.run(&["rollback", "--to", &first.to_string(), "--why", "false positives"]);
+    assert_eq!(back["revision"], first + 4);
+    let same = desk.run(&["diff", &first.to_string()]);
+    assert_eq!(same["differences"], json!([]));
+
+    // A colleague comes, and is gone from one revision on.
+    let bob = desk.colleague("bob", &["--role", "editor"]);
+    let toggle = ["flag", "toggle", "checkout-copy", "--why", "bob's"];
+    assert_eq!(desk.run_with(&bob, &toggle).json()["revision"], first + 6);
+    let rollback = desk.run_with(&bob, &["rollback", "--last"]);
+    assert_eq!(rollback.code, Some(1));
+    assert!(rollback.err.contains("VD0802"), "{}", rollback.err);
+    desk.run(&["keys", "revoke", "bob", "--why", "left"]);
+    for node in 0..3 {
+        let address = desk.admin_address(node);
+        until("the key is refused everywhere", || {
+            let told = desk.run_with(&bob, &["--node", &address, "status"]);
+            told.code == Some(1) && told.err.contains("VD0817")
+        });
+    }
+
+    let expected = [
+        ("operator", "draft of rule set merchant_risk"),
+        ("operator", "case 12"),
+        ("operator", "the new one"),
+        ("operator", "false positives"),
+        ("operator", "enrol operator bob"),
+        ("bob", "bob's"),
+        ("operator", "left"),
+    ];
+    for node in 0..3 {
+        let audit = desk.audit(node, first + 1);
+        let told: Vec<(&str, &str)> =
+            audit.iter().map(|(_, author, why)| (author.as_str(), why.as_str())).collect();
+        assert_eq!(told, expected, "node {}", node + 1);
+    }
+}
+
+#[test]
+fn an_operator_adds_and_removes_a_node_and_asks_on_while_one_is_down() {
+    let mut desk = Desk::new(3);
+    let token = desk.run(&["members", "token", "--valid-s", "600"]);
+    let token = token["token"].as_str().expect("a token").to_owned();
+    let port = free_ports(1) + 10;
+    let data = desk.path("fourth");
+    let settings = format!(
+        "[node]\nid = 4\ndata_dir = {data:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n\n\
+         [cluster]\njoin = {token:?}\n\n[[keys]]\nname = \"k\"\nrole = \"operator\"\n\
+         sha256 = \"{}\"\n",
+        "0".repeat(64)
+    );
+    std::fs::write(desk.path("fourth.toml"), settings).unwrap();
+    let fourth = Command::new(VERDICT)
+        .args(["node", "--config", "fourth.toml"])
+        .current_dir(desk.cluster.folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the node starts");
+    desk.cluster.adopt(fourth);
+    let voters = |desk: &Desk| {
+        let members = desk.run(&["members", "list"]);
+        let peers = members["peers"].as_array().cloned().unwrap_or_default();
+        peers.iter().filter(|peer| peer["member"]["voter"] == true).count()
+    };
+    until("the fourth node votes", || voters(&desk) == 4);
+    // Any node answers: the newcomer, too, by the key that it never saw.
+    let newcomer = format!("127.0.0.1:{}", port + 2);
+    let status = desk.run(&["--node", &newcomer, "status"]);
+    assert!(status["revision"].as_u64() > Some(0), "{status}");
+    desk.run(&["members", "remove", "4"]);
+    until("three nodes vote", || voters(&desk) == 3);
+
+    // The first address does not answer: the next one is asked, and a write is made once.
+    desk.cluster.signal(0, "-KILL");
+    let before = desk.audit(1, 1).len();
+    let toggled = ["flag", "toggle", "checkout-copy", "--why", "without the first"];
+    until("a change is taken without the first node", || {
+        desk.run_with(&desk.key, &toggled).code == Some(0)
+    });
+    until("it is in the log once", || desk.audit(1, 1).len() == before + 1);
+}
+
+#[test]
+fn a_limited_key_changes_what_it_is_for_and_nothing_else() {
+    let desk = Desk::new(1);
+    let carol = desk.colleague("carol", &["--role", "releaser", "--flow", "merchant_onboarding"]);
+    let rules = desk.path("cluster/catalogue/rules/merchant_risk.yaml");
+    let text = std::fs::read_to_string(&rules).expect("the demo's rules");
+    std::fs::write(desk.path("risk.yaml"), text.replace("points: 300", "points: 310")).unwrap();
+    desk.run_with(&carol, &["rules", "publish", "risk.yaml"]).json();
+    let payment = desk.path("cluster/catalogue/rules/payment_fraud.yaml");
+    let payment = payment.display().to_string();
+    let refused = |arguments: &[&str]| {
+        let told = desk.run_with(&carol, arguments);
+        assert_eq!(told.code, Some(1), "{arguments:?}: {}", told.out);
+        assert!(told.err.contains("VD0818"), "{arguments:?}: {}", told.err);
+    };
+    refused(&["rules", "publish", &payment]);
+    refused(&["flag", "toggle", "checkout-copy"]);
+    refused(&["list", "add", "gambling", "bingo"]);
+    // What it may not change it may not roll back.
+    desk.run(&["flag", "toggle", "checkout-copy"]);
+    refused(&["rollback", "--last"]);
+}
