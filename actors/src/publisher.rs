@@ -191,8 +191,9 @@ impl Publisher {
         if !newly.is_empty() {
             return self.hold_back(status, newly);
         }
-        let staged = self.staging.kept(Instant::now());
-        let kept = models_of(&state).chain(models_of(&before)).chain(staged).collect();
+        let mut kept = models_of(&state).chain(models_of(&before)).collect();
+        self.staging.release(&kept);
+        kept.extend(self.staging.kept(Instant::now()));
         self.compiled.served(&state);
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.

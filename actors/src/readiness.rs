@@ -11,7 +11,7 @@
 //! reached does not hold a model back as long as a majority of the voters has it: it fetches the model
 //! before it serves the revision, as any node does that joins later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -226,6 +226,12 @@ impl Staging {
         }
     }
 
+    /// What was served is no longer kept for a change to come: it goes when it is swapped out.
+    pub(crate) fn release(&self, served: &BTreeSet<Arc<str>>) {
+        let mut known = self.known.lock();
+        known.retain(|key, known| known.state == State::Loading || !served.contains(key));
+    }
+
     /// What is loaded, or being loaded, for changes that may come yet.
     pub(crate) fn kept(&self, now: Instant) -> Vec<Arc<str>> {
         let known = self.known.lock();
@@ -327,6 +333,9 @@ mod tests {
         let mut kept = staging.kept(start);
         kept.sort();
         assert_eq!(kept, [key("a"), key("b")]);
+        staging.settle(&key("b"), Ok(8), start);
+        staging.release(&BTreeSet::from([key("b")]));
+        assert_eq!(staging.kept(start), [key("a")], "what was served goes with its state");
         staging.settle(&key("b"), Ok(8), start);
         assert!(staging.kept(start + UNREFERENCED_KEPT).is_empty());
         assert_eq!(ask("a", UNREFERENCED_KEPT), (Preparation::Loading, true));
