@@ -80,7 +80,7 @@ impl RaftLogOptions {
             engine: Arc::new(open_sled),
             bodies: None,
             heartbeat: Duration::from_millis(150),
-            election_timeout_min: Duration::from_millis(150),
+            election_timeout_min: Duration::from_millis(200),
             election_timeout_max: Duration::from_millis(500),
             snapshot_entries: 10_000,
             snapshot_changes: 20_000,
