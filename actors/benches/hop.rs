@@ -34,7 +34,7 @@ fn job(seed: u64) -> u64 {
 struct Mailbox;
 
 impl Actor for Mailbox {
-    type Msg = (u64, oneshot::Sender<u64>);
+    type Msg = Request;
     type State = ();
     type Arguments = ();
 
@@ -45,7 +45,7 @@ impl Actor for Mailbox {
     async fn handle(
         &self,
         _: ActorRef<Self::Msg>,
-        (seed, answer): Self::Msg,
+        Request(seed, answer): Self::Msg,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
         let _ = answer.send(job(seed));
@@ -56,6 +56,8 @@ impl Actor for Mailbox {
 struct FactoryWorker;
 
 struct Request(u64, oneshot::Sender<u64>);
+
+impl ractor::Message for Request {}
 
 impl Worker for FactoryWorker {
     type Key = u64;
@@ -210,7 +212,7 @@ fn main() {
         let actor = actors[usize::try_from(seed).unwrap_or(0) % WORKERS].clone();
         async move {
             let (answer, answered) = oneshot::channel();
-            let _ = actor.cast((seed, answer));
+            let _ = actor.cast(Request(seed, answer));
             answered.await.unwrap_or(0)
         }
     });

@@ -1,5 +1,12 @@
 //! Tests of the crate from outside.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test or a benchmark fails by panicking, and prints"
+)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
+
 #[path = "it/admission.rs"]
 mod admission;
 #[path = "it/calls.rs"]

@@ -114,7 +114,7 @@ mod tests {
 
     fn check(scope: Scope<'_>, kind: ObjectKind, body: &str, covered: bool) {
         let set =
-            ChangeSet::new("r".into(), String::new(), vec![Change::put(kind, "payment", body)]);
+            ChangeSet::new("r".to_owned(), String::new(), vec![Change::put(kind, "payment", body)]);
         let catalogue = Catalogue::new(crate::catalogue::Limits::default());
         let answer = scope.covers(&set, &catalogue);
         assert_eq!(answer.is_ok(), covered, "{kind} {body}: {answer:?}");

@@ -112,7 +112,11 @@ pub fn log(arguments: &LogArgs, session: &mut Session, output: &Output) -> Outco
     shown.reverse();
     show_entries(&shown, output);
     let mut last = revision_of(shown.last());
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(EXIT_OK);
+    }
+    // Until it is interrupted.
+    loop {
         std::thread::sleep(FOLLOW_PERIOD);
         let mut newer = entries(session, &page(PAGE))?;
         newer.retain(|entry| revision_of(Some(entry)) > last);
@@ -120,7 +124,6 @@ pub fn log(arguments: &LogArgs, session: &mut Session, output: &Output) -> Outco
         show_entries(&newer, output);
         last = last.max(revision_of(newer.last()));
     }
-    Ok(EXIT_OK)
 }
 
 fn revision_of(entry: Option<&Json>) -> u64 {

@@ -47,7 +47,7 @@ pub(in crate::http) async fn blobs(
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
     let state = services.runtime.serving();
-    let models = state.models.iter().map(|(name, _)| json!({ "model": name, "loaded": true }));
+    let models = state.models.keys().map(|name| json!({ "model": name, "loaded": true }));
     let node_id = cluster(&services)?.node_id();
     json(&json!({ "node_id": node_id, "models": models.collect::<Vec<_>>() }))
 }
