@@ -50,7 +50,7 @@ fn check(before: &[Network], frame: &Network, passes: bool) {
 fn a_greeting_calls_and_pongs_pass() {
     let auth = Network { auth: Some(vec![1, 2]), node: None, control: None };
     check(&[], &auth, true);
-    check(&[auth.clone()], &ready(), true);
+    check(std::slice::from_ref(&auth), &ready(), true);
     check(&[ready()], &call(1, Some(1_000)), true);
     check(&[ready()], &pong(), true);
 }
