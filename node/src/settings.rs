@@ -226,6 +226,10 @@ pub fn redacted(settings: &Settings) -> Json {
     for key in json["keys"].as_array_mut().into_iter().flatten() {
         key["sha256"] = Json::from("(redacted)");
     }
+    // A token lets a node in until it is used.
+    if !settings.cluster.join.is_empty() {
+        json["cluster"]["join"] = Json::from("(redacted)");
+    }
     json
 }
 

@@ -152,6 +152,7 @@ impl Cluster {
         let text = format!(
             "[node]\nid = {id}\ndata_dir = {data:?}\n\
              [http]\naddress = \"{http}\"\n\
+             [admin]\naddress = \"off\"\n\n\
              [cluster]\npeer_address = \"{peer}\"\njoin = {join:?}\n\
              stale_after_ms = {STALE_AFTER_MS}\nsnapshot_entries = {snapshot_entries}\n\
              entries_kept = {entries_kept}\nnetwork = {network:?}\n\

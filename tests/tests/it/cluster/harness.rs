@@ -196,6 +196,7 @@ impl Drop for Cluster {
             }
         }
         for child in &mut self.children {
+            let _ = child.kill();
             let _ = child.wait();
         }
     }
