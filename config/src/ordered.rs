@@ -3,7 +3,7 @@
 //!
 //! The catalogue is replaced as a whole by every change set while readers still hold older ones. A
 //! plain `BTreeMap` would be copied entry by entry each time; here entries sit in sorted chunks
-//! behind `Arc`, so that a change copies one chunk of at most [`CHUNK_ENTRIES_MAX`] pointers and the
+//! behind `Arc`, so that a change copies one chunk of at most `CHUNK_ENTRIES_MAX` pointers and the
 //! list of chunks. Iteration is in key order, always.
 
 use std::collections::HashSet;
