@@ -90,7 +90,8 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, EnvelopeError> {
     decode_within::<T, { 1 << 30 }>(payload)
 }
 
-/// Decodes a payload; every byte must belong to it. With a limit of its own on what a forged length can make the decoder allocate.
+/// Decodes a payload; every byte must belong to it. A limit bounds what a forged length can make the
+/// decoder allocate.
 pub fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
     payload: &[u8],
 ) -> Result<T, EnvelopeError> {
