@@ -141,7 +141,7 @@ pub struct SessionEnded;
 
 impl Actor for Sessions {
     type Msg = NodeServerMessage;
-    type State = HashMap<ActorId, ()>;
+    type State = ();
     type Arguments = ();
 
     async fn pre_start(
@@ -149,7 +149,7 @@ impl Actor for Sessions {
         _: ActorRef<Self::Msg>,
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
-        Ok(HashMap::new())
+        Ok(())
     }
 
     async fn handle(

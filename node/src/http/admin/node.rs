@@ -8,6 +8,7 @@ use axum::http::Response;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
+use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
 
 use super::super::problem::{Answer, Problem};
@@ -35,7 +36,7 @@ pub(in crate::http) async fn actors(
     json(&services.runtime.tree())
 }
 
-/// The model folders that the catalogue names, and whether this node has them.
+/// The models that the catalogue names, and whether this node serves them.
 #[utoipa::path(
     get, path = "/v1/admin/blobs", tag = "Operating", operation_id = "blobs",
     responses((status = 200, description = "The blobs.", body = Object))
@@ -47,7 +48,11 @@ pub(in crate::http) async fn blobs(
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
     let state = services.runtime.serving();
-    let models = state.models.keys().map(|name| json!({ "model": name, "loaded": true }));
+    let catalogue = services.runtime.log().catalogue();
+    let models = catalogue.of_kind(ObjectKind::Model).map(|object| {
+        let name = object.id.name.as_str();
+        json!({ "model": name, "loaded": state.models.contains_key(name) })
+    });
     let node_id = cluster(&services)?.node_id();
     json(&json!({ "node_id": node_id, "models": models.collect::<Vec<_>>() }))
 }
