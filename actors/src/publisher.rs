@@ -35,8 +35,8 @@ use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 /// How often folders that nothing names are looked for.
 const GARBAGE_EVERY: Duration = Duration::from_secs(300);
 
-/// The shortest time between two swaps: a burst of changes is one, and a change that comes alone waits
-/// for nothing.
+/// The time between two swaps once a swap took in several changes: a burst of changes is one more. A
+/// writer that waits for each of its changes never meets it.
 const SWAP_EVERY: Duration = Duration::from_millis(2);
 
 /// How often a catalogue that is held back is tried again.
@@ -122,9 +122,11 @@ impl Publisher {
             if std::mem::take(&mut retry)
                 || newest.revision() != self.serving.status().catalogue_revision
             {
+                let taken_in =
+                    newest.revision().saturating_sub(self.serving.status().catalogue_revision);
                 let publisher = self.clone();
                 self.blocking("publish", move || publisher.publish(&newest)).await?;
-                swapped = Some(tokio::time::Instant::now());
+                swapped = (taken_in > 1).then(tokio::time::Instant::now);
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),

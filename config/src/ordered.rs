@@ -2,23 +2,25 @@
 //! what it was.
 //!
 //! The catalogue is replaced as a whole by every change set while readers still hold older ones. A
-//! plain `BTreeMap` would be copied entry by entry each time; here entries sit in sorted chunks
-//! behind `Arc`, so that a change copies one chunk of at most `CHUNK_ENTRIES_MAX` pointers and the
-//! list of chunks. Iteration is in key order, always.
+//! plain `BTreeMap` would be copied entry by entry each time; here entries sit in a B-tree whose nodes
+//! are shared, so that a change copies the nodes between the root and one leaf, and only those that
+//! somebody else still holds. Iteration is in key order, always.
+//!
+//! Of well-kept crates, `imbl` holds entries inside its nodes, so that a copied leaf clones every key
+//! and value in it; and none tells what was put again with the same value. So it is written here.
 
-use std::collections::HashSet;
+mod cursor;
+mod node;
+
 use std::sync::Arc;
 
-/// A chunk is split when it grows beyond this.
-const CHUNK_ENTRIES_MAX: usize = 128;
-
-type Chunk<K, V> = Arc<Vec<Arc<(K, V)>>>;
+use cursor::Cursor;
+use node::Node;
 
 /// A persistent map in key order.
 #[derive(Debug)]
 pub struct OrderedMap<K, V> {
-    /// Never holds an empty chunk; the last key of a chunk is below the first of the next.
-    chunks: Arc<Vec<Chunk<K, V>>>,
+    root: Arc<Node<K, V>>,
     len: usize,
 }
 
@@ -35,13 +37,13 @@ pub struct Changed<'map, K, V> {
 
 impl<K, V> Clone for OrderedMap<K, V> {
     fn clone(&self) -> Self {
-        Self { chunks: Arc::clone(&self.chunks), len: self.len }
+        Self { root: Arc::clone(&self.root), len: self.len }
     }
 }
 
 impl<K, V> Default for OrderedMap<K, V> {
     fn default() -> Self {
-        Self { chunks: Arc::new(Vec::new()), len: 0 }
+        Self { root: Arc::new(Node::Leaf(Vec::new())), len: 0 }
     }
 }
 
@@ -64,18 +66,10 @@ impl<K: Ord, V> OrderedMap<K, V> {
         self.len == 0
     }
 
-    /// The chunk that holds `key`, or into which it would go.
-    fn chunk_of(&self, key: &K) -> usize {
-        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|e| e.0 <= *key));
-        after.saturating_sub(1)
-    }
-
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
-        let at = chunk.binary_search_by(|entry| entry.0.cmp(key)).ok()?;
-        chunk.get(at).map(|entry| &entry.1)
+        self.root.get(key).map(|entry| &entry.1)
     }
 
     /// Whether a key is there.
@@ -86,51 +80,32 @@ impl<K: Ord, V> OrderedMap<K, V> {
 
     /// Puts an entry, replacing one of the same key.
     pub fn insert(&mut self, key: K, value: V) {
-        let place = self.chunk_of(&key);
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(chunk) = chunks.get_mut(place) else {
-            chunks.push(Arc::new(vec![Arc::new((key, value))]));
-            self.len = 1;
-            return;
-        };
-        let entries = Arc::make_mut(chunk);
-        match entries.binary_search_by(|entry| entry.0.cmp(&key)) {
-            Ok(at) => entries[at] = Arc::new((key, value)),
-            Err(at) => {
-                entries.insert(at, Arc::new((key, value)));
-                self.len += 1;
-            }
-        }
-        if entries.len() > CHUNK_ENTRIES_MAX {
-            // A chunk that only grows at its end (history) is left nearly full, others are halved.
-            let middle = if place + 1 == chunks.len() {
-                CHUNK_ENTRIES_MAX - CHUNK_ENTRIES_MAX / 8
-            } else {
-                CHUNK_ENTRIES_MAX / 2
-            };
-            let upper = Arc::make_mut(&mut chunks[place]).split_off(middle);
-            chunks.insert(place + 1, Arc::new(upper));
+        let inserted = Node::insert(&mut self.root, Arc::new((key, value)), true);
+        self.len += usize::from(inserted.added);
+        if let Some(right) = inserted.split {
+            self.root = Arc::new(Node::Branch(vec![Arc::clone(&self.root), right]));
         }
     }
 
     /// Takes an entry out; whether it was there.
     pub fn remove(&mut self, key: &K) -> bool {
-        let place = self.chunk_of(key);
-        let Some(chunk) = self.chunks.get(place) else { return false };
-        let Ok(at) = chunk.binary_search_by(|entry| entry.0.cmp(key)) else { return false };
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let entries = Arc::make_mut(&mut chunks[place]);
-        entries.remove(at);
-        if entries.is_empty() {
-            chunks.remove(place);
+        if !self.contains(key) {
+            return false;
         }
+        Node::remove(&mut self.root, key);
         self.len -= 1;
+        while let Some(only) = self.root.only_child() {
+            self.root = only;
+        }
+        if self.len == 0 {
+            *self = Self::default();
+        }
         true
     }
 
     /// Every entry in key order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|entry| (&entry.0, &entry.1)))
+        cursor::Iter::new(&self.root, self.len)
     }
 
     /// Entries from `start` on (inclusive), in key order.
@@ -138,32 +113,13 @@ impl<K: Ord, V> OrderedMap<K, V> {
         &'map self,
         start: &K,
     ) -> impl Iterator<Item = (&'map K, &'map V)> + use<'map, K, V> {
-        self.starting_at(self.position(|key| key < start))
+        Cursor::behind(&self.root, |key| key < start).forward()
     }
 
     /// Entries behind all for which `below` holds, in key order. `below` must hold for a prefix of
     /// the keys.
     pub fn range_by(&self, below: impl Fn(&K) -> bool) -> impl Iterator<Item = (&K, &V)> {
-        self.starting_at(self.position(below))
-    }
-
-    /// The chunk and the place in it behind all keys for which `below` holds.
-    fn position(&self, below: impl Fn(&K) -> bool) -> (usize, usize) {
-        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|e| below(&e.0)));
-        let place = after.saturating_sub(1);
-        let skip = self
-            .chunks
-            .get(place)
-            .map_or(0, |chunk| chunk.partition_point(|entry| below(&entry.0)));
-        (place, skip)
-    }
-
-    fn starting_at(&self, (place, skip): (usize, usize)) -> impl Iterator<Item = (&K, &V)> {
-        self.chunks
-            .iter()
-            .skip(place)
-            .flat_map(|chunk| chunk.iter().map(|entry| (&entry.0, &entry.1)))
-            .skip(skip)
+        Cursor::behind(&self.root, below).forward()
     }
 
     /// Entries before `end` (exclusive), in reverse key order.
@@ -171,27 +127,21 @@ impl<K: Ord, V> OrderedMap<K, V> {
         &'map self,
         end: &K,
     ) -> impl Iterator<Item = (&'map K, &'map V)> + use<'map, K, V> {
-        let place = self.chunk_of(end);
-        let kept = self
-            .chunks
-            .get(place)
-            .map_or(&[][..], |chunk| &chunk[..chunk.partition_point(|entry| entry.0 < *end)]);
-        kept.iter()
-            .rev()
-            .chain(self.chunks.iter().take(place).rev().flat_map(|chunk| chunk.iter().rev()))
-            .map(|entry| (&entry.0, &entry.1))
+        Cursor::behind(&self.root, |key| key < end).backward()
     }
 
     /// What became of the entries of an older map, in key order: the key, the value it had, the value
-    /// it has. Entries that the maps share are passed over chunk by chunk, so that the cost is that
-    /// of what was changed and not of what is there; an entry that was put again is told even if
-    /// its value is the same.
+    /// it has. Nodes that the maps share are passed over, so that the cost is that of what was changed
+    /// and not of what is there; an entry that was put again is told even if its value is the same.
     pub fn changed_since<'map>(&'map self, older: &'map Self) -> Vec<Changed<'map, K, V>> {
-        let (before, after) = (older.apart_from(self), self.apart_from(older));
-        let (mut before, mut after) = (before.peekable(), after.peekable());
+        let (mut before, mut after) = (Cursor::first(&older.root), Cursor::first(&self.root));
         let mut changed = Vec::new();
         loop {
-            let order = match (before.peek(), after.peek()) {
+            let (old, new) = (before.peek(), after.peek());
+            if old.is_some() && new.is_some() && Cursor::pass_shared(&mut before, &mut after) {
+                continue;
+            }
+            let order = match (old, new) {
                 (None, None) => return changed,
                 (Some(_), None) => std::cmp::Ordering::Less,
                 (None, Some(_)) => std::cmp::Ordering::Greater,
@@ -208,19 +158,10 @@ impl<K: Ord, V> OrderedMap<K, V> {
         }
     }
 
-    /// Entries of the chunks that another map does not have. A chunk that both have holds the same
-    /// entries in both, so that no key is on one side only for want of its chunk.
-    fn apart_from(&self, other: &Self) -> impl Iterator<Item = &Arc<(K, V)>> {
-        let known: HashSet<*const Vec<Arc<(K, V)>>> =
-            other.chunks.iter().map(Arc::as_ptr).collect();
-        let apart = move |chunk: &&Chunk<K, V>| !known.contains(&Arc::as_ptr(chunk));
-        self.chunks.iter().filter(apart).flat_map(|chunk| chunk.iter())
-    }
-
     /// The first entry.
     #[must_use]
     pub fn first(&self) -> Option<(&K, &V)> {
-        self.chunks.first().and_then(|chunk| chunk.first()).map(|entry| (&entry.0, &entry.1))
+        self.root.first().map(|entry| (&entry.0, &entry.1))
     }
 }
 
@@ -281,6 +222,34 @@ mod tests {
                 .collect();
             prop_assert_eq!(told, expected);
         }
+    }
+
+    #[test]
+    fn a_large_map_stays_shallow_and_in_order() {
+        let mut map = OrderedMap::default();
+        (0..50_000u32).for_each(|key| map.insert(key.wrapping_mul(2_654_435_761), key));
+        assert_eq!(map.len(), 50_000);
+        assert!(map.iter().zip(map.iter().skip(1)).all(|((a, _), (b, _))| a < b));
+        let older = map.clone();
+        map.insert(7, 7);
+        assert_eq!(map.changed_since(&older).len(), 1);
+        let keys: Vec<u32> = map.iter().map(|(key, _)| *key).collect();
+        keys.iter().for_each(|key| assert!(map.remove(key)));
+        assert!(map.is_empty() && map.first().is_none() && map.iter().next().is_none());
+        assert_eq!(older.len(), 50_000);
+    }
+
+    #[test]
+    fn both_ends_meet_once() {
+        let mut map = OrderedMap::default();
+        (0..1_000u32).for_each(|key| map.insert(key, ()));
+        let (mut seen, mut entries) = (Vec::new(), map.iter());
+        while let Some((front, ())) = entries.next() {
+            seen.push(*front);
+            seen.extend(entries.next_back().map(|(back, ())| *back));
+        }
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..1_000));
     }
 
     #[test]

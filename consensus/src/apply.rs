@@ -114,47 +114,56 @@ pub(crate) fn apply_in_place(
     }
     let objects = check_form(set)?;
     check_expectations(next, set, &objects)?;
-    let before = Before::of(next);
+    let before = Before::of(next, &objects);
     next.revision += 1;
     next.at = at;
     put_objects(next, set, &objects);
     let checked = check_result(next, set, &objects, validator).and_then(|()| forget_requests(next));
     if let Err(refused) = checked {
-        before.restore(next);
+        before.restore(next, &objects);
         return Err(refused);
     }
-    remember(&before.objects, next, Stamped { propose, place, at }, &objects);
+    remember(before.objects, next, Stamped { propose, place, at }, &objects);
     Ok(answer(next.revision, set, &objects))
 }
 
-/// What a refused command must leave as it was.
+/// What a refused command must leave as it was: only what it touches, so that change sets that follow
+/// each other share no part of the catalogue with a copy and copy none of it.
 struct Before {
     revision: u64,
     at: TimestampMs,
-    objects: OrderedMap<ObjectId, Arc<Object>>,
-    referrers: OrderedMap<(ObjectId, ObjectId), ()>,
+    /// The objects of the change set, in its order.
+    objects: Vec<Option<Arc<Object>>>,
     /// Only where there are so many that a command may be refused for it.
     requests: Option<(OrderedMap<ShortHash, Request>, OrderedMap<u64, ShortHash>)>,
 }
 
 impl Before {
-    fn of(catalogue: &Catalogue) -> Self {
+    fn of(catalogue: &Catalogue, objects: &[ObjectId]) -> Self {
         let many = catalogue.requests.len() as u64 >= catalogue.limits.requests_max;
         Self {
             revision: catalogue.revision,
             at: catalogue.at,
-            objects: catalogue.objects.clone(),
-            referrers: catalogue.referrers.clone(),
+            objects: objects.iter().map(|id| catalogue.objects.get(id).cloned()).collect(),
             requests: many
                 .then(|| (catalogue.requests.clone(), catalogue.requests_by_revision.clone())),
         }
     }
 
-    fn restore(self, catalogue: &mut Catalogue) {
+    fn restore(self, catalogue: &mut Catalogue, objects: &[ObjectId]) {
         catalogue.revision = self.revision;
         catalogue.at = self.at;
-        catalogue.objects = self.objects;
-        catalogue.referrers = self.referrers;
+        for id in objects {
+            references::forget(catalogue, id);
+        }
+        for (id, object) in objects.iter().zip(self.objects) {
+            match object {
+                Some(object) => references::put_back(catalogue, object),
+                None => {
+                    catalogue.objects.remove(id);
+                }
+            }
+        }
         if let Some((requests, by_revision)) = self.requests {
             catalogue.requests = requests;
             catalogue.requests_by_revision = by_revision;
@@ -340,7 +349,7 @@ struct Stamped<'command> {
 
 /// Writes history and the request id, and drops what the limits no longer allow.
 fn remember(
-    before: &OrderedMap<ObjectId, Arc<Object>>,
+    before: Vec<Option<Arc<Object>>>,
     next: &mut Catalogue,
     stamped: Stamped<'_>,
     objects: &[ObjectId],
@@ -358,12 +367,13 @@ fn remember(
         restores: set.restores.clone(),
         evidence: set.evidence.clone(),
     });
-    for (position, (id, change)) in (0u32..).zip(objects.iter().zip(&set.changes)) {
+    let changed = objects.iter().zip(&set.changes).zip(before);
+    for (position, ((id, change), before)) in (0u32..).zip(changed) {
         let entry = HistoryEntry {
             head: Arc::clone(&head),
             object: id.clone(),
             op: change.op,
-            before: before.get(id).map(|object| Version::from(&**object)),
+            before: before.map(|object| Version::from(&*object)),
             after: next.get(id).map(|object| Version::from(&**object)),
         };
         next.history.push(position, entry);

@@ -71,6 +71,14 @@ pub fn note(catalogue: &mut Catalogue, id: &ObjectId) {
     catalogue.objects.insert(id.clone(), Arc::new(object));
 }
 
+/// Puts an object back as it was, with the references that were found in it.
+pub fn put_back(catalogue: &mut Catalogue, object: Arc<Object>) {
+    for target in object.references.iter().flat_map(Reference::targets) {
+        catalogue.referrers.insert((target, object.id.clone()), ());
+    }
+    catalogue.objects.insert(object.id.clone(), object);
+}
+
 /// Builds every reference anew, after a catalogue was read from a snapshot.
 pub fn rebuild(catalogue: &mut Catalogue) {
     let ids: Vec<_> = catalogue.objects.iter().map(|(id, _)| id.clone()).collect();
@@ -186,13 +194,22 @@ fn of_alias(body: &[u8]) -> Vec<Reference> {
     model.map(|model| Reference::to(&[ObjectKind::Model], model, "model")).into_iter().collect()
 }
 
+/// What names others in a flag; the rest is passed over unread.
+#[derive(serde::Deserialize)]
+struct FlagNames {
+    #[serde(default)]
+    segments: serde_json::Value,
+    #[serde(default)]
+    prerequisites: serde_json::Value,
+}
+
 /// Segments and prerequisites. `$ref` may also mean an evaluator of the flag's own file, which the
 /// compiler of flags resolves.
 fn of_flag(body: &[u8]) -> Vec<Reference> {
     let mut references = Vec::new();
-    let Some(body) = parse::<serde_json::Value>(body) else { return references };
+    let Some(FlagNames { segments, prerequisites }) = parse(body) else { return references };
     for group in ["any", "all", "none"] {
-        let names = body.pointer(&format!("/segments/{group}")).and_then(|names| names.as_array());
+        let names = segments.get(group).and_then(|names| names.as_array());
         for (position, name) in names.into_iter().flatten().enumerate() {
             let path = format!("segments.{group}[{position}]");
             let segment =
@@ -200,7 +217,7 @@ fn of_flag(body: &[u8]) -> Vec<Reference> {
             references.extend(segment);
         }
     }
-    let prerequisites = body.get("prerequisites").and_then(|all| all.as_array());
+    let prerequisites = prerequisites.as_array();
     for (position, prerequisite) in prerequisites.into_iter().flatten().enumerate() {
         let flag = prerequisite.get("flag").and_then(|flag| flag.as_str());
         let path = format!("prerequisites[{position}].flag");

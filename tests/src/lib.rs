@@ -1,3 +1,4 @@
 //! What tests and long runs against real processes share.
 
 pub mod chaos;
+pub mod ports;

@@ -88,7 +88,7 @@ impl RaftLogOptions {
             entries_kept: 1_000,
             queue_max: 4_096,
             queue_bytes_max: 64 << 20,
-            batch_max: 256,
+            batch_max: 512,
             batch_bytes: 1 << 20,
             timeout: Duration::from_secs(8),
             threads: 2,

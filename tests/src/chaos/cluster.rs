@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::http::{Answer, Ask, NoAnswer, ask};
 use super::links::Links;
 use super::schedule::{Setup, setup};
+use crate::ports::PortBlock;
 
 /// Nodes that a cluster may have had, removed ones too.
 pub const NODES_MAX: u64 = 24;
@@ -38,7 +39,7 @@ pub struct Cluster {
     pub links: Links,
     program: PathBuf,
     folder: PathBuf,
-    base_port: u16,
+    ports: PortBlock,
     setup: Setup,
     nodes: Mutex<BTreeMap<u64, Node>>,
 }
@@ -53,22 +54,6 @@ impl Drop for Cluster {
     }
 }
 
-/// The first of a block of ports that nobody listens on.
-fn free_ports() -> Result<u16> {
-    for _ in 0..500 {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let base = listener.local_addr()?.port();
-        // Below those that the system gives to whoever asks: a node must find its own again.
-        let base = 10_000 + base % 20_000;
-        let free = |port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        let last = u16::try_from(NODES_MAX)?;
-        if (1..=last).all(|id| free(base + 2 * id) && free(base + 2 * id + 1)) {
-            return Ok(base);
-        }
-    }
-    bail!("no block of free ports")
-}
-
 impl Cluster {
     /// Starts a cluster of `nodes` in a folder.
     ///
@@ -76,10 +61,10 @@ impl Cluster {
     /// A node that does not come up.
     pub async fn start(program: &Path, folder: &Path, nodes: u64, seed: u64) -> Result<Self> {
         let links = Links::open(NODES_MAX, seed).await?;
-        let base_port = free_ports()?;
+        let ports = PortBlock::claim()?;
         let (program, folder) = (std::path::absolute(program)?, folder.to_owned());
         let setup = setup(seed);
-        let cluster = Self { links, program, folder, base_port, setup, nodes: Mutex::default() };
+        let cluster = Self { links, program, folder, ports, setup, nodes: Mutex::default() };
         cluster.write_settings(1, "")?;
         cluster.spawn(1)?;
         cluster.wait_ready(1).await?;
@@ -102,9 +87,9 @@ impl Cluster {
     pub async fn restored(program: &Path, folder: &Path, backup: &Path) -> Result<Self> {
         let links = Links::open(NODES_MAX, 0).await?;
         let (program, folder) = (std::path::absolute(program)?, folder.to_owned());
-        let base_port = free_ports()?;
+        let ports = PortBlock::claim()?;
         let setup = setup(0);
-        let cluster = Self { links, program, folder, base_port, setup, nodes: Mutex::default() };
+        let cluster = Self { links, program, folder, ports, setup, nodes: Mutex::default() };
         cluster.write_settings(1, "")?;
         let restoring = Command::new(&cluster.program)
             .arg("restore")
@@ -121,7 +106,7 @@ impl Cluster {
     }
 
     const fn port(&self, id: u64) -> u16 {
-        self.base_port + 2 * (id as u16)
+        self.ports.first() + 2 * (id as u16)
     }
 
     /// Where a node serves HTTP.

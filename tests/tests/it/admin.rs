@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use crate::cluster::harness::{Cluster, free_ports};
+use crate::cluster::harness::Cluster;
 use crate::process::{VERDICT, eventually};
 
 /// A cluster with the demo, and the folder of an operator.
@@ -165,7 +165,7 @@ fn an_operator_adds_and_removes_a_node_and_asks_on_while_one_is_down() {
     let mut desk = Desk::new(3);
     let token = desk.run(&["members", "token", "--valid-s", "600"]);
     let token = token["token"].as_str().expect("a token").to_owned();
-    let port = free_ports(1) + 10;
+    let port = desk.cluster.port(4);
     let data = desk.path("fourth");
     let settings = format!(
         "[node]\nid = 4\ndata_dir = {data:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n\n\

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value as Json, json};
 
 use crate::process::{VERDICT, eventually};
-use harness::{Cluster, answer, free_ports};
+use harness::{Cluster, answer};
 
 #[test]
 fn a_change_at_any_node_is_served_at_all_and_survives_its_leader() {
@@ -114,14 +114,13 @@ fn members_join_once_by_token_and_never_go_below_a_majority() {
     let token = token.body["token"].as_str().expect("a token").to_owned();
 
     // Two nodes with the same token: one is let in, the other is told why not.
-    let base = free_ports(2);
     let start = |number: u16| {
         let dir = cluster.folder.path().join(format!("joiner-{number}"));
         std::fs::create_dir_all(&dir).expect("folder");
         let settings = format!(
             "[node]\ndata_dir = {:?}\n[http]\naddress = \"127.0.0.1:{}\"\n[cluster]\njoin = {token:?}\n",
             dir.join("data"),
-            base + 10 * number,
+            cluster.port(2 + number),
         );
         std::fs::write(dir.join("node.toml"), settings).expect("settings");
         let mut command = Command::new(VERDICT);

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value as Json, json};
 use verdict_config::model::sha256_hex;
 
-use crate::cluster::harness::{Cluster, free_ports};
+use crate::cluster::harness::Cluster;
 use crate::process::{VERDICT, eventually};
 
 /// Runs a command against a node and reads its JSON.
@@ -263,7 +263,7 @@ fn a_node_that_joins_later_gets_the_long_list() {
     let revision = put_list(&cluster, 1, "first", &body);
     let token = cluster.post(0, "/v1/admin/tokens", &json!({ "voter": false }), 0).expect("answer");
     let token = token.body["token"].as_str().expect("a token").to_owned();
-    let (dir, port) = (cluster.folder.path().join("joiner"), free_ports(1) + 10);
+    let (dir, port) = (cluster.folder.path().join("joiner"), cluster.port(3));
     std::fs::create_dir_all(&dir).expect("folder");
     let settings = format!(
         "[node]\ndata_dir = {:?}\n[http]\naddress = \"127.0.0.1:{port}\"\n[cluster]\njoin = {token:?}\n",

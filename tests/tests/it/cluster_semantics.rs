@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::cluster::harness::{Answer, Cluster, answer, free_ports};
+use crate::cluster::harness::{Answer, Cluster, answer};
 use crate::process::{VERDICT, eventually};
 
 fn decide_payment(cluster: &Cluster, node: usize, account: &str) -> String {
@@ -297,7 +297,7 @@ fn a_dead_node_is_replaced_by_a_new_one_in_one_operation() {
     let settings = format!(
         "[node]\ndata_dir = {:?}\n[http]\naddress = \"127.0.0.1:{}\"\n[cluster]\njoin = {token:?}\n",
         dir.join("data"),
-        free_ports(1) + 10,
+        cluster.port(4),
     );
     std::fs::write(dir.join("node.toml"), settings).expect("settings");
     let mut new = Command::new(VERDICT)

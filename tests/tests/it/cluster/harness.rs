@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
+use verdict_tests::ports::PortBlock;
 
 use crate::process::{VERDICT, eventually};
 
@@ -15,6 +16,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     pub key: String,
     pub agent: ureq::Agent,
+    /// What every node of it listens on.
+    ports: PortBlock,
     /// Nodes that the test itself started.
     children: Vec<Child>,
 }
@@ -31,26 +34,11 @@ pub struct Answer {
     pub body: Json,
 }
 
-/// A block of ports that nobody listens on: the test asks for its first, and looks at the rest.
-pub fn free_ports(nodes: u16) -> u16 {
-    for _ in 0..200 {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let base = listener.local_addr().expect("bound").port();
-        if !(10_000..=60_000).contains(&base) {
-            continue;
-        }
-        let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (1..=nodes).all(|id| (0..3).all(|offset| free(base + 10 * id + offset))) {
-            return base;
-        }
-    }
-    panic!("no free ports");
-}
-
 impl Cluster {
     pub fn up(nodes: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = free_ports(nodes).to_string();
+        let ports = PortBlock::claim().expect("ports");
+        let port = ports.first().to_string();
         let output = Command::new(VERDICT)
             .args(["--json", "cluster", "up", &nodes.to_string(), "--base-port", &port])
             .args(arguments)
@@ -79,8 +67,16 @@ impl Cluster {
             key: text(&cluster["api_key"]),
             agent,
             folder,
+            ports,
             children: Vec::new(),
         }
+    }
+
+    /// The HTTP port of the node at a place, counted from 1, of a cluster of up to nine; those
+    /// behind the nodes that were started are free for nodes that join.
+    pub const fn port(&self, place: u16) -> u16 {
+        assert!(place >= 1 && place < 10);
+        self.ports.first() + 10 * place
     }
 
     pub fn get(&self, node: usize, path: &str, revision: u64) -> Option<Answer> {
