@@ -37,7 +37,7 @@ mod service;
 mod sessions;
 mod tls;
 
-pub use actor::{ADMIN_GROUP, AdminActorOptions, AdminMessage};
+pub use actor::{ADMIN_GROUP, AdminActor, AdminActorOptions, AdminMessage};
 pub use admission::{Admission, Admitted, Answering, CLOCK_SLACK_MS, OperatorKey, Refused};
 pub use client::{Answered, CallError, Client, ClientOptions};
 pub use envelope::{
@@ -47,7 +47,7 @@ pub use envelope::{
 pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
 pub use request::{ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RouteCall};
-pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions};
+pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions, Listener};
 pub use service::{AdminService, AnswerFuture, Outcome, Refusal};
-pub use sessions::{Session, SessionEnded, SessionsHandle};
+pub use sessions::{Session, SessionEnded, Sessions, SessionsHandle};
 pub use tls::{TlsError, acceptor, connector};

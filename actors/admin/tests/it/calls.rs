@@ -44,6 +44,7 @@ async fn an_operator_is_answered_by_the_node_it_asked() {
         let answered = client.call(&Request::Status {}).await.unwrap();
         assert_eq!((answered.node_id, answered.revision), (NODE, 17));
         assert_eq!(answered.answer["by"], "alice");
+        assert_eq!(answered.answer["from"], "127.0.0.1");
     }
     assert_eq!(server.tell(&Tell::Report)["accepted"], 1, "one connection is enough");
 }

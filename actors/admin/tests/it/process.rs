@@ -5,6 +5,7 @@
 //! command and answers with one line.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -65,13 +66,18 @@ impl AdminService for Node {
         self.keys.lock().iter().find(|key| key.name == name).cloned()
     }
 
-    fn perform(&self, operator: OperatorKey, request: Request) -> AnswerFuture<'_> {
+    fn perform(
+        &self,
+        operator: OperatorKey,
+        from: Option<IpAddr>,
+        request: Request,
+    ) -> AnswerFuture<'_> {
         Box::pin(async move {
             if operator.role < request.needs() {
                 let detail = format!("this needs the role {}", request.needs());
                 return Outcome::Refused(Refusal::new(Code::Forbidden, detail));
             }
-            let answer = json!({ "asked": request.name(), "by": operator.name });
+            let answer = json!({ "asked": request.name(), "by": operator.name, "from": from });
             self.asked.lock().push(serde_json::to_value(&request).unwrap());
             let first = self.first.lock().pop();
             first.unwrap_or(Outcome::Done { revision: 17, answer })
@@ -105,7 +111,8 @@ async fn serve_until_told() {
         service: Arc::clone(&node) as Arc<dyn AdminService>,
     };
     let options = AdminServerOptions { handshakes_max, ..AdminServerOptions::default() };
-    let server = AdminServer::start(listener, acceptor, actor, options).await.unwrap();
+    let server = AdminServer::new(listener, acceptor, actor, options).unwrap();
+    server.start_alone().await.unwrap();
     let authority = hex::encode(world.authority.certificate());
     say(&json!({ "address": server.address.to_string(), "authority": authority,
         "key": world.authority.key_pem() }));

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 use verdict_config::ObjectKind;
 
-use super::super::{EXIT_OK, Outcome};
+use super::super::{EXIT_OK, Outcome, names};
 use super::Session;
 use super::changes::{self, WriteArgs, plain};
 use crate::output::Output;
@@ -19,8 +19,10 @@ pub enum ModelCommand {
     #[command(after_help = "Example: verdict admin model activate industry industry-v2")]
     Activate {
         /// The alias.
+        #[arg(add = names::of(ObjectKind::Alias))]
         alias: String,
         /// The model.
+        #[arg(add = names::of(ObjectKind::Model))]
         model: String,
         #[command(flatten)]
         write: WriteArgs,
@@ -29,6 +31,7 @@ pub enum ModelCommand {
     #[command(after_help = "Example: verdict admin model alias industry")]
     Alias {
         /// The alias.
+        #[arg(add = names::of(ObjectKind::Alias))]
         name: String,
     },
 }
