@@ -242,7 +242,7 @@ fn a_snoozed_rule_does_not_count_for_its_key_until_it_is_removed() {
         decided.body
     };
     assert_eq!(decide(0, "acct-7", 0)["outcome"], "block");
-    let add = ["snooze", "add", "payment_fraud", "stolen_card", "--key", "acct-7", "--for", "7d"];
+    let add = ["snooze", "add", "payment_fraud", "stolen_card", "--unit", "acct-7", "--for", "7d"];
     let comment = ["--comment", "case 12"];
     let shown = desk.run(&[&add[..], &comment, &["--dry-run"]].concat());
     assert_eq!(shown["differences"][0]["after"]["body"]["comment"], "case 12", "{shown}");
@@ -261,10 +261,10 @@ fn a_snoozed_rule_does_not_count_for_its_key_until_it_is_removed() {
         let replayed = desk.cluster.post(node, &replay, &json!({}), 0).expect("an answer");
         assert_eq!(replayed.body["equal"], true, "{}", replayed.body);
     }
-    let listed = desk.run(&["snooze", "list", "--key", "acct-7"]);
+    let listed = desk.run(&["snooze", "list", "--unit", "acct-7"]);
     let name = listed["snoozes"][0]["name"].as_str().expect("a name").to_owned();
     assert_eq!(listed["snoozes"][0]["expired"], false);
-    assert_eq!(desk.run(&["snooze", "list", "--key", "acct-8"])["snoozes"], json!([]));
+    assert_eq!(desk.run(&["snooze", "list", "--unit", "acct-8"])["snoozes"], json!([]));
     let id = decide(0, "acct-7", revision)["decision_id"].as_str().expect("an id").to_owned();
     let explained = desk.run(&["explain", &id]).to_string();
     assert!(explained.contains(&format!("\"snoozed_by\":[\"{name}\"]")), "{explained}");
@@ -281,7 +281,7 @@ fn a_snoozed_rule_does_not_count_for_its_key_until_it_is_removed() {
         let said = told.out + &told.err;
         assert!(said.contains(code), "{arguments:?}: {said}");
     };
-    let rest = ["--key", "acct-7", "--comment", "case 12"];
+    let rest = ["--unit", "acct-7", "--comment", "case 12"];
     let over = ["snooze", "add", "payment_fraud", "stolen_card", "--until", "2020-01-01"];
     refused(&desk.key, &[&over[..], &rest].concat(), "VD0104");
     let nowhere = ["snooze", "add", "payment_fraud", "no_such_rule", "--for", "1h"];

@@ -19,8 +19,8 @@ const FOR_MS_MAX: i64 = 3_653 * DAY_MS;
 const DAY_MS: i64 = 86_400_000;
 
 const ADD_HELP: &str = "Examples:\n  \
-    verdict admin snooze add payment_fraud velocity --key card-77 --for 7d --comment \"case 12\"\n  \
-    verdict admin snooze add payment_fraud velocity --key - --until 2027-01-31 --comment \"case 12\"\n\
+    verdict admin snooze add payment_fraud blocked_device --unit card-77 --for 7d --comment \"case 12\"\n  \
+    verdict admin snooze add payment_fraud blocked_device --unit - --until 2027-01-31 --comment \"case 12\"\n\
     The second reads the key from the standard input, so that it stands in no list of processes.";
 
 /// Commands for snoozes.
@@ -30,11 +30,11 @@ pub enum SnoozeCommand {
     #[command(after_help = ADD_HELP)]
     Add(AddArgs),
     /// The snoozes, those whose time is over as well.
-    #[command(after_help = "Example: verdict admin snooze list --key card-77")]
+    #[command(after_help = "Example: verdict admin snooze list --unit card-77")]
     List {
         /// Only those for this key; `-` reads it from the standard input.
         #[arg(long, value_name = "KEY")]
-        key: Option<String>,
+        unit: Option<String>,
     },
     /// Let rules count again.
     #[command(after_help = "Examples:\n  verdict admin snooze remove snooze-0f3a9c517be2d468\n  \
@@ -66,7 +66,7 @@ pub struct AddArgs {
     /// The unit of the flow's decisions that it is for, as requests write it; `-` reads it from the
     /// standard input.
     #[arg(long, value_name = "KEY")]
-    key: String,
+    unit: String,
     /// How long: a number with m, h, d or w.
     #[arg(long = "for", value_name = "TIME", value_parser = duration_ms)]
     for_ms: Option<i64>,
@@ -137,7 +137,7 @@ fn all(session: &mut Session) -> Result<Vec<Found>, Failure> {
 pub fn run(command: &SnoozeCommand, session: &mut Session, output: &Output) -> Outcome {
     match command {
         SnoozeCommand::Add(add) => self::add(add, session, output),
-        SnoozeCommand::List { key } => list(key.as_deref(), session, output),
+        SnoozeCommand::List { unit } => list(unit.as_deref(), session, output),
         SnoozeCommand::Remove { names, expired, write } => {
             remove(names, *expired, write, session, output)
         }
@@ -146,7 +146,7 @@ pub fn run(command: &SnoozeCommand, session: &mut Session, output: &Output) -> O
 
 fn add(arguments: &AddArgs, session: &mut Session, output: &Output) -> Outcome {
     let AddArgs { rule_set, rule, for_ms, until, comment, write, .. } = arguments;
-    let key = read_key(&arguments.key)?;
+    let key = read_key(&arguments.unit)?;
     let set = changes::read(session, ObjectKind::RuleSet, rule_set)?;
     let flow = plain(&set.body["flow"]);
     let end = for_ms.map(|for_ms| TimestampMs(now().0.saturating_add(for_ms)));
