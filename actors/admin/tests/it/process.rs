@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use verdict_admin::{
-    AdminActorOptions, AdminAddress, AdminServer, AdminServerOptions, AdminService, AnswerFuture,
-    Answering, OperatorKey, Outcome, Refusal, Request, acceptor,
+    ADMIN_GROUP, AdminActorOptions, AdminAddress, AdminServer, AdminServerOptions, AdminService,
+    AnswerFuture, Answering, OperatorKey, Outcome, Refusal, Request, acceptor,
 };
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
@@ -48,6 +48,8 @@ pub enum Tell {
     Keys(Vec<Enrolled>),
     AheadMs(i64),
     First(Outcome),
+    /// The actors end, and start again.
+    Again,
     Report,
 }
 
@@ -119,12 +121,14 @@ async fn serve_until_told() {
     tokio::task::spawn_blocking({
         let node = Arc::clone(&node);
         let counts = Arc::clone(&server.counts);
+        let (server, runtime) = (server.clone(), tokio::runtime::Handle::current());
         move || {
             for line in std::io::stdin().lock().lines() {
                 match serde_json::from_str(&line.unwrap()).unwrap() {
                     Tell::Keys(keys) => *node.keys.lock() = keys.into_iter().map(known).collect(),
                     Tell::AheadMs(ahead) => node.ahead_ms.store(ahead, Ordering::Relaxed),
                     Tell::First(outcome) => node.first.lock().push(outcome),
+                    Tell::Again => runtime.block_on(again(&server)),
                     Tell::Report => {}
                 }
                 say(&json!({
@@ -138,6 +142,15 @@ async fn serve_until_told() {
     .await
     .unwrap();
     server.stop().await;
+}
+
+/// What a supervisor does when the actors have failed.
+async fn again(server: &AdminServer) {
+    for actor in ractor::pg::get_members(&ADMIN_GROUP.to_owned()) {
+        actor.stop_and_wait(None, None).await.unwrap();
+    }
+    ractor::Actor::spawn(None, server.sessions(), ()).await.unwrap();
+    ractor::Actor::spawn(None, server.actor(), ()).await.unwrap();
 }
 
 fn known(key: Enrolled) -> OperatorKey {
