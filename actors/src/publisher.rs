@@ -37,7 +37,7 @@ const GARBAGE_EVERY: Duration = Duration::from_secs(300);
 
 /// The time between two swaps once a swap took in several changes: a burst of changes is one more. A
 /// writer that waits for each of its changes never meets it.
-const SWAP_EVERY: Duration = Duration::from_millis(10);
+const SWAP_EVERY: Duration = Duration::from_millis(2);
 
 /// How often a catalogue that is held back is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(2);

@@ -58,6 +58,10 @@ pub mod decision;
         admin::post_log_level,
         admin::post_drain,
         admin::post_certificate,
+        admin::post_transfer,
+        admin::post_piece,
+        admin::get_transfer,
+        admin::delete_transfer,
         ofrep::post_flag,
         ofrep::post_flags,
         flag_events::get,
@@ -105,6 +109,10 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
     ("backup", &[404, 503]),
     ("make_token", &[400, 404, 409, 413, 415, 503]),
     ("change_member", &[400, 404, 409, 503]),
+    ("begin_transfer", &[400, 413, 415]),
+    ("send_piece", &[400, 404, 413, 415]),
+    ("read_piece", &[400, 404, 413, 422]),
+    ("end_transfer", &[400, 404]),
 ];
 
 const SHARED_REFUSALS: &[u16] = &[401, 403, 412, 429, 500, 503];

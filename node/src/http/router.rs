@@ -43,6 +43,11 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/admin/loglevel", post(admin::post_log_level))
         .route("/v1/admin/drain", post(admin::post_drain))
         .route("/v1/admin/certificates", post(admin::post_certificate))
+        .route("/v1/admin/transfers", post(admin::post_transfer))
+        .route(
+            "/v1/admin/transfers/{id}",
+            get(admin::get_transfer).post(admin::post_piece).delete(admin::delete_transfer),
+        )
         .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
@@ -77,7 +82,11 @@ fn methods(path: &str) -> String {
         "/v1/admin/tokens"
         | "/v1/admin/loglevel"
         | "/v1/admin/drain"
+        | "/v1/admin/transfers"
         | "/v1/admin/certificates" => &[Method::POST],
+        _ if below("/v1/admin/transfers/") => {
+            &[Method::GET, Method::HEAD, Method::POST, Method::DELETE]
+        }
         _ if below("/v1/admin/members/") => &[Method::POST],
         _ if path.starts_with("/ofrep/v1/evaluate/") => &[Method::POST],
         _ if below("/v1/units/") => &[Method::DELETE],
