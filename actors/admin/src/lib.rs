@@ -39,7 +39,7 @@ mod sessions;
 mod tls;
 mod transfer;
 
-pub use actor::{ADMIN_GROUP, AdminActorOptions, AdminMessage};
+pub use actor::{ADMIN_GROUP, AdminActorOptions, AdminMessage, CALL};
 pub use admission::{Admission, Admitted, Answering, CLOCK_SLACK_MS, OperatorKey, Refused};
 pub use client::{Answered, CallError, Client, ClientOptions};
 pub use envelope::{
