@@ -13,12 +13,14 @@
 //! client has between staging a folder and proposing the change that names it.
 
 mod fetch;
+mod holdings;
 mod objects;
 mod source;
 mod store;
 mod writer;
 
 pub use fetch::BlobCounts;
+pub use holdings::{HOLDINGS_MAX, Held, Holdings};
 pub use source::{BlobSource, PIECE_BYTES_MAX, SourceError};
 pub use store::{BlobStore, LogSpan};
 pub use writer::{FolderWriter, Staged};

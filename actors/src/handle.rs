@@ -3,6 +3,7 @@
 //! No actor, channel or session leaves this crate.
 
 mod changes;
+mod holdings;
 mod outcomes;
 mod reading;
 mod staging;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use ractor::rpc::CallResult;
 use verdict_decisions::{DecideRequest, RequestRejected};
 
 use crate::core::Core;
@@ -19,9 +21,10 @@ use crate::decide::{Answer, Timing, caught, decide};
 use crate::error::RuntimeError;
 use crate::gate::Inside;
 use crate::serving::ServingState;
-use crate::supervisor::TreeNode;
+use crate::supervisor::{ChildSpec, SupervisorMessage, TreeNode};
 
 pub use changes::{Proposal, Proposed, Rollback};
+pub use holdings::NodeHoldings;
 pub use outcomes::NewOutcomeInput;
 pub use reading::{Explained, ModelContributions, ReplayReport, Snapshot};
 pub use staging::NodeReadiness;
@@ -138,6 +141,20 @@ impl Handle {
         self.core.tree.snapshot()
     }
 
+    /// Starts another child of the tree's root, which is supervised like the others until the drain.
+    ///
+    /// # Errors
+    /// Why it does not start; it is tried again nevertheless.
+    pub async fn supervise(&self, child: ChildSpec) -> Result<(), RuntimeError> {
+        let add = |reply| SupervisorMessage::Add(Box::new(child), reply);
+        match self.core.root.call(add, Some(ADD_WITHIN)).await {
+            Ok(CallResult::Success(added)) => added.map_err(RuntimeError::Internal),
+            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => {
+                Err(RuntimeError::Draining)
+            }
+        }
+    }
+
     /// Takes no more requests, waits for those that run, writes everything down, and stops the
     /// tree. Returns whether all of it was done within `limit`. A second call does nothing more.
     pub async fn drain(&self, limit: Duration) -> bool {
@@ -187,5 +204,7 @@ impl Handle {
     }
 }
 
+/// How long another child of the tree may take to start.
+const ADD_WITHIN: Duration = Duration::from_secs(10);
 /// What stopping the tree may take at least, even when the limit is spent.
 const STOP_LEAST: Duration = Duration::from_secs(1);

@@ -39,8 +39,8 @@ pub use decide::{Answer, Timing};
 pub use descriptions::describe_metrics;
 pub use error::{RuntimeError, StartError};
 pub use handle::{
-    DecideOptions, Explained, Handle, ModelContributions, NewOutcomeInput, NodeReadiness, Proposal,
-    Proposed, Readiness, ReplayReport, Rollback, RuntimeStatus, Snapshot,
+    DecideOptions, Explained, Handle, ModelContributions, NewOutcomeInput, NodeHoldings,
+    NodeReadiness, Proposal, Proposed, Readiness, ReplayReport, Rollback, RuntimeStatus, Snapshot,
 };
 pub use runtime::{Runtime, RuntimeOptions, StartReport};
 

@@ -25,7 +25,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent,
+};
 
 pub use restart::{Exhausted, RestartPolicy, RestartWindow, Verdict};
 pub use tree::{Gauge, NodeState, TreeEntry, TreeNode};
@@ -83,11 +85,14 @@ pub struct Supervisor {
     entry: Arc<TreeEntry>,
 }
 
-/// Messages of a supervisor to itself.
+/// Messages of a supervisor: its own, and those of whoever started the root.
 #[derive(Debug)]
 pub enum SupervisorMessage {
     /// A back-off has passed: start the child at this position.
     Start(usize),
+    /// Start another child, from now on supervised like the others, and answer when it runs, or why
+    /// it does not. For the root: a branch that starts again brings the children it began with.
+    Add(Box<ChildSpec>, RpcReplyPort<Result<(), String>>),
 }
 
 impl ractor::Message for SupervisorMessage {}
@@ -230,6 +235,22 @@ impl Actor for Supervisor {
                     self.child_failed(&myself, position, state, &error.to_string())?;
                 }
                 Ok(())
+            }
+            SupervisorMessage::Add(child, reply) => {
+                child.entry.set_state(NodeState::Starting);
+                self.entry.adopt(&child.entry);
+                let position = state.children.len();
+                state.children.push(*child);
+                state.windows.push(RestartWindow::default());
+                let started = self.start_child(&myself, position, state).await;
+                let started = started.map_err(|error| error.to_string());
+                let failure = started.as_ref().err().cloned();
+                // Whoever asked may have given up.
+                drop(reply.send(started));
+                match failure {
+                    Some(text) => self.child_failed(&myself, position, state, &text),
+                    None => Ok(()),
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ mod list;
 mod member;
 mod outcome;
 mod rule_set;
+mod snooze;
 mod table;
 
 pub use flow::*;
@@ -17,4 +18,5 @@ pub use list::*;
 pub use member::*;
 pub use outcome::*;
 pub use rule_set::*;
+pub use snooze::*;
 pub use table::*;

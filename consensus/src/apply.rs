@@ -338,6 +338,9 @@ fn check_result(
     if faults.is_empty() {
         faults = validator.check_catalogue(next, objects);
     }
+    if faults.is_empty() && set.restores.is_none() {
+        faults = validator.check_times(next, objects);
+    }
     if faults.is_empty() { Ok(()) } else { Err(ChangeRefused::Invalid(faults)) }
 }
 

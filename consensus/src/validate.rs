@@ -3,16 +3,19 @@
 //! Checks are pure and the same on every node. Deeper checks (compiling rules and flows) belong to
 //! whoever proposes: what they relied on comes along as the change set's requirements.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
-    ClusterPolicy, FlowDefinition, KeyDefinition, ListDefinition, MemberPlace, POLICY_NAME,
-    RuleSetDefinition, TableDefinition,
+    Category, ClusterPolicy, FlowDefinition, KeyDefinition, ListDefinition, MemberPlace,
+    POLICY_NAME, RuleSetDefinition, SNOOZE_SALTS_MAX, SNOOZES_MAX, SnoozeDefinition,
+    TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;
-use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
+use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName};
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Object};
 
 /// Checks bodies, and the catalogue that a change set would make.
 pub trait Validator: Send + Sync {
@@ -30,6 +33,13 @@ pub trait Validator: Send + Sync {
     /// The faults of the catalogue as it would be, with paths `changes[N]...`; asked only when
     /// bodies and references are right.
     fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        let _ = (next, touched);
+        Faults::new()
+    }
+
+    /// The faults that only time makes, by the time of the change set, with paths `changes[N]...`;
+    /// asked last, and never of a rollback, which restores what was right in its time.
+    fn check_times(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
         let _ = (next, touched);
         Faults::new()
     }
@@ -78,6 +88,9 @@ impl Validator for DefinitionValidator {
                 object.err().into_iter().collect()
             }
             ObjectKind::Segment => check_segment(object, body),
+            ObjectKind::Setting if SnoozeDefinition::is_named(object.name.as_str()) => {
+                parse(body).map_or_else(|fault| vec![fault], |s: SnoozeDefinition| s.faults())
+            }
             ObjectKind::Setting => Faults::new(),
         }
     }
@@ -85,6 +98,90 @@ impl Validator for DefinitionValidator {
     fn checks_references(&self) -> bool {
         true
     }
+
+    fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        let mut faults = Faults::new();
+        for (position, snooze) in snoozes_of(next, touched) {
+            let path = format!("changes[{position}].body");
+            let found = unmet_snooze(next, &snooze).into_iter();
+            faults.extend(found.chain(salts_fault(next, &snooze)).map(|fault| fault.under(&path)));
+        }
+        let is_put = |id: &ObjectId| is_snooze(id) && next.get(id).is_some();
+        if let Some(position) = touched.iter().position(is_put)
+            && snooze_objects(next).count() > SNOOZES_MAX
+        {
+            let message = format!("there are at most {SNOOZES_MAX} snoozes: remove expired ones");
+            let path = format!("changes[{position}]");
+            faults.push(Fault::new(Code::LimitExceeded, path, message));
+        }
+        faults
+    }
+
+    fn check_times(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        let over = snoozes_of(next, touched).filter(|(_, snooze)| snooze.until <= next.at());
+        over.map(|(position, snooze)| {
+            let message = format!("{} is not in the future: it is {}", snooze.until, next.at());
+            Fault::new(Code::InvalidValue, format!("changes[{position}].body.until"), message)
+        })
+        .collect()
+    }
+}
+
+fn is_snooze(id: &ObjectId) -> bool {
+    id.kind == ObjectKind::Setting && SnoozeDefinition::is_named(id.name.as_str())
+}
+
+fn snooze_objects(catalogue: &Catalogue) -> impl Iterator<Item = &Object> {
+    let settings = catalogue.of_kind(ObjectKind::Setting).map(|object| &**object);
+    settings.filter(|object| is_snooze(&object.id))
+}
+
+/// The snoozes that a change set puts, with their positions in it.
+fn snoozes_of<'a>(
+    next: &'a Catalogue,
+    touched: &'a [ObjectId],
+) -> impl Iterator<Item = (usize, SnoozeDefinition)> + 'a {
+    let put = touched.iter().enumerate().filter(|(_, id)| is_snooze(id));
+    put.filter_map(|(position, id)| Some((position, parse(&next.get(id)?.body).ok()?)))
+}
+
+/// The rule must be there, and be one that may be snoozed, when a snooze is put. A rule set may lose
+/// the rule later: then the snooze has no effect.
+fn unmet_snooze(next: &Catalogue, snooze: &SnoozeDefinition) -> Option<Fault> {
+    let SnoozeDefinition { flow, rule_set, rule, .. } = snooze;
+    let unknown = |path: &str, message: String| Fault::new(Code::UnknownReference, path, message);
+    let id = ObjectName::new(ObjectKind::RuleSet, rule_set.as_str()).ok();
+    let id = id.map(|name| ObjectId { kind: ObjectKind::RuleSet, name });
+    let Some(object) = id.and_then(|id| next.get(&id)) else {
+        return Some(unknown("rule_set", format!("there is no rule_set named {rule_set:?}")));
+    };
+    let set: RuleSetDefinition = match parse(&object.body) {
+        Ok(set) => set,
+        Err(fault) => return Some(fault.under("rule_set")),
+    };
+    if set.flow != *flow {
+        let message = format!("rule_set {rule_set} is written for flow {}, not {flow}", set.flow);
+        return Some(Fault::new(Code::InvalidValue, "flow", message));
+    }
+    let Some(found) = set.rules.iter().find(|known| known.id == *rule) else {
+        return Some(unknown("rule", format!("rule_set {rule_set} has no rule {rule:?}")));
+    };
+    (found.category == Some(Category::Sanctions)).then(|| {
+        let message = format!("rule {rule} is of category sanctions: it cannot be snoozed");
+        Fault::new(Code::InvalidValue, "rule", message)
+    })
+}
+
+fn salts_fault(next: &Catalogue, snooze: &SnoozeDefinition) -> Option<Fault> {
+    let snoozes = snooze_objects(next).filter_map(|object| parse(&object.body).ok());
+    let of_flow = snoozes.filter(|other: &SnoozeDefinition| other.flow == snooze.flow);
+    let salts: BTreeSet<String> = of_flow.map(|other| other.salt).collect();
+    (salts.len() > SNOOZE_SALTS_MAX).then(|| {
+        let message = format!(
+            "the snoozes of a flow use at most {SNOOZE_SALTS_MAX} salts: take that of another one"
+        );
+        Fault::new(Code::LimitExceeded, "salt", message)
+    })
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
@@ -121,7 +218,7 @@ fn named<T: DeserializeOwned>(
 
 fn check_table(table: &TableDefinition) -> Faults {
     let mut faults = Faults::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (position, column) in table.columns.iter().enumerate() {
         if !seen.insert(column) {
             let message = format!("the column {column:?} stands twice");

@@ -31,5 +31,7 @@ mod raft_storage;
 mod references;
 #[path = "it/semantics.rs"]
 mod semantics;
+#[path = "it/snoozes.rs"]
+mod snoozes;
 #[path = "it/support.rs"]
 mod support;

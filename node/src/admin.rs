@@ -11,6 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use verdict_actors::Handle;
+use verdict_actors::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 use verdict_admin::{
     AdminActorOptions, AdminServer, AdminServerOptions, Answering, NodeSigner, acceptor,
 };
@@ -55,11 +57,12 @@ pub async fn bind(
     }
 }
 
-/// Serves operators, and enrols the first one if the settings ask for it.
+/// Serves operators, by actors of the node's tree.
 ///
 /// # Errors
-/// The node's own certificate cannot be used.
+/// The node's own certificate cannot be used, or the actors do not start.
 pub async fn start(
+    runtime: &Handle,
     cluster: &Cluster,
     gateway: &Arc<Gateway>,
     refusals: &Arc<Refusals>,
@@ -79,9 +82,30 @@ pub async fn start(
     let service = NodeAdmin::new(Arc::clone(gateway), Arc::clone(refusals));
     let actor =
         AdminActorOptions { answering, signer: Arc::new(signer), service: Arc::new(service) };
-    let options = AdminServerOptions::default();
-    let server = AdminServer::start(listener, acceptor, actor, options).await;
-    server.map_err(|error| unusable(&error))
+    let server = AdminServer::new(listener, acceptor, actor, AdminServerOptions::default());
+    let server = server.map_err(|error| unusable(&error))?;
+    runtime.supervise(branch(&server)).await.map_err(|error| unusable(&error))?;
+    Ok(server)
+}
+
+/// The server's actors, as a branch of the node's tree.
+fn branch(server: &AdminServer) -> ChildSpec {
+    let service = RestartPolicy::service();
+    let entry = |name: &str, load: fn(&AdminServer) -> (u64, u64)| {
+        let server = server.clone();
+        TreeEntry::with_gauge(name, "service", Some(Arc::new(move || load(&server))))
+    };
+    let (sessions, actor, accepting) = (server.clone(), server.clone(), server.clone());
+    let children = vec![
+        ChildSpec::new(entry("sessions", AdminServer::connections), service, move || {
+            (sessions.sessions(), ())
+        }),
+        ChildSpec::new(entry("actor", AdminServer::requests), service, move || (actor.actor(), ())),
+        ChildSpec::new(entry("listener", AdminServer::handshakes), service, move || {
+            (accepting.listener(), ())
+        }),
+    ];
+    ChildSpec::branch(TreeEntry::new("admin", "supervisor"), RestartPolicy::branch(), children)
 }
 
 /// Enrols the cluster's first operator, once, and writes its key to a file.

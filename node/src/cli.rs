@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::env::{CompleteEnv, Shells};
 use verdict_config::{Fault, Faults};
 
 use crate::output::{Colour, Output};
@@ -20,6 +21,7 @@ mod connect;
 mod data;
 mod decide;
 mod explanation;
+mod names;
 mod node;
 mod objects;
 mod recovery;
@@ -31,6 +33,9 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// It was done and found faults.
 pub const EXIT_FAULTS: u8 = 3;
+
+/// The variable by which a shell says that it completes.
+const COMPLETE: &str = "COMPLETE";
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and faults were found.";
@@ -109,13 +114,13 @@ enum Command {
     /// What operators do: status, audit, flags, rules, models, rollback, keys, members.
     #[command(after_help = "Example: verdict admin status")]
     Admin(Box<admin::AdminArgs>),
-    /// What a node serves and how it is.
+    /// The same as `verdict admin status`: the nodes, what they serve, and how they are.
     #[command(after_help = "Example: verdict status --json")]
-    Status(connect::Target),
+    Status(admin::AdminTarget),
     /// Write the generated data that the demo's models are trained on, and print how they are.
     #[command(after_help = "Example: verdict demo-data ./demo-data")]
     DemoData(Folder),
-    /// Print completions for a shell.
+    /// Print completions for a shell: they complete commands, and names of the cluster's objects.
     #[command(after_help = "Example: verdict completions bash > /etc/bash_completion.d/verdict")]
     Completions {
         /// The shell.
@@ -182,6 +187,18 @@ pub type Outcome = Result<u8, Failure>;
 /// Runs the program with arguments, the first of which is its name.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A shell that completes a command line runs the program with its words behind `--`.
+    let completing = CompleteEnv::with_factory(Cli::command).var(COMPLETE);
+    let here = std::env::current_dir().ok();
+    match completing.try_complete(arguments.clone(), here.as_deref()) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(EXIT_FAILED);
+        }
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -237,12 +254,10 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Recover(arguments) => recovery::recover(&arguments, output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Admin(arguments) => admin::run(&arguments, output),
-        Command::Status(target) => objects::status(&target, output),
+        Command::Status(target) => admin::status(&target, output),
         Command::DemoData(folder) => demo_data(&folder, output),
         Command::Completions { shell } => {
-            let mut bytes = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut bytes);
-            output.line(String::from_utf8_lossy(&bytes).trim_end());
+            output.line(completions(&shell.to_string())?.trim_end());
             Ok(EXIT_OK)
         }
         Command::Man { out } => man(out, output),
@@ -251,6 +266,17 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
             Ok(EXIT_OK)
         }
     }
+}
+
+/// What a shell reads to complete by this program: it asks `verdict` itself, at each key.
+fn completions(shell: &str) -> Result<String, Failure> {
+    let shells = Shells::builtins();
+    let found = shells.completer(shell);
+    let found = found.ok_or_else(|| Failure::new(format!("there are none for {shell}")))?;
+    let mut bytes = Vec::new();
+    let written = found.write_registration(COMPLETE, "verdict", "verdict", "verdict", &mut bytes);
+    written.map_err(anyhow::Error::from)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Writes each demo model's training data, and prints the command that makes the model of it.

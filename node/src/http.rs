@@ -8,6 +8,7 @@
 //! One function and not a stack of middleware: each step is a few instructions on a path that has to
 //! answer in microseconds, and the order is visible at one glance.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,6 +137,10 @@ pub struct Gateway {
     router: Router,
 }
 
+/// Where a request's connection came from, as an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub IpAddr);
+
 /// The state of handlers.
 pub(crate) type Shared = axum::extract::State<Arc<Services>>;
 
@@ -248,7 +253,8 @@ impl Gateway {
         }
         let guarded = guarded(request.uri().path());
         if guarded {
-            let caller = self.caller(route, &request)?;
+            let from = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+            let caller = self.caller(route, &request)?.at(from);
             limit_to_flows(&caller, route, &request)?;
             request.extensions_mut().insert(caller);
         }

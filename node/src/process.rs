@@ -182,7 +182,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     };
     follow_folder(serving, &tasks, &stop, &tell);
     let operators = match operators {
-        Some(listener) => Some(admin::start(&cluster, &gateway, &refusals, listener).await?),
+        Some(listener) => {
+            Some(admin::start(&runtime, &cluster, &gateway, &refusals, listener).await?)
+        }
         None => None,
     };
     if !settings.admin.first_key_file.is_empty() {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict_config::Code;
 
-use crate::http::Gateway;
+use crate::http::{Gateway, PeerAddress};
 
 pub mod tls;
 
@@ -125,14 +125,14 @@ impl Server {
             tokio::select! {
                 biased;
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => connection.start(&tasks, &graceful, stream, slot),
+                    Ok(accepted) => connection.start(&tasks, &graceful, accepted, slot),
                     Err(error) => pause_after(&error).await,
                 },
                 () = &mut end => break,
             }
         }
-        self.take_backlog(&slots, |stream, slot| {
-            connection.start(&tasks, &graceful, stream, slot);
+        self.take_backlog(&slots, |accepted, slot| {
+            connection.start(&tasks, &graceful, accepted, slot);
         });
         drop(self.listener);
         tasks.close();
@@ -147,12 +147,12 @@ impl Server {
     fn take_backlog(
         &self,
         slots: &Arc<Semaphore>,
-        mut start: impl FnMut(TcpStream, OwnedSemaphorePermit),
+        mut start: impl FnMut((TcpStream, SocketAddr), OwnedSemaphorePermit),
     ) {
         use futures::FutureExt;
         while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
             match self.listener.accept().now_or_never() {
-                Some(Ok((stream, _))) => start(stream, slot),
+                Some(Ok(accepted)) => start(accepted, slot),
                 Some(Err(_)) | None => break,
             }
         }
@@ -203,7 +203,7 @@ impl Connection {
         self: &Arc<Self>,
         tasks: &TaskTracker,
         graceful: &GracefulShutdown,
-        stream: TcpStream,
+        (stream, from): (TcpStream, SocketAddr),
         slot: OwnedSemaphorePermit,
     ) {
         let watcher = graceful.watcher();
@@ -211,10 +211,11 @@ impl Connection {
         tasks.spawn(async move {
             // Small answers must not wait for the client's acknowledgement of the last one.
             let _ = stream.set_nodelay(true);
+            let from = PeerAddress(from.ip().to_canonical());
             match &this.tls {
-                None => this.serve(stream, watcher).await,
+                None => this.serve(stream, from, watcher).await,
                 Some(tls) => match tokio::time::timeout(this.handshake, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => this.serve(stream, watcher).await,
+                    Ok(Ok(stream)) => this.serve(stream, from, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake timed out"),
                 },
@@ -223,12 +224,17 @@ impl Connection {
         });
     }
 
-    async fn serve<S>(&self, stream: S, watcher: hyper_util::server::graceful::Watcher)
-    where
+    async fn serve<S>(
+        &self,
+        stream: S,
+        from: PeerAddress,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let gateway = Arc::clone(&self.gateway);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(from);
             let gateway = Arc::clone(&gateway);
             async move {
                 Ok::<_, std::convert::Infallible>(gateway.handle(request.map(Body::new)).await)

@@ -4,7 +4,9 @@
 //! within a limit, so that a slow one holds up nobody; how many there are is bounded by the guards
 //! of the connections they come from.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ractor::message::{BoxedDowncastErr, SerializedMessage};
@@ -26,8 +28,9 @@ const WORK_WITHIN: Duration = Duration::from_secs(50);
 
 /// A message to the admin actor.
 pub enum AdminMessage {
-    /// A sealed request, and where its sealed answer goes.
-    Request(Vec<u8>, RpcReplyPort<Vec<u8>>),
+    /// A sealed request, where its sealed answer goes, and where it came from, as the guard of its
+    /// connection says.
+    Request(Vec<u8>, RpcReplyPort<Vec<u8>>, Option<IpAddr>),
     /// Something that is no request.
     Stray,
 }
@@ -38,14 +41,16 @@ impl ractor::Message for AdminMessage {
     }
 
     fn serialize(self) -> Result<SerializedMessage, BoxedDowncastErr> {
-        let Self::Request(args, reply) = self else { return Err(BoxedDowncastErr) };
-        Ok(SerializedMessage::Call { variant: CALL.to_owned(), args, reply, metadata: None })
+        let Self::Request(args, reply, from) = self else { return Err(BoxedDowncastErr) };
+        let metadata = from.map(|from| from.to_string().into_bytes());
+        Ok(SerializedMessage::Call { variant: CALL.to_owned(), args, reply, metadata })
     }
 
     fn deserialize(bytes: SerializedMessage) -> Result<Self, BoxedDowncastErr> {
         match bytes {
-            SerializedMessage::Call { variant, args, reply, .. } if variant == CALL => {
-                Ok(Self::Request(args, reply))
+            SerializedMessage::Call { variant, args, reply, metadata } if variant == CALL => {
+                let from = metadata.and_then(|from| String::from_utf8(from).ok()?.parse().ok());
+                Ok(Self::Request(args, reply, from))
             }
             // An error here would end the actor.
             SerializedMessage::Call { .. }
@@ -56,6 +61,7 @@ impl ractor::Message for AdminMessage {
 }
 
 /// What the actor is made of.
+#[derive(Clone)]
 pub struct AdminActorOptions {
     /// Who answers.
     pub answering: Answering,
@@ -65,13 +71,16 @@ pub struct AdminActorOptions {
     pub service: Arc<dyn AdminService>,
 }
 
-/// The actor.
-pub(crate) struct AdminActor {
+/// The actor. It may be started again after a failure: what was signed before is refused then,
+/// because the nonces that it had seen are forgotten.
+pub struct AdminActor {
     pub(crate) options: AdminActorOptions,
+    /// Requests that are worked on.
+    pub(crate) working: Arc<AtomicU64>,
 }
 
 /// What it holds between messages.
-pub(crate) struct AdminState {
+pub struct AdminState {
     admission: Admission,
     work: JoinSet<()>,
 }
@@ -87,7 +96,9 @@ impl Actor for AdminActor {
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
         ractor::pg::join(ADMIN_GROUP.to_owned(), vec![myself.get_cell()]);
-        let admission = Admission::new(self.options.answering.clone());
+        let Answering { cluster_id, node_id, started_at } = self.options.answering.clone();
+        let started_at = started_at.max(self.options.service.now());
+        let admission = Admission::new(Answering { cluster_id, node_id, started_at });
         Ok(AdminState { admission, work: JoinSet::new() })
     }
 
@@ -99,7 +110,9 @@ impl Actor for AdminActor {
     ) -> Result<(), ActorProcessingErr> {
         while state.work.try_join_next().is_some() {}
         match message {
-            AdminMessage::Request(bytes, reply) => self.request(&bytes, reply, state),
+            AdminMessage::Request(bytes, reply, from) => {
+                self.request(&bytes, (reply, from), state);
+            }
             AdminMessage::Stray => self.options.service.refused(
                 None,
                 Code::EnvelopeInvalid,
@@ -110,8 +123,29 @@ impl Actor for AdminActor {
     }
 }
 
+/// Counts a request for as long as it is worked on, also when its work ends early.
+struct Working(Arc<AtomicU64>);
+
+impl Working {
+    fn begin(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl AdminActor {
-    fn request(&self, bytes: &[u8], reply: RpcReplyPort<Vec<u8>>, state: &mut AdminState) {
+    fn request(
+        &self,
+        bytes: &[u8],
+        (reply, from): (RpcReplyPort<Vec<u8>>, Option<IpAddr>),
+        state: &mut AdminState,
+    ) {
         let AdminActorOptions { service, signer, answering } = &self.options;
         let admitted = state.admission.admit(bytes, service.now(), |name| service.operator(name));
         let admitted = match admitted {
@@ -130,8 +164,10 @@ impl AdminActor {
         };
         let (service, signer) = (Arc::clone(service), Arc::clone(signer));
         let answering = answering.clone();
+        let working = Working::begin(&self.working);
         state.work.spawn(async move {
-            let work = service.perform(admitted.key, request);
+            let _working = working;
+            let work = service.perform(admitted.key, from, request);
             let outcome = tokio::time::timeout(WORK_WITHIN, work).await.unwrap_or_else(|_| {
                 let detail = "it took too long here; whether it was done is unknown";
                 Outcome::Refused(Refusal::new(Code::DeadlineExceeded, detail))

@@ -17,7 +17,7 @@ pub fn every_request() -> Vec<Request> {
         Request::Members {},
         Request::History { kind: None, name: None, limit: Some(1), cursor: None },
         Request::Diff { from: 1, to: None },
-        Request::Objects { kind },
+        Request::Objects { kind, names_only: false },
         Request::Object { kind, name: name.clone(), revision: None },
         Request::Explain { id: text("no-such-decision") },
         Request::Actors {},

@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use prost::Message;
@@ -135,6 +136,8 @@ mod mirror {
 #[derive(Debug)]
 struct Watch {
     limits: GuardLimits,
+    /// Where the peer connected from: what calls carry inside, whatever they said of themselves.
+    from: Option<IpAddr>,
     ready: bool,
     calls: HashMap<u64, Instant>,
     allowance: f64,
@@ -144,7 +147,7 @@ struct Watch {
 impl Watch {
     fn new(limits: GuardLimits, now: Instant) -> Self {
         let allowance = f64::from(limits.frames_a_second);
-        Self { limits, ready: false, calls: HashMap::new(), allowance, refilled: now }
+        Self { limits, from: None, ready: false, calls: HashMap::new(), allowance, refilled: now }
     }
 
     fn frame_bytes_max(&self) -> u64 {
@@ -170,7 +173,7 @@ impl Watch {
     /// Looks at a frame from outside; gives the frame as it may pass.
     fn inbound(&mut self, bytes: &[u8], now: Instant) -> Result<Vec<u8>, GuardEnd> {
         self.spend(now)?;
-        let frame = mirror::Network::decode(bytes)
+        let mut frame = mirror::Network::decode(bytes)
             .map_err(|_| GuardEnd::Refused("bytes that are no frame"))?;
         match &frame {
             mirror::Network { auth: Some(_), node: None, control: None } if !self.ready => {}
@@ -181,6 +184,9 @@ impl Watch {
                 self.call(node, now)?;
             }
             _ => return Err(GuardEnd::Refused("a frame that has no business here")),
+        }
+        if let Some(call) = frame.node.as_mut().and_then(|node| node.call.as_mut()) {
+            call.metadata = self.from.map(|from| from.to_string().into_bytes());
         }
         Ok(frame.encode_to_vec())
     }
@@ -226,19 +232,22 @@ impl Watch {
 }
 
 /// Carries frames between a client's stream and the session behind the guard until either ends.
+/// Calls are told where the client connected `from`.
 ///
 /// # Errors
 /// Always: why it ended.
 pub async fn pump<Outside, Inside>(
     outside: Outside,
     inside: Inside,
+    from: Option<IpAddr>,
     limits: GuardLimits,
 ) -> GuardEnd
 where
     Outside: AsyncRead + AsyncWrite + Unpin,
     Inside: AsyncRead + AsyncWrite + Unpin,
 {
-    let watch = parking_lot::Mutex::new(Watch::new(limits.clone(), Instant::now()));
+    let watch = Watch { from, ..Watch::new(limits.clone(), Instant::now()) };
+    let watch = parking_lot::Mutex::new(watch);
     let (from_outside, to_outside) = tokio::io::split(outside);
     let (from_inside, to_inside) = tokio::io::split(inside);
     let inbound = pump_in(from_outside, to_inside, &watch, &limits);

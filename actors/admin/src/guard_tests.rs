@@ -47,6 +47,19 @@ fn check(before: &[Network], frame: &Network, passes: bool) {
 }
 
 #[test]
+fn a_call_says_where_its_peer_is_whatever_the_peer_says() {
+    let from: IpAddr = "192.0.2.7".parse().unwrap();
+    let mut watch = Watch { from: Some(from), ..watch() };
+    let now = Instant::now();
+    watch.inbound(&ready().encode_to_vec(), now).unwrap();
+    let mut claimed = call(1, Some(1_000));
+    claimed.node.as_mut().unwrap().call.as_mut().unwrap().metadata = Some(b"10.0.0.1".to_vec());
+    let passed = watch.inbound(&claimed.encode_to_vec(), now).unwrap();
+    let passed = Network::decode(&passed[..]).unwrap().node.unwrap().call.unwrap();
+    assert_eq!(passed.metadata.as_deref(), Some(&b"192.0.2.7"[..]));
+}
+
+#[test]
 fn a_greeting_calls_and_pongs_pass() {
     let auth = Network { auth: Some(vec![1, 2]), node: None, control: None };
     check(&[], &auth, true);
@@ -125,7 +138,7 @@ fn frames_a_second_are_bounded() {
 async fn a_frame_that_is_too_long_ends_the_connection_before_it_is_read() {
     let (mut client, outside) = tokio::io::duplex(64);
     let (_session, inside) = tokio::io::duplex(64);
-    let pumping = pump(outside, inside, GuardLimits::default());
+    let pumping = pump(outside, inside, None, GuardLimits::default());
     client.write_u64(5_000).await.unwrap();
     assert!(matches!(pumping.await, GuardEnd::Refused("a frame that is too long")));
 }
@@ -134,7 +147,7 @@ async fn a_frame_that_is_too_long_ends_the_connection_before_it_is_read() {
 async fn silence_ends_the_connection() {
     let (_client, outside) = tokio::io::duplex(64);
     let (_session, inside) = tokio::io::duplex(64);
-    let end = pump(outside, inside, GuardLimits::default()).await;
+    let end = pump(outside, inside, None, GuardLimits::default()).await;
     assert!(matches!(end, GuardEnd::Late("the greeting took too long")), "{end:?}");
 }
 
@@ -145,6 +158,6 @@ async fn a_frame_that_trickles_ends_the_connection() {
     client.write_u64(100).await.unwrap();
     let limits =
         GuardLimits { greeting_within: Duration::from_secs(1_000), ..GuardLimits::default() };
-    let end = pump(outside, inside, limits).await;
+    let end = pump(outside, inside, None, limits).await;
     assert!(matches!(end, GuardEnd::Late("a frame took too long")), "{end:?}");
 }

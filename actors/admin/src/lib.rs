@@ -39,7 +39,7 @@ mod sessions;
 mod tls;
 mod transfer;
 
-pub use actor::{ADMIN_GROUP, AdminActorOptions, AdminMessage, CALL};
+pub use actor::{ADMIN_GROUP, AdminActor, AdminActorOptions, AdminMessage, CALL};
 pub use admission::{Admission, Admitted, Answering, CLOCK_SLACK_MS, OperatorKey, Refused};
 pub use client::{Answered, CallError, Client, ClientOptions};
 pub use envelope::{
@@ -50,8 +50,8 @@ pub use examples::every_request;
 pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
 pub use request::{ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RouteCall};
-pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions};
+pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions, Listener};
 pub use service::{AdminService, AnswerFuture, Outcome, Refusal};
-pub use sessions::{Session, SessionEnded, SessionsHandle};
+pub use sessions::{Session, SessionEnded, Sessions, SessionsHandle};
 pub use tls::{TlsError, acceptor, connector};
 pub use transfer::{Transfer, TransferPurpose};

@@ -45,6 +45,9 @@ pub enum Request {
     Objects {
         /// The kind.
         kind: ObjectKind,
+        /// Without their bodies.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        names_only: bool,
     },
     /// One object.
     Object {
@@ -299,7 +302,11 @@ impl Request {
                 query.add("to", to.map(|to| to.to_string()));
                 get(&query.0)
             }
-            Self::Objects { kind } => get(&format!("/v1/objects/{kind}")),
+            Self::Objects { kind, names_only } => {
+                let mut query = Query::new(&format!("/v1/objects/{kind}"));
+                query.add("bodies", names_only.then(|| "false".to_owned()));
+                get(&query.0)
+            }
             Self::Object { kind, name, revision } => {
                 let mut query = Query::new(&format!("/v1/objects/{kind}/{}", encode(name)));
                 query.add("revision", revision.map(|revision| revision.to_string()));

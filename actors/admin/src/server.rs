@@ -6,23 +6,25 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::Mutex;
-use ractor::{Actor, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use verdict_consensus::peers::guard_stream;
 
-use crate::actor::{AdminActor, AdminActorOptions, AdminMessage};
+use crate::actor::{AdminActor, AdminActorOptions};
 use crate::guard::{GuardEnd, GuardLimits, pump};
-use crate::sessions::SessionsHandle;
+use crate::sessions::{Sessions, SessionsHandle};
 
 /// Bytes between a guard and its session.
 const DUPLEX_BYTES: usize = 64 << 10;
@@ -67,17 +69,21 @@ pub struct AdminCounts {
     pub guarded: AtomicU64,
 }
 
-/// A running admin server.
-#[derive(Debug)]
+/// An admin server: three actors, which a supervisor starts, in this order, and starts again when
+/// they fail. What waits at the socket outlives all of them. Cloning shares it.
+#[derive(Clone)]
 pub struct AdminServer {
     /// Where it listens.
     pub address: SocketAddr,
     /// Counts since the start.
     pub counts: Arc<AdminCounts>,
-    actor: ActorRef<AdminMessage>,
-    sessions: SessionsHandle,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    house: Arc<House>,
+}
+
+impl std::fmt::Debug for AdminServer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "AdminServer({})", self.address)
+    }
 }
 
 /// Why a server does not start.
@@ -92,25 +98,24 @@ pub enum AdminServerError {
 }
 
 impl AdminServer {
-    /// Starts the actor and listens.
+    /// A server over a socket that is listened on; its actors are not started yet.
     ///
     /// # Errors
-    /// The system or the runtime refuses.
-    pub async fn start(
+    /// The system refuses.
+    pub fn new(
         listener: TcpListener,
         acceptor: TlsAcceptor,
         actor: AdminActorOptions,
         options: AdminServerOptions,
     ) -> Result<Self, AdminServerError> {
         let address = listener.local_addr()?;
-        let name = format!("node-{}@{}", actor.answering.node_id, actor.answering.cluster_id);
-        let sessions = SessionsHandle::start().await?;
-        let (actor, _) = Actor::spawn(None, AdminActor { options: actor }, ()).await?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let counts = Arc::new(AdminCounts::default());
         let house = Arc::new(House {
-            name,
-            sessions: sessions.clone(),
+            name: format!("node-{}@{}", actor.answering.node_id, actor.answering.cluster_id),
+            listener,
+            actor,
+            working: Arc::default(),
+            sessions: SessionsHandle::default(),
             connections: Arc::new(Semaphore::new(options.connections_max)),
             guests: Mutex::default(),
             strangers: Mutex::default(),
@@ -118,25 +123,131 @@ impl AdminServer {
             counts: Arc::clone(&counts),
             acceptor,
             options,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         });
-        tasks.spawn(serve(house, listener, stop.clone(), tasks.clone()));
-        Ok(Self { address, counts, actor, sessions, stop, tasks })
+        Ok(Self { address, counts, house })
     }
 
-    /// Stops: open connections end.
+    /// The actor that sessions report to.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.house.sessions.sessions()
+    }
+
+    /// The actor that answers.
+    #[must_use]
+    pub fn actor(&self) -> AdminActor {
+        let House { actor, working, .. } = &*self.house;
+        AdminActor { options: actor.clone(), working: Arc::clone(working) }
+    }
+
+    /// The actor that accepts connections.
+    #[must_use]
+    pub fn listener(&self) -> Listener {
+        Listener { house: Arc::clone(&self.house) }
+    }
+
+    /// Connections whose certificate was checked, and the most there may be.
+    #[must_use]
+    pub fn connections(&self) -> (u64, u64) {
+        let most = self.house.options.connections_max;
+        let free = self.house.connections.available_permits();
+        (most.saturating_sub(free) as u64, most as u64)
+    }
+
+    /// Requests that are worked on, and the most that the guards let through.
+    #[must_use]
+    pub fn requests(&self) -> (u64, u64) {
+        let AdminServerOptions { connections_max, guard, .. } = &self.house.options;
+        let most = connections_max.saturating_mul(guard.calls_max);
+        (self.house.working.load(Ordering::Relaxed), most as u64)
+    }
+
+    /// Handshakes under way, and the most there may be.
+    #[must_use]
+    pub fn handshakes(&self) -> (u64, u64) {
+        let most = self.house.options.handshakes_max;
+        (self.house.strangers.lock().len() as u64, most as u64)
+    }
+
+    /// Starts the actors without anybody who starts them again: for programs without a tree.
+    ///
+    /// # Errors
+    /// The runtime refuses.
+    pub async fn start_alone(&self) -> Result<(), AdminServerError> {
+        Actor::spawn(None, self.sessions(), ()).await?;
+        Actor::spawn(None, self.actor(), ()).await?;
+        Actor::spawn(None, self.listener(), ()).await?;
+        Ok(())
+    }
+
+    /// Accepts no more, and ends what is open. The actors end with whoever started them.
     pub async fn stop(&self) {
-        self.stop.cancel();
-        self.sessions.stop();
-        self.actor.stop(None);
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.house.stop.cancel();
+        self.house.tasks.close();
+        self.house.tasks.wait().await;
+    }
+}
+
+/// The actor that accepts connections: its loop is a task, whose end is its failure.
+pub struct Listener {
+    house: Arc<House>,
+}
+
+/// What the listener hears of its loop.
+pub enum ListenerMessage {
+    /// It panicked.
+    Ended(String),
+}
+
+impl ractor::Message for ListenerMessage {}
+
+impl Actor for Listener {
+    type Msg = ListenerMessage;
+    /// Ends the loop with the actor.
+    type State = DropGuard;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        (): (),
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let house = Arc::clone(&self.house);
+        let stop = house.stop.child_token();
+        let guard = stop.clone().drop_guard();
+        self.house.tasks.spawn(async move {
+            let served = AssertUnwindSafe(serve(house, stop)).catch_unwind().await;
+            if served.is_err() {
+                // It is gone where the loop's end is its own.
+                drop(myself.cast(ListenerMessage::Ended("the accept loop panicked".to_owned())));
+            }
+        });
+        Ok(guard)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        _: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let ListenerMessage::Ended(text) = message;
+        Err(text.into())
     }
 }
 
 /// Everything that connections share.
 struct House {
     name: String,
+    listener: TcpListener,
+    actor: AdminActorOptions,
+    /// Requests that are worked on.
+    working: Arc<AtomicU64>,
     sessions: SessionsHandle,
+    stop: CancellationToken,
+    tasks: TaskTracker,
     acceptor: TlsAcceptor,
     options: AdminServerOptions,
     connections: Arc<Semaphore>,
@@ -148,15 +259,10 @@ struct House {
     counts: Arc<AdminCounts>,
 }
 
-async fn serve(
-    house: Arc<House>,
-    listener: TcpListener,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
+async fn serve(house: Arc<House>, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = house.listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
         let Ok((stream, from)) = accepted else {
@@ -164,11 +270,13 @@ async fn serve(
             continue;
         };
         house.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let (house, stop) = (Arc::clone(&house), stop.child_token());
+        // A connection outlives a loop that is started again.
+        let (house, stop) = (Arc::clone(&house), house.stop.clone());
+        let tasks = house.tasks.clone();
         tasks.spawn(async move {
             let id = house.next_id.fetch_add(1, Ordering::Relaxed);
             let served = tokio::select! {
-                served = house.receive(id, stream) => served,
+                served = house.receive(id, stream, from.ip().to_canonical()) => served,
                 () = stop.cancelled() => Ok(()),
             };
             if let Err(end) = served {
@@ -179,7 +287,7 @@ async fn serve(
 }
 
 impl House {
-    async fn receive(&self, id: u64, stream: TcpStream) -> Result<(), GuardEnd> {
+    async fn receive(&self, id: u64, stream: TcpStream, from: IpAddr) -> Result<(), GuardEnd> {
         guard_stream(&stream)?;
         let stream = self.shake_hands(id, stream).await.inspect_err(|_| {
             self.counts.strangers.fetch_add(1, Ordering::Relaxed);
@@ -192,7 +300,7 @@ impl House {
         let (inside, outside) = tokio::io::duplex(DUPLEX_BYTES);
         let session = self.sessions.begin(id, &self.name, true, inside).await;
         let session = session.map_err(|_| GuardEnd::Closed)?;
-        let end = pump(stream, outside, self.options.guard.clone()).await;
+        let end = pump(stream, outside, Some(from), self.options.guard.clone()).await;
         session.stop();
         if matches!(end, GuardEnd::Refused(_) | GuardEnd::Late(_)) {
             self.counts.guarded.fetch_add(1, Ordering::Relaxed);

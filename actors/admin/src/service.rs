@@ -1,6 +1,7 @@
 //! What a node gives the admin actor: keys, an implementation, and an ear for refusals.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
@@ -52,8 +53,14 @@ pub trait AdminService: Send + Sync + 'static {
     /// The operator's key of a name, as the catalogue has it now.
     fn operator(&self, name: &str) -> Option<OperatorKey>;
 
-    /// Does what an operator who proved to be one asks for, as far as its role and scope go.
-    fn perform(&self, operator: OperatorKey, request: Request) -> AnswerFuture<'_>;
+    /// Does what an operator who proved to be one asks for, as far as its role and scope go. `from`
+    /// is where the request's connection came from.
+    fn perform(
+        &self,
+        operator: OperatorKey,
+        from: Option<IpAddr>,
+        request: Request,
+    ) -> AnswerFuture<'_>;
 
     /// Hears of every request that was refused before it was performed.
     fn refused(&self, key: Option<&str>, code: Code, detail: &str);

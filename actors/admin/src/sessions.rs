@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prost::Message as _;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use ractor_cluster::node::{NodeConnectionMode, SessionCheckReply};
@@ -23,15 +24,17 @@ const FRAME_BYTES_MAX: u64 = 9 << 20;
 /// Sessions that have finished their greeting.
 type Ready = watch::Sender<HashSet<ActorId>>;
 
-/// The actor that sessions report to.
-struct Sessions {
-    ready: Arc<Ready>,
+/// The actor that sessions report to. It may be started again after a failure: the sessions that it
+/// had end with it, and their ends connect anew.
+pub struct Sessions {
+    handle: SessionsHandle,
 }
 
 /// A handle to the sessions of a process or a client.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionsHandle {
-    actor: ActorRef<NodeServerMessage>,
+    /// The actor that runs now.
+    actor: Arc<Mutex<Option<ActorRef<NodeServerMessage>>>>,
     ready: Arc<Ready>,
 }
 
@@ -67,10 +70,15 @@ impl SessionsHandle {
     /// # Errors
     /// The runtime is gone.
     pub async fn start() -> Result<Self, SpawnErr> {
-        let ready = Arc::new(watch::channel(HashSet::new()).0);
-        let sessions = Sessions { ready: Arc::clone(&ready) };
-        let (actor, _) = Actor::spawn(None, sessions, ()).await?;
-        Ok(Self { actor, ready })
+        let handle = Self::default();
+        Actor::spawn(None, handle.sessions(), ()).await?;
+        Ok(handle)
+    }
+
+    /// The actor, to be started by somebody else, any number of times.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions { handle: self.clone() }
     }
 
     /// Begins a session over a stream, as the side that was called or as the one that calls.
@@ -103,17 +111,22 @@ impl SessionsHandle {
         // The library's type of a name has no name outside of it; its encoding has.
         let name = prost::Message::decode(name.encode_to_vec().as_slice())
             .map_err(|error| SpawnErr::StartupFailed(Box::new(error)))?;
-        let (server, mode) = (self.actor.clone(), NodeConnectionMode::Isolated);
+        let server = self.actor.lock().clone();
+        let server =
+            server.ok_or_else(|| SpawnErr::StartupFailed("nobody takes sessions".into()))?;
+        let (parent, mode) = (server.get_cell(), NodeConnectionMode::Isolated);
         let session = NodeSession::new(peer_id, is_server, COOKIE.to_owned(), server, name, mode)
             .with_max_inbound_frame_size(FRAME_BYTES_MAX);
         let ready = self.ready.subscribe();
-        let (actor, _) = Actor::spawn_linked(None, session, stream, self.actor.get_cell()).await?;
+        let (actor, _) = Actor::spawn_linked(None, session, stream, parent).await?;
         Ok(Session { peer_id, cell: actor.get_cell(), ready })
     }
 
     /// Ends every session and the actor itself.
     pub fn stop(&self) {
-        self.actor.stop(None);
+        if let Some(actor) = self.actor.lock().take() {
+            actor.stop(None);
+        }
     }
 }
 
@@ -146,9 +159,11 @@ impl Actor for Sessions {
 
     async fn pre_start(
         &self,
-        _: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         (): (),
     ) -> Result<Self::State, ActorProcessingErr> {
+        self.handle.ready.send_modify(HashSet::clear);
+        *self.handle.actor.lock() = Some(myself);
         Ok(())
     }
 
@@ -167,7 +182,7 @@ impl Actor for Sessions {
                 let _ = reply.send(HashMap::new());
             }
             NodeServerMessage::ConnectionReady(id) => {
-                self.ready.send_modify(|ready| {
+                self.handle.ready.send_modify(|ready| {
                     ready.insert(id);
                 });
             }
@@ -193,7 +208,7 @@ impl Actor for Sessions {
         | SupervisionEvent::ActorTerminated(cell, ..) = &event
         {
             let id = cell.get_id();
-            self.ready.send_if_modified(|ready| ready.remove(&id));
+            self.handle.ready.send_if_modified(|ready| ready.remove(&id));
         }
         Ok(())
     }

@@ -36,6 +36,22 @@ fn a_folder_is_read_back_and_verified() {
 }
 
 #[test]
+fn what_is_here_is_told_with_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(folder.path()).unwrap();
+    assert_eq!(store.holdings().unwrap(), Holdings::default());
+    fs::create_dir(folder.path().join(format!(".partial-{}", "a".repeat(64)))).unwrap();
+    let hash = store.stage(&files()).unwrap().hash;
+    let object = store.put_object(b"body").unwrap();
+    let expected = Holdings {
+        folders: vec![Held { hash, bytes: 5 }],
+        objects: vec![Held { hash: object, bytes: 4 }],
+        left_out: 0,
+    };
+    assert_eq!(store.holdings().unwrap(), expected);
+}
+
+#[test]
 fn what_is_left_half_written_is_removed_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join(".staging-1-0")).unwrap();

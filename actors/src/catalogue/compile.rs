@@ -7,7 +7,7 @@ mod loose;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use verdict_config::definition::MemberPlace;
+use verdict_config::definition::{MemberPlace, SnoozeDefinition};
 use verdict_config::flags::FlagSet;
 use verdict_config::ordered::Changed;
 use verdict_config::{
@@ -87,9 +87,10 @@ struct Compiler<'a> {
     flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
 }
 
-/// Whether flows are compiled from objects of a kind.
-const fn is_for_flows(kind: ObjectKind) -> bool {
-    match kind {
+/// Whether flows are compiled from an object.
+fn is_for_flows(id: &ObjectId) -> bool {
+    match id.kind {
+        ObjectKind::Setting => SnoozeDefinition::is_named(id.name.as_str()),
         ObjectKind::List
         | ObjectKind::Table
         | ObjectKind::RuleSet
@@ -101,8 +102,7 @@ const fn is_for_flows(kind: ObjectKind) -> bool {
         | ObjectKind::Experiment
         | ObjectKind::Rollout
         | ObjectKind::Key
-        | ObjectKind::Member
-        | ObjectKind::Setting => false,
+        | ObjectKind::Member => false,
     }
 }
 
@@ -158,7 +158,7 @@ impl<'a> Compiler<'a> {
             };
             match read {
                 // What nothing is compiled from has been read for its faults only.
-                Ok(read) if is_for_flows(id.kind) => self.typed.insert(id.clone(), read),
+                Ok(read) if is_for_flows(id) => self.typed.insert(id.clone(), read),
                 Ok(_) => {}
                 Err(faults) => self.faults(id, faults),
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use verdict_config::catalogue::{Body, CatalogueText, read_body};
 use verdict_config::definition::{
-    FlowDefinition, ListDefinition, RuleSetDefinition, TableDefinition,
+    FlowDefinition, ListDefinition, RuleSetDefinition, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::model::ModelObject;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, OrderedMap};
@@ -76,6 +76,7 @@ pub(crate) enum TypedBody {
     Model(Arc<ModelObject>),
     /// The name of the model that an alias points to.
     Alias(Arc<str>),
+    Snooze(Arc<SnoozeDefinition>),
     /// Read by something else, or by nothing.
     Other,
 }
@@ -101,6 +102,7 @@ impl TypedObject {
             Body::Flow(flow) => TypedBody::Flow(Arc::from(flow)),
             Body::Model(model) => TypedBody::Model(Arc::from(model)),
             Body::Alias(alias) => TypedBody::Alias(alias.model.into()),
+            Body::Json(json) if id.kind == ObjectKind::Setting => snooze_of(id, json),
             Body::Json(_) => TypedBody::Other,
         };
         let words = match body {
@@ -116,6 +118,15 @@ impl TypedObject {
     pub(crate) fn mentions(&self, name: &str) -> bool {
         self.words.binary_search(&word_hash(name.as_bytes())).is_ok()
     }
+}
+
+/// A setting as a snooze. One that is none, whatever its name, was checked when it was put, or stood
+/// there before there were snoozes: it has no effect, and keeps nothing from being served.
+fn snooze_of(id: &ObjectId, json: serde_json::Value) -> TypedBody {
+    if !SnoozeDefinition::is_named(id.name.as_str()) {
+        return TypedBody::Other;
+    }
+    serde_json::from_value(json).map_or(TypedBody::Other, |body| TypedBody::Snooze(Arc::new(body)))
 }
 
 /// Hashes of the maximal runs of characters that plain names are made of.

@@ -59,6 +59,10 @@ impl Validator for CompilingValidator {
         true
     }
 
+    fn check_times(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        DefinitionValidator.check_times(next, touched)
+    }
+
     fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
         let faults = DefinitionValidator.check_catalogue(next, touched);
         if !faults.is_empty() || !touched.iter().any(|id| is_compiled_against(id.kind)) {

@@ -333,6 +333,6 @@ fn load(core: &Core, hash: &Arc<str>, from: Option<u64>) -> Result<(), String> {
     core.inference.warm(hash).map_err(|error| error.to_string())
 }
 
-fn model_error(error: BlobError) -> RuntimeError {
+pub(super) fn model_error(error: BlobError) -> RuntimeError {
     RuntimeError::Model { code: error.code(), detail: error.to_string() }
 }

@@ -86,6 +86,29 @@ async fn a_child_that_panics_is_restarted_alone_and_counted() {
 }
 
 #[tokio::test]
+async fn a_child_that_comes_later_is_supervised_like_the_others() {
+    let late = Record::default();
+    let root = TreeEntry::new("root", "supervisor");
+    let actor = Supervisor::start_root(Arc::clone(&root), Vec::new()).await.unwrap();
+    let entry = TreeEntry::with_gauge("late", "service", Some(Arc::new(|| (2, 8))));
+    let child = ChildSpec::new::<Fragile, _>(entry, policy(5, Exhausted::KeepTrying), {
+        let late = late.clone();
+        move || (Fragile, late.clone())
+    });
+    let added = actor.call(|reply| SupervisorMessage::Add(Box::new(child), reply), None).await;
+    assert!(matches!(added, Ok(ractor::rpc::CallResult::Success(Ok(())))));
+    assert!(root.snapshot().all_running());
+    fail(&late);
+    until("the restart", || late.starts.load(Ordering::SeqCst) == 2).await;
+    until("all run", || root.snapshot().all_running()).await;
+    let found = &root.snapshot().children[0];
+    assert_eq!((found.name.as_str(), found.restarts), ("late", 1));
+    assert_eq!(found.last_panic.as_deref(), Some("deliberate"));
+    assert_eq!((found.queue_depth, found.queue_limit), (Some(2), Some(8)));
+    actor.stop(None);
+}
+
+#[tokio::test]
 async fn an_exhausted_child_takes_its_branch_with_it() {
     let (fragile, sibling) = (Record::default(), Record::default());
     let root = TreeEntry::new("root", "supervisor");

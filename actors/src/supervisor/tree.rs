@@ -112,6 +112,12 @@ pub trait Gauge: Send + Sync {
     fn depth_and_limit(&self) -> (u64, u64);
 }
 
+impl<F: Fn() -> (u64, u64) + Send + Sync> Gauge for F {
+    fn depth_and_limit(&self) -> (u64, u64) {
+        self()
+    }
+}
+
 /// A member's shared entry.
 pub struct TreeEntry {
     name: String,

@@ -78,6 +78,13 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (0..4_u8, prop::bool::weighted(0.1)).prop_map(|(sets, string)| {
             put(ObjectKind::Flow, "pay", &flow(sets, string))
         }),
+        2 => (0..3_u8, 0..2_u8, any::<bool>()).prop_map(|(name, set, mine)| {
+            let body = json!({"flow": if mine { "pay" } else { "other" }, "rule": "only",
+                "rule_set": format!("r{set}"), "salt": "0a".repeat(16), "comment": "case 7",
+                "unit_hash": "0b".repeat(32), "until": TimestampMs(1_000)});
+            put(ObjectKind::Setting, &format!("snooze-{name}"), &body)
+        }),
+        1 => Just(put(ObjectKind::Setting, "snooze-9", &json!(["of another time"]))),
         1 => Just(put(ObjectKind::Experiment, "e", &json!({"any": 1}))),
     ];
     (some, prop::bool::weighted(0.15)).prop_map(|(change, delete)| {

@@ -1,10 +1,12 @@
 //! What a key may change beyond its role: objects of some flows, or of some regions.
 //!
-//! An object belongs to a flow if it is the flow, or a rule set written for it; it belongs to
+//! An object belongs to a flow if it is the flow, a rule set written for it, or a snooze of one of
+//! its rules (that the rule set is of the flow that a snooze names is checked with it); it belongs to
 //! regions if it is a flag, experiment or rollout that is limited to them. Whatever belongs to no
 //! flow, or everywhere, is outside a scope that names some.
 
 use serde::Deserialize;
+use verdict_config::definition::SnoozeDefinition;
 use verdict_config::{ObjectId, ObjectKind, ObjectName};
 
 use crate::catalogue::Catalogue;
@@ -74,6 +76,7 @@ impl Scope<'_> {
             let flow = match kind {
                 ObjectKind::Flow => Some(name),
                 ObjectKind::RuleSet => belongs.flow.as_deref(),
+                ObjectKind::Setting if SnoozeDefinition::is_named(name) => belongs.flow.as_deref(),
                 ObjectKind::Flag
                 | ObjectKind::Segment
                 | ObjectKind::List
@@ -140,5 +143,14 @@ mod tests {
         let both = Scope { flows: Some(&payment), regions: Some(&europe) };
         check(both, ObjectKind::Flag, r#"{"regions":["eu"]}"#, false);
         check(Scope::default(), ObjectKind::Key, "{}", true);
+        check(flows, ObjectKind::Setting, r#"{"flow":"payment"}"#, false);
+
+        let snooze = |flow: &str| {
+            let body = format!(r#"{{"flow":"{flow}"}}"#);
+            let change = Change::put(ObjectKind::Setting, "snooze-1", body);
+            let set = ChangeSet::new("r".to_owned(), String::new(), vec![change]);
+            flows.covers(&set, &Catalogue::new(crate::catalogue::Limits::default())).is_ok()
+        };
+        assert!(snooze("payment") && !snooze("merchant"));
     }
 }

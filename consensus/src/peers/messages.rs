@@ -150,6 +150,8 @@ pub enum NodeRequest {
         /// Ed25519, 32 bytes: what the object says it is.
         public_key: Vec<u8>,
     },
+    /// What model folders and large bodies the asked node has.
+    Holdings,
 }
 
 /// How far a node is with something that it was asked to prepare.
@@ -206,6 +208,7 @@ impl std::fmt::Debug for NodeRequest {
                 write!(formatter, "ObjectPiece({hash}, {offset})")
             }
             Self::CommandVersion => formatter.write_str("CommandVersion"),
+            Self::Holdings => formatter.write_str("Holdings"),
         }
     }
 }
@@ -246,6 +249,15 @@ pub enum NodeAnswer {
     Certificate {
         /// DER.
         der: Vec<u8>,
+    },
+    /// What the node has, sorted by hash.
+    Holdings {
+        /// Model folders: content hash in hex, bytes, whether it is loaded.
+        folders: Vec<(String, u64, bool)>,
+        /// Bodies of large objects: hash in hex, bytes.
+        objects: Vec<(String, u64)>,
+        /// How many more there are.
+        left_out: u64,
     },
 }
 
@@ -341,6 +353,17 @@ mod tests {
         assert_eq!(NodeAnswer::decode(&bytes).unwrap(), prepared);
         let version = NodeAnswer::CommandVersion(2);
         assert_eq!(hex::encode(version.encode().unwrap()), "56444e5201000802");
+        let holdings = NodeRequest::Holdings;
+        assert_eq!(hex::encode(holdings.encode().unwrap()), "56444e5101000d");
+        let held = NodeAnswer::Holdings {
+            folders: vec![("m".to_owned(), 300, true)],
+            objects: vec![("o".to_owned(), 2)],
+            left_out: 1,
+        };
+        let bytes = held.encode().unwrap();
+        let golden = "56444e5201000a 01 016d fb2c01 01 01 016f 02 01".replace(' ', "");
+        assert_eq!(hex::encode(&bytes), golden);
+        assert_eq!(NodeAnswer::decode(&bytes).unwrap(), held);
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn flow() -> (Arc<CompiledFlow>, FlagSet) {
     let parts = FlowParts {
         rule_sets: &BTreeMap::from([("payment_risk".to_owned(), part)]),
         lists: &lists,
+        snoozes: &BTreeMap::new(),
         tables: &BTreeMap::new(),
         models: &BTreeMap::new(),
         flags: &flags,

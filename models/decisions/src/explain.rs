@@ -150,7 +150,10 @@ impl Explainer<'_> {
             for traced in set.compiled.explain(&input) {
                 let rank = set.rule(traced.rule).map_or(u32::MAX, |rule| rule.rank);
                 let verdict = traced.verdict;
-                if let Some(explained) = self.rule(set, traced) {
+                let place = (position, traced.rule);
+                if let Some(mut explained) = self.rule(set, traced) {
+                    explained.snoozed_by =
+                        if explained.snoozed { self.snoozers(place) } else { Vec::new() };
                     ranked.push((rank, verdict, explained));
                 }
             }
@@ -164,6 +167,15 @@ impl Explainer<'_> {
                 Verdict::Disabled => explanation.disabled.push(explained),
             }
         }
+    }
+
+    /// The objects that snooze a rule for the decision's unit.
+    fn snoozers(&self, (set, rule): (usize, u32)) -> Vec<Arc<str>> {
+        let (given, flow) = (&self.session.given, self.flow());
+        let Some(unit) = &given.unit else { return Vec::new() };
+        let snoozed = flow.snoozes.at(&flow.name, unit, given.as_of);
+        let of_rule = snoozed.filter(|found| found.set as usize == set && found.rule == rule);
+        of_rule.map(|found| Arc::clone(&found.source)).collect()
     }
 
     fn rule(&self, set: &FlowSet, traced: RuleTrace) -> Option<RuleExplained> {
@@ -183,6 +195,7 @@ impl Explainer<'_> {
             category: info.category,
             severity: info.severity,
             snoozed: traced.snoozed,
+            snoozed_by: Vec::new(),
             reads: traced
                 .reads
                 .into_iter()

@@ -8,13 +8,14 @@ mod crosswalk;
 mod models;
 mod selection;
 mod sets;
+mod snoozes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 use verdict_config::definition::{FlowDefinition, LevelThresholds, RecordMode};
-use verdict_config::{Code, Fault, Faults, ObjectKind, Schema, TimestampMs};
+use verdict_config::{Code, Fault, Faults, ObjectKind, Schema};
 use verdict_rules::{CompiledRuleSet, WindowRead};
 
 use crate::decision::CodePairs;
@@ -22,6 +23,7 @@ use crate::decision::CodePairs;
 pub use models::FlowModel;
 pub(crate) use selection::{Choice, Selection};
 pub(crate) use sets::{FlowRule, FlowSet};
+pub(crate) use snoozes::{SnoozedRule, Snoozes};
 
 /// Codes of a label in other schemes, by name.
 pub(crate) type Codes = BTreeMap<String, CodePairs>;
@@ -50,7 +52,7 @@ pub struct CompiledFlow {
     /// Keys of every flag that the flow reads, sorted.
     pub(crate) flags: Vec<Arc<str>>,
     pub(crate) switches: SwitchFlags,
-    pub(crate) snoozes: BTreeMap<String, Vec<SnoozedRule>>,
+    pub(crate) snoozes: Snoozes,
     pub(crate) findings: Vec<FlowFinding>,
 }
 
@@ -90,14 +92,6 @@ pub(crate) struct SwitchFlags {
     pub score: Option<usize>,
     pub abstain: Option<usize>,
     pub shadow: Option<usize>,
-}
-
-/// A rule that is snoozed for some unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SnoozedRule {
-    pub set: u32,
-    pub rule: u32,
-    pub expires: TimestampMs,
 }
 
 /// Something suspicious about a flow that nevertheless compiles.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use verdict_config::definition::{ListDefinition, RuleSetDefinition, TableDefinition};
+use verdict_config::definition::{
+    ListDefinition, RuleSetDefinition, SnoozeDefinition, TableDefinition,
+};
 use verdict_config::flags::FlagSet;
 use verdict_config::model::{ModelColumn, ModelManifest, ModelTask};
 use verdict_rules::{CompiledRuleSet, RuleLimits};
@@ -15,6 +17,8 @@ pub struct FlowParts<'a> {
     pub rule_sets: &'a BTreeMap<String, RuleSetPart>,
     /// Lists by name. The list `snooze.FLOW`, if there is one, snoozes rules of the flow.
     pub lists: &'a BTreeMap<String, Arc<ListDefinition>>,
+    /// The snoozes of the flow, by their objects' names.
+    pub snoozes: &'a BTreeMap<String, Arc<SnoozeDefinition>>,
     /// Tables by name.
     pub tables: &'a BTreeMap<String, Arc<TableDefinition>>,
     /// Models by every name that reaches them: their own and their aliases.

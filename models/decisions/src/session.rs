@@ -64,7 +64,7 @@ pub struct BeginOptions<'a> {
     pub received_at: TimestampMs,
     /// The catalogue's revision.
     pub revision: u64,
-    /// Snoozes beyond those of the list `snooze.FLOW`.
+    /// Snoozes beyond those that the flow was compiled with.
     pub snoozes: &'a [Snooze],
 }
 

@@ -1,5 +1,6 @@
 //! Does what operators ask for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -27,7 +28,12 @@ impl NodeAdmin {
         Self { gateway, refusals }
     }
 
-    async fn answer(&self, operator: OperatorKey, request: &Request) -> Outcome {
+    async fn answer(
+        &self,
+        operator: OperatorKey,
+        from: Option<IpAddr>,
+        request: &Request,
+    ) -> Outcome {
         let needs = request.needs();
         if operator.role < needs {
             let detail = format!(
@@ -51,7 +57,8 @@ impl NodeAdmin {
             let refusal = Refusal::new(Code::RequestInvalid, "a name that is no part of a path");
             return Outcome::Refused(refusal);
         };
-        let response = self.gateway.perform(Caller::operator(operator), call).await;
+        let caller = Caller::operator(operator).at(from);
+        let response = self.gateway.perform(caller, call).await;
         let (parts, body) = response.into_parts();
         let Ok(bytes) = axum::body::to_bytes(body, ANSWER_BYTES_MAX).await else {
             let detail = "the answer is longer than an admin answer may be; ask for less";
@@ -94,8 +101,13 @@ impl AdminService for NodeAdmin {
         Some(OperatorKey { name: name.to_owned(), public_key, role, flows, regions, expires })
     }
 
-    fn perform(&self, operator: OperatorKey, request: Request) -> AnswerFuture<'_> {
-        Box::pin(async move { self.answer(operator, &request).await })
+    fn perform(
+        &self,
+        operator: OperatorKey,
+        from: Option<IpAddr>,
+        request: Request,
+    ) -> AnswerFuture<'_> {
+        Box::pin(async move { self.answer(operator, from, &request).await })
     }
 
     fn refused(&self, key: Option<&str>, code: Code, detail: &str) {

@@ -19,22 +19,23 @@ mod models;
 mod operating;
 mod rules;
 mod session;
+mod snooze;
 mod transfers;
 
-pub use session::Session;
+pub use session::{AdminTarget, Session};
 
 /// Arguments of `admin`.
 #[derive(Debug, Args)]
 pub struct AdminArgs {
     #[command(flatten)]
-    target: session::AdminTarget,
+    target: AdminTarget,
     #[command(subcommand)]
     command: AdminCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
-    /// The nodes: roles, regions, revision, lag, readiness.
+    /// The nodes: roles, regions, revision, lag, readiness; what the one that answers serves.
     #[command(after_help = "Example: verdict admin status")]
     Status,
     /// The audit: who changed what, when, why and from where, newest first.
@@ -61,6 +62,9 @@ enum AdminCommand {
     /// Models and aliases.
     #[command(subcommand)]
     Model(models::ModelCommand),
+    /// Snoozes: a rule that does not count for one key until some time.
+    #[command(subcommand)]
+    Snooze(snooze::SnoozeCommand),
     /// Restore an older state by a new entry: of everything, of objects, or the last change undone.
     #[command(after_help = history::ROLLBACK_HELP)]
     Rollback(history::RollbackArgs),
@@ -81,7 +85,7 @@ enum AdminCommand {
         after_help = "Example: verdict admin restore verdict-2026-11-24.tar --config node.toml"
     )]
     Restore(super::recovery::RestoreArgs),
-    /// Model folders and large objects: which node has what.
+    /// Model folders and large objects, node by node: which has what.
     #[command(after_help = "Example: verdict admin blobs --json")]
     Blobs,
     /// The supervision tree: states, restarts, last panics, queues.
@@ -111,6 +115,11 @@ enum AdminCommand {
     },
 }
 
+/// Runs `verdict status`, which is `verdict admin status`.
+pub fn status(target: &AdminTarget, output: &Output) -> Outcome {
+    operating::status(&mut Session::open(target)?, output)
+}
+
 /// Runs one of the commands.
 pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
     use AdminCommand as C;
@@ -135,6 +144,7 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
         C::List(command) => lists::run(command, &mut session, output),
         C::Flow(command) => rules::run_flow(command, &mut session, output),
         C::Model(command) => models::run(command, &mut session, output),
+        C::Snooze(command) => snooze::run(command, &mut session, output),
         C::Rollback(rollback) => history::rollback(rollback, &mut session, output),
         C::Keys(command) => keys::run(command, &mut session, output),
         C::Members(command) => members::run(command, &mut session, output),

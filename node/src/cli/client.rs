@@ -51,12 +51,6 @@ impl Client {
         Ok(Self { agent: config.build().new_agent(), url, key })
     }
 
-    /// The node's URL.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Asks.
     ///
     /// # Errors

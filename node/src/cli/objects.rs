@@ -324,15 +324,3 @@ pub fn explain(arguments: &ExplainArgs, output: &Output) -> Outcome {
     super::explanation::show(&answer, output);
     Ok(EXIT_OK)
 }
-
-/// Shows what a node serves.
-pub fn status(target: &Target, output: &Output) -> Outcome {
-    let client = target.connect()?;
-    let answer = client.get("/v1/status")?;
-    if output.is_json() {
-        output.json(&answer);
-        return Ok(EXIT_OK);
-    }
-    super::explanation::show_status(client.url(), &answer, output);
-    Ok(EXIT_OK)
-}

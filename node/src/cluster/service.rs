@@ -1,9 +1,10 @@
 //! What other nodes ask of this one.
 
 use tokio_util::task::TaskTracker;
-use verdict_actors::Handle;
+use verdict_actors::blobs::Held;
 use verdict_actors::outbox::Kept;
 use verdict_actors::readiness::Needs;
+use verdict_actors::{Handle, NodeHoldings};
 use verdict_consensus::peers::{
     FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
     ServiceFuture,
@@ -106,6 +107,18 @@ impl ClusterService {
                 let objects = objects.into_iter().map(object).collect();
                 NodeAnswer::Prepared(self.runtime.prepare(&Needs { models, objects }, Some(from)))
             }
+            Ok(NodeRequest::Holdings) => match self.runtime.holdings().await {
+                Ok(NodeHoldings { held, loaded }) => NodeAnswer::Holdings {
+                    folders: held
+                        .folders
+                        .into_iter()
+                        .map(|Held { hash, bytes }| (hash.clone(), bytes, loaded.contains(&hash)))
+                        .collect(),
+                    objects: held.objects.into_iter().map(|body| (body.hash, body.bytes)).collect(),
+                    left_out: held.left_out,
+                },
+                Err(error) => refused(error.to_string()),
+            },
             Ok(NodeRequest::CommandVersion) => NodeAnswer::CommandVersion(COMMAND_VERSION),
             Ok(NodeRequest::StandForElection) => match self.cluster.log().elect().await {
                 Ok(()) => NodeAnswer::Done,

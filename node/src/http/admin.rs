@@ -11,7 +11,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use verdict_config::Code;
 use verdict_config::settings::Role;
-use verdict_consensus::{Author, Log};
+use verdict_consensus::Log;
 
 use super::problem::{Answer, Problem};
 use super::query::Query;
@@ -19,11 +19,13 @@ use super::{Services, Shared, body, caller_of, json, last_segment, streams};
 use crate::cluster::members::TokenOptions;
 use crate::cluster::{Cluster, ClusterError};
 
+mod blobs;
 mod certificates;
 mod diff;
 mod node;
 mod transfers;
 
+pub(super) use blobs::*;
 pub(super) use certificates::*;
 pub(super) use diff::*;
 pub(super) use node::*;
@@ -90,7 +92,7 @@ pub(super) async fn post_token(
     }
     let valid = Duration::from_secs(wanted.valid_s);
     let options = TokenOptions { valid, voter: wanted.voter, replaces: None };
-    let issued = cluster(&services)?.issue_token(options, Author::named(&caller.name)).await;
+    let issued = cluster(&services)?.issue_token(options, caller.author()).await;
     json(&json!({ "token": issued.map_err(problem)? }))
 }
 
@@ -119,7 +121,7 @@ pub(super) async fn post_member(
         "remove" => cluster.remove(node_id).await,
         "drain" => cluster.drain(node_id).await,
         "replace" => {
-            let token = cluster.replace(node_id, Author::named(&caller.name)).await;
+            let token = cluster.replace(node_id, caller.author()).await;
             let token = token.map_err(problem)?;
             tracing::info!(by = caller.name, node_id, "a replacement may join");
             return json(&json!({ "node_id": node_id, "token": token }));

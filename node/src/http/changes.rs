@@ -14,8 +14,8 @@ use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
 use verdict_consensus::{
-    Author, Change, ChangeRefused, ChangeSet, Difference, DryRun, Evidence, HistoryEntry,
-    HistoryQuery, Op, ProposeError, Version, plan_rollback,
+    Change, ChangeRefused, ChangeSet, Difference, DryRun, Evidence, HistoryEntry, HistoryQuery, Op,
+    ProposeError, Version, plan_rollback,
 };
 
 use super::decisions::problem_of;
@@ -170,8 +170,7 @@ async fn settle(
     set: ChangeSet,
     dry_run: bool,
 ) -> Answer<Response<Body>> {
-    let author = Author::named(&*caller.name);
-    let proposal = Proposal { change_set: set, author };
+    let proposal = Proposal { change_set: set, author: caller.author() };
     if dry_run {
         let (run, _) =
             services.runtime.dry_run(&proposal).await.map_err(|error| problem_of(&error))?;
@@ -313,6 +312,7 @@ fn entry_json(entry: &HistoryEntry) -> Json {
         "request_id": entry.head.request_id,
         "at": entry.head.at,
         "author": entry.head.author.name,
+        "address": entry.head.author.address,
         "why": entry.head.why,
         "kind": entry.object.kind,
         "name": entry.object.name,

@@ -5,6 +5,7 @@
 //! hashed and compared with every digest without an early exit, so that the time taken says nothing
 //! about the keys.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
@@ -13,7 +14,7 @@ use verdict_admin::OperatorKey;
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::authority::{Action, Scope, allowed};
-use verdict_consensus::{Catalogue, ChangeSet};
+use verdict_consensus::{Author, Catalogue, ChangeSet};
 
 use super::problem::{Answer, Problem};
 
@@ -79,13 +80,15 @@ pub struct Caller {
     pub role: Role,
     /// The key; none where the node asks for none.
     known: Option<Arc<KnownKey>>,
+    /// Where the request came from: the other end of its connection, which may be a proxy.
+    from: Option<IpAddr>,
 }
 
 impl Caller {
     /// Whoever reaches a node that asks for no keys.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { name: "anonymous".to_owned(), role: Role::Operator, known: None }
+        Self { name: "anonymous".to_owned(), role: Role::Operator, known: None, from: None }
     }
 
     /// An operator who signed a request.
@@ -99,7 +102,20 @@ impl Caller {
 
     fn of(key: &Arc<KnownKey>) -> Self {
         let KeyEntry { name, role, .. } = &key.entry;
-        Self { name: name.clone(), role: *role, known: Some(Arc::clone(key)) }
+        Self { name: name.clone(), role: *role, known: Some(Arc::clone(key)), from: None }
+    }
+
+    /// The same caller, who is at an address.
+    #[must_use]
+    pub(crate) fn at(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
+    }
+
+    /// Who the history says made a change, and from where.
+    #[must_use]
+    pub(crate) fn author(&self) -> Author {
+        let address = self.from.map(|from| from.to_string());
+        Author { name: self.name.clone(), address }
     }
 
     /// Refuses callers below a role.

@@ -20,6 +20,7 @@ use crate::http::openapi::answers;
         ("kind" = answers::Kind, Path, description = "The kind."),
         ("revision" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991_u64,
          description = "As of this revision; now, if absent."),
+        ("bodies" = Option<bool>, Query, description = "`false`: `body` is null in each."),
     ),
     responses(
         (status = 200, description = "The objects, by name.", body = answers::ObjectList),
@@ -28,12 +29,17 @@ use crate::http::openapi::answers;
 pub(super) async fn list(State(services): Shared, request: Request) -> Answer<Response<Body>> {
     caller_of(&request, Role::Viewer)?;
     let (kind, _) = path_of(request.uri())?;
+    let mut query = Query::read(request.uri(), &["revision", "bodies"]);
+    let revision = query.number("revision", 0, u64::MAX >> 11);
+    let bodies = query.flag("bodies").unwrap_or(true);
+    query.finish()?;
     let catalogue = services.runtime.log().catalogue();
-    let objects: Vec<serde_json::Value> = match revision_of(request.uri())? {
-        None => catalogue.of_kind(kind).map(|object| object_json(object)).collect(),
+    let of = |object: &Object| if bodies { object_json(object) } else { head_json(object) };
+    let objects: Vec<serde_json::Value> = match revision {
+        None => catalogue.of_kind(kind).map(|object| of(object)).collect(),
         Some(revision) => {
             let older = catalogue.at_revision(revision).map_err(|refused| gone(&refused))?;
-            older.of_kind(kind).map(|object| object_json(object)).collect()
+            older.of_kind(kind).map(|object| of(object)).collect()
         }
     };
     json(&json!({ "objects": objects }))
@@ -75,13 +81,20 @@ fn gone(refused: &ChangeRefused) -> Problem {
 }
 
 fn object_json(object: &Object) -> serde_json::Value {
+    let mut json = head_json(object);
+    // A body that was applied is JSON.
+    json["body"] = object.json().unwrap_or_default();
+    json
+}
+
+/// An object without its body.
+fn head_json(object: &Object) -> serde_json::Value {
     json!({
         "kind": object.id.kind,
         "name": object.id.name,
         "revision": object.revision,
         "hash": object.hash.to_hex(),
-        // A body that was applied is JSON.
-        "body": object.json().unwrap_or_default(),
+        "body": null,
     })
 }
 

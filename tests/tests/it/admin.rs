@@ -312,3 +312,163 @@ fn a_limited_key_changes_what_it_is_for_and_nothing_else() {
     desk.run(&["flag", "toggle", "checkout-copy"]);
     refused(&["rollback", "--last"]);
 }
+
+#[test]
+fn a_snoozed_rule_does_not_count_for_its_key_until_it_is_removed() {
+    let desk = Desk::new(3);
+    let decide = |node: usize, account: &str, revision: u64| {
+        let input = json!({"amount": 10, "currency": "EUR", "account_id": account,
+            "card_id": "TOK_STOLEN_0001"});
+        let body = json!({ "input": input });
+        let decided = desk.cluster.post(node, "/v1/decisions/payment", &body, revision);
+        let decided = decided.expect("an answer");
+        assert_eq!(decided.status, 200, "{}", decided.body);
+        decided.body
+    };
+    assert_eq!(decide(0, "acct-7", 0)["outcome"], "block");
+    let add = ["snooze", "add", "payment_fraud", "stolen_card", "--unit", "acct-7", "--for", "7d"];
+    let comment = ["--comment", "case 12"];
+    let shown = desk.run(&[&add[..], &comment, &["--dry-run"]].concat());
+    assert_eq!(shown["differences"][0]["after"]["body"]["comment"], "case 12", "{shown}");
+    let added = desk.run(&[&add[..], &comment].concat());
+    let revision = added["revision"].as_u64().expect("a revision");
+    assert!(!added.to_string().contains("acct-7") && !shown.to_string().contains("acct-7"));
+
+    for node in 0..3 {
+        let snoozed = decide(node, "acct-7", revision);
+        assert_ne!(snoozed["outcome"], "block", "{snoozed}");
+        assert_eq!(snoozed["rules"]["snoozed"], json!(["stolen_card"]));
+        let other = decide(node, "acct-8", revision);
+        assert_eq!((&other["outcome"], &other["rules"]["snoozed"]), (&json!("block"), &json!([])));
+        let id = snoozed["decision_id"].as_str().expect("an id");
+        let replay = format!("/v1/decisions/{id}:replay");
+        let replayed = desk.cluster.post(node, &replay, &json!({}), 0).expect("an answer");
+        assert_eq!(replayed.body["equal"], true, "{}", replayed.body);
+    }
+    let listed = desk.run(&["snooze", "list", "--unit", "acct-7"]);
+    let name = listed["snoozes"][0]["name"].as_str().expect("a name").to_owned();
+    assert_eq!(listed["snoozes"][0]["expired"], false);
+    assert_eq!(desk.run(&["snooze", "list", "--unit", "acct-8"])["snoozes"], json!([]));
+    let id = decide(0, "acct-7", revision)["decision_id"].as_str().expect("an id").to_owned();
+    let explained = desk.run(&["explain", &id]).to_string();
+    assert!(explained.contains(&format!("\"snoozed_by\":[\"{name}\"]")), "{explained}");
+
+    // The same rule and key again: a new end, not a second snooze.
+    let longer = [&add[..7], &["30d"], &comment].concat();
+    desk.run(&longer);
+    assert_eq!(desk.run(&["snooze", "list"])["snoozes"].as_array().map(Vec::len), Some(1));
+
+    // What cannot be is refused, by a code.
+    let refused = |key: &Path, arguments: &[&str], code: &str| {
+        let told = desk.run_with(key, arguments);
+        assert_ne!(told.code, Some(0), "{arguments:?}: {}", told.out);
+        let said = told.out + &told.err;
+        assert!(said.contains(code), "{arguments:?}: {said}");
+    };
+    let rest = ["--unit", "acct-7", "--comment", "case 12"];
+    let over = ["snooze", "add", "payment_fraud", "stolen_card", "--until", "2020-01-01"];
+    refused(&desk.key, &[&over[..], &rest].concat(), "VD0104");
+    let nowhere = ["snooze", "add", "payment_fraud", "no_such_rule", "--for", "1h"];
+    refused(&desk.key, &[&nowhere[..], &rest].concat(), "VD0107");
+    let dave = desk.colleague("dave", &["--role", "editor", "--flow", "merchant_onboarding"]);
+    refused(&dave, &[&add[..], &comment].concat(), "VD0818");
+    refused(&dave, &["snooze", "remove", &name], "VD0818");
+    let own = ["snooze", "add", "merchant_risk", "gambling_words", "--for", "1h"];
+    desk.run_with(&dave, &[&own[..], &rest].concat()).json();
+
+    let removed = desk.run(&["snooze", "remove", &name]);
+    let back = decide(1, "acct-7", removed["revision"].as_u64().expect("a revision"));
+    assert_eq!((&back["outcome"], &back["rules"]["snoozed"]), (&json!("block"), &json!([])));
+}
+
+#[test]
+fn the_audit_says_from_where_whichever_way_a_change_came() {
+    let desk = Desk::new(3);
+    let leader = desk.cluster.leader(0);
+    let follower = (leader + 1) % 3;
+    let address = desk.admin_address(follower);
+    let signed = desk.run(&["--node", &address, "flag", "toggle", "checkout-copy", "--why", "rpc"]);
+    let revision = desk.cluster.set_flag(follower, "over-http", "a");
+    assert_eq!(revision, signed["revision"].as_u64().expect("a revision") + 1);
+    for node in 0..3 {
+        let history = desk.cluster.history(node, revision);
+        let entries = history["entries"].as_array().expect("entries");
+        let from = |wanted: u64| {
+            let entry = entries.iter().find(|entry| entry["revision"] == wanted);
+            entry.expect("an entry")["address"].clone()
+        };
+        assert_eq!((from(revision - 1), from(revision)), (json!("127.0.0.1"), json!("127.0.0.1")));
+        let log = desk.run(&["--node", &desk.admin_address(node), "log", "--limit", "2"]);
+        assert!(log["entries"].as_array().unwrap().iter().all(|e| e["address"] == "127.0.0.1"));
+    }
+}
+
+#[test]
+fn status_actors_blobs_and_completions_say_how_the_cluster_is() {
+    let desk = Desk::new(3);
+    let verdict = |arguments: &[&str], completing: Option<usize>| {
+        let mut command = Command::new(VERDICT);
+        command.args(arguments).current_dir(desk.cluster.folder.path()).stdin(Stdio::null());
+        if let Some(index) = completing {
+            command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index.to_string());
+        }
+        let output = command.output().expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let (key, address) = (desk.key.display().to_string(), desk.admin_address(0));
+    let target = ["--key", key.as_str(), "--node", address.as_str()];
+
+    // `verdict status` is `verdict admin status`.
+    let status = verdict(&[&["status", "--json"][..], &target].concat(), None);
+    let status: Json = serde_json::from_str(&status).expect("JSON");
+    let same = desk.run(&["--node", &address, "status"]);
+    for part in ["revision", "flows", "models", "version"] {
+        assert_eq!(status[part], same[part], "{part}");
+    }
+    let table = verdict(&[&["status"][..], &target].concat(), None);
+    assert!(table.contains("leader") && table.contains("merchant_onboarding"), "{table}");
+
+    // The actors that answer stand in the tree like all others.
+    let tree = desk.run(&["--node", &address, "actors"]);
+    let children = tree["children"].as_array().expect("children");
+    let admin = children.iter().find(|child| child["name"] == "admin").expect("a branch");
+    let members: Vec<&Json> = admin["children"].as_array().expect("children").iter().collect();
+    let names: Vec<&Json> = members.iter().map(|member| &member["name"]).collect();
+    assert_eq!(names, ["sessions", "actor", "listener"]);
+    for member in &members {
+        assert_eq!((&member["state"], &member["restarts"]), (&json!("running"), &json!(0)));
+    }
+    assert!(members[0]["queue_depth"].as_u64() >= Some(1), "the session that asks: {tree}");
+    assert!(members[1]["queue_depth"].as_u64() >= Some(1), "the request that asks: {tree}");
+
+    // Names are completed with what the cluster has, by the words typed so far.
+    let words = |last: &[&str]| {
+        let line = [&["--", "verdict", "admin"][..], &target, last].concat();
+        verdict(&line, Some(line.len() - 2))
+    };
+    assert_eq!(words(&["flag", "get", "checkout-c"]), "checkout-copy");
+    assert_eq!(words(&["rules", "show", "payment_f"]), "payment_fraud");
+    assert_eq!(words(&["list", "show", "stolen"]), "stolen_cards");
+    assert_eq!(words(&["flow", "show", "mess"]), "message");
+    assert_eq!(words(&["model", "activate", "industry", "payment-r"]), "payment-risk");
+    let nobody = ["--", "verdict", "admin", "--node", "127.0.0.1:1", "--key", &key];
+    let nobody = [&nobody[..], &["flag", "get", "checkout-c"]].concat();
+    assert_eq!(verdict(&nobody, Some(nobody.len() - 2)), "");
+
+    // Which node has what, and which node did not say.
+    let all = |blobs: &Json| {
+        let nodes = blobs["nodes"].as_array().expect("nodes");
+        let whole = |node: &&Json| {
+            let models = node["models"].as_array().expect("models");
+            models.len() == 4 && models.iter().all(|model| model["loaded"] == true)
+        };
+        nodes.iter().filter(whole).map(|node| node["node_id"].clone()).collect::<Vec<_>>()
+    };
+    until("every node has every model", || all(&desk.run(&["blobs"])).len() == 3);
+    desk.cluster.signal(2, "-KILL");
+    let asked = desk.run(&["--node", &address, "blobs"]);
+    let gone = desk.cluster.nodes[2].id;
+    assert_eq!(asked["not_asked"][0]["node_id"], gone, "{asked}");
+    assert_eq!(all(&asked).len(), 2, "{asked}");
+}

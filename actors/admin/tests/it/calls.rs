@@ -44,6 +44,7 @@ async fn an_operator_is_answered_by_the_node_it_asked() {
         let answered = client.call(&Request::Status {}).await.unwrap();
         assert_eq!((answered.node_id, answered.revision), (NODE, 17));
         assert_eq!(answered.answer["by"], "alice");
+        assert_eq!(answered.answer["from"], "127.0.0.1");
     }
     assert_eq!(server.tell(&Tell::Report)["accepted"], 1, "one connection is enough");
 }
@@ -108,6 +109,21 @@ async fn clocks_that_differ_by_much_are_told_so() {
 }
 
 /// Hostile ends hold what they can get while an operator asks on.
+#[tokio::test(flavor = "multi_thread")]
+async fn actors_that_start_again_answer_and_take_nothing_that_was_signed_before() {
+    let (mut server, key) = served(Role::Operator);
+    let mut client = client(&key).await;
+    client.call(&Request::Status {}).await.unwrap();
+    server.tell(&Tell::Again);
+    client.call(&Request::Status {}).await.unwrap();
+    // They start twenty seconds from now: nonces of until then are forgotten.
+    server.tell(&Tell::AheadMs(20_000));
+    server.tell(&Tell::Again);
+    server.tell(&Tell::AheadMs(0));
+    let refused = client.call(&Request::Status {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::EnvelopeExpired, "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_connections_keep_nobody_out() {
     let mut server = ServerProcess::with_handshakes(32);

@@ -5,6 +5,7 @@
 //! command and answers with one line.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use verdict_admin::{
-    AdminActorOptions, AdminAddress, AdminServer, AdminServerOptions, AdminService, AnswerFuture,
-    Answering, OperatorKey, Outcome, Refusal, Request, acceptor,
+    ADMIN_GROUP, AdminActorOptions, AdminAddress, AdminServer, AdminServerOptions, AdminService,
+    AnswerFuture, Answering, OperatorKey, Outcome, Refusal, Request, acceptor,
 };
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
@@ -47,6 +48,8 @@ pub enum Tell {
     Keys(Vec<Enrolled>),
     AheadMs(i64),
     First(Outcome),
+    /// The actors end, and start again.
+    Again,
     Report,
 }
 
@@ -65,13 +68,18 @@ impl AdminService for Node {
         self.keys.lock().iter().find(|key| key.name == name).cloned()
     }
 
-    fn perform(&self, operator: OperatorKey, request: Request) -> AnswerFuture<'_> {
+    fn perform(
+        &self,
+        operator: OperatorKey,
+        from: Option<IpAddr>,
+        request: Request,
+    ) -> AnswerFuture<'_> {
         Box::pin(async move {
             if operator.role < request.needs() {
                 let detail = format!("this needs the role {}", request.needs());
                 return Outcome::Refused(Refusal::new(Code::Forbidden, detail));
             }
-            let answer = json!({ "asked": request.name(), "by": operator.name });
+            let answer = json!({ "asked": request.name(), "by": operator.name, "from": from });
             self.asked.lock().push(serde_json::to_value(&request).unwrap());
             let first = self.first.lock().pop();
             first.unwrap_or(Outcome::Done { revision: 17, answer })
@@ -105,19 +113,22 @@ async fn serve_until_told() {
         service: Arc::clone(&node) as Arc<dyn AdminService>,
     };
     let options = AdminServerOptions { handshakes_max, ..AdminServerOptions::default() };
-    let server = AdminServer::start(listener, acceptor, actor, options).await.unwrap();
+    let server = AdminServer::new(listener, acceptor, actor, options).unwrap();
+    server.start_alone().await.unwrap();
     let authority = hex::encode(world.authority.certificate());
     say(&json!({ "address": server.address.to_string(), "authority": authority,
         "key": world.authority.key_pem() }));
     tokio::task::spawn_blocking({
         let node = Arc::clone(&node);
         let counts = Arc::clone(&server.counts);
+        let (server, runtime) = (server.clone(), tokio::runtime::Handle::current());
         move || {
             for line in std::io::stdin().lock().lines() {
                 match serde_json::from_str(&line.unwrap()).unwrap() {
                     Tell::Keys(keys) => *node.keys.lock() = keys.into_iter().map(known).collect(),
                     Tell::AheadMs(ahead) => node.ahead_ms.store(ahead, Ordering::Relaxed),
                     Tell::First(outcome) => node.first.lock().push(outcome),
+                    Tell::Again => runtime.block_on(again(&server)),
                     Tell::Report => {}
                 }
                 say(&json!({
@@ -131,6 +142,15 @@ async fn serve_until_told() {
     .await
     .unwrap();
     server.stop().await;
+}
+
+/// What a supervisor does when the actors have failed.
+async fn again(server: &AdminServer) {
+    for actor in ractor::pg::get_members(&ADMIN_GROUP.to_owned()) {
+        actor.stop_and_wait(None, None).await.unwrap();
+    }
+    ractor::Actor::spawn(None, server.sessions(), ()).await.unwrap();
+    ractor::Actor::spawn(None, server.actor(), ()).await.unwrap();
 }
 
 fn known(key: Enrolled) -> OperatorKey {

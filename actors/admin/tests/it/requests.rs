@@ -27,6 +27,12 @@ fn every_request_has_its_route() {
         "GET",
         "/v1/objects/rule_set/..%2Fx?revision=4",
     );
+    check(r#"{"command":"objects","kind":"flag"}"#, "GET", "/v1/objects/flag");
+    check(
+        r#"{"command":"objects","kind":"list","names_only":true}"#,
+        "GET",
+        "/v1/objects/list?bodies=false",
+    );
     check(r#"{"command":"remove","node_id":4}"#, "POST", "/v1/admin/members/4:remove");
     check(r#"{"command":"explain","id":"d:replay?x"}"#, "GET", "/v1/decisions/d%3Areplay%3Fx");
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use verdict_config::ObjectKind;
-use verdict_config::definition::{FlowDefinition, ListDefinition, TableDefinition};
+use verdict_config::definition::{
+    FlowDefinition, ListDefinition, SnoozeDefinition, TableDefinition,
+};
 use verdict_config::flags::FlagSet;
 use verdict_decisions::{CompiledFlow, FlowParts, RuleSetPart};
 use verdict_rules::CompiledRuleSet;
@@ -21,6 +23,7 @@ pub(super) struct Inputs {
     pub(super) rule_sets: BTreeMap<String, RuleSetPart>,
     pub(super) lists: BTreeMap<String, Arc<ListDefinition>>,
     pub(super) tables: BTreeMap<String, Arc<TableDefinition>>,
+    pub(super) snoozes: BTreeMap<String, Arc<SnoozeDefinition>>,
 }
 
 pub(super) fn hash_named(hasher: &mut Sha256, kind: &str, name: &str, hash: &[u8; 32]) {
@@ -52,10 +55,7 @@ impl Compiler<'_> {
             object.key.kind == ObjectKind::Flag && object.before.is_some() != object.after.is_some()
         };
         previous.limits != self.options.limits
-            || self
-                .changed
-                .iter()
-                .any(|object| is_for_flows(object.key.kind) || came_or_went(object))
+            || self.changed.iter().any(|object| is_for_flows(object.key) || came_or_went(object))
     }
 
     pub(super) fn compile_flows(&mut self) {
@@ -92,6 +92,7 @@ impl Compiler<'_> {
                 rule_sets: &inputs.rule_sets,
                 lists: &inputs.lists,
                 tables: &inputs.tables,
+                snoozes: &inputs.snoozes,
                 models: &self.models,
                 flags: &flags,
                 limits: self.options.limits,
@@ -144,6 +145,13 @@ impl Compiler<'_> {
                 inputs.tables.insert(name.to_owned(), Arc::clone(table));
             }
         }
+        for (name, object) in of_kind(&self.typed, ObjectKind::Setting) {
+            if let TypedBody::Snooze(snooze) = &object.body
+                && snooze.flow == definition.flow
+            {
+                inputs.snoozes.insert(name.to_owned(), Arc::clone(snooze));
+            }
+        }
         inputs
     }
 
@@ -167,6 +175,7 @@ impl Compiler<'_> {
         let named = [
             (ObjectKind::List, inputs.lists.keys().collect::<Vec<_>>()),
             (ObjectKind::Table, inputs.tables.keys().collect()),
+            (ObjectKind::Setting, inputs.snoozes.keys().collect()),
         ];
         for (kind, names) in named {
             for name in names {

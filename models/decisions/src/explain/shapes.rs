@@ -98,6 +98,8 @@ pub struct RuleExplained {
     pub severity: Option<Severity>,
     /// Whether it is snoozed.
     pub snoozed: bool,
+    /// The objects that snooze it for the unit.
+    pub snoozed_by: Vec<Arc<str>>,
     /// The facts that it reads.
     pub reads: Vec<NamedValue>,
     /// Of a miss, the first clause that is false.

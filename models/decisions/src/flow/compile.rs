@@ -15,7 +15,7 @@ use verdict_rules::{DerivedFacts, Environment, Phase, WindowRead};
 use super::sets::{FlowSet, SetUse};
 use super::{
     ClassifyStage, CompiledFlow, FlowError, FlowFinding, FlowModel, ObjectFaults, RiskStage,
-    SnoozedRule, sets,
+    Snoozes, sets,
 };
 use crate::canonical;
 use crate::parts::{FlowParts, RuleSetPart};
@@ -261,7 +261,7 @@ impl<'a> Compiler<'a> {
         classify: Option<ClassifyStage>,
         risks: Vec<RiskStage>,
         fallback: Option<Arc<FlowModel>>,
-        snoozes: BTreeMap<String, Vec<SnoozedRule>>,
+        snoozes: Snoozes,
     ) -> Result<CompiledFlow, FlowError> {
         self.check_cost();
         if !self.faults.is_empty() {
@@ -349,6 +349,9 @@ impl<'a> Compiler<'a> {
         }
         if let Some(list) = self.parts.lists.get(&format!("snooze.{}", self.definition.flow)) {
             member("snooze", &json(serde_json::to_value(list.as_ref())));
+        }
+        for (name, snooze) in self.parts.snoozes {
+            member(name, &json(serde_json::to_value(snooze.as_ref())));
         }
         canonical::sha256(&text)
     }

@@ -214,10 +214,8 @@ impl CompiledFlow {
         let mut masks: SmallVec<[RuleMask; 2]> =
             self.sets.iter().map(|_| RuleMask::none()).collect();
         let Some(unit) = unit else { return masks };
-        for snoozed in self.snoozes.get(unit).into_iter().flatten() {
-            if as_of < snoozed.expires
-                && let Some(mask) = masks.get_mut(snoozed.set as usize)
-            {
+        for snoozed in self.snoozes.at(&self.name, unit, as_of) {
+            if let Some(mask) = masks.get_mut(snoozed.set as usize) {
                 mask.insert(snoozed.rule);
             }
         }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
-use verdict_config::definition::{FlowDefinition, ListDefinition, TableDefinition};
+use verdict_config::definition::{
+    FlowDefinition, ListDefinition, SnoozeDefinition, TableDefinition, hash_unit,
+};
 use verdict_config::flags::{FlagSet, FlagSources};
 use verdict_config::model::{ColumnKind, ModelColumn, ModelOutput, ModelTask};
 use verdict_config::{TimestampMs, Value};
+use verdict_decisions::canonical::hex;
 use verdict_decisions::request::DecideRequest;
 use verdict_decisions::{
     BeginOptions, CompiledFlow, Decided, FlowError, FlowParts, ModelCall, ModelFailure,
@@ -32,6 +35,7 @@ pub struct World {
     pub windows: BTreeMap<String, Value>,
     pub rules_failure: Option<RulesFailure>,
     pub snoozes: Vec<Snooze>,
+    pub snooze_objects: BTreeMap<String, Arc<SnoozeDefinition>>,
 }
 
 impl World {
@@ -60,6 +64,16 @@ impl World {
     /// Adds a list of entries.
     pub fn list_entries(mut self, name: &str, entries: Json) -> Self {
         self.lists.insert(name.to_owned(), from_json(json!({"entries": entries})));
+        self
+    }
+
+    /// Adds an object that snoozes a rule of the set `risk`.
+    pub fn snooze(mut self, name: &str, rule: &str, unit: &str, until: TimestampMs) -> Self {
+        let (salt, flow) = ("0a".repeat(16), self.flow["flow"].as_str().unwrap().to_owned());
+        let unit_hash = hex(&hash_unit(&salt, &flow, unit));
+        let (rule_set, rule, comment) = ("risk".into(), rule.to_owned(), "case 7".into());
+        let snooze = SnoozeDefinition { flow, rule_set, rule, salt, unit_hash, until, comment };
+        self.snooze_objects.insert(name.to_owned(), Arc::new(snooze));
         self
     }
 
@@ -159,6 +173,7 @@ impl World {
         let parts = FlowParts {
             rule_sets: &self.rule_sets,
             lists: &self.lists,
+            snoozes: &self.snooze_objects,
             tables: &self.tables,
             models: &self.models,
             flags: &self.flags,

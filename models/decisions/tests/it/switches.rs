@@ -2,7 +2,8 @@
 
 use serde_json::{Value as Json, json};
 use verdict_config::TimestampMs;
-use verdict_decisions::Snooze;
+use verdict_decisions::{ExplainOptions, ReplayOptions, Snooze, explain, replay};
+use verdict_rules::Scratch;
 
 use super::support::{NOW, World, fields, request, rule};
 
@@ -123,4 +124,50 @@ fn snoozed_rules_have_no_effect_and_are_named() {
     let mut past = request(json!({"amount": 5, "card": "c3"}));
     past.as_of = Some(later);
     assert!(world.decide_request(past).decision.rules.snoozed.is_empty());
+}
+
+#[test]
+fn objects_snooze_a_rule_for_the_unit_they_have_the_hash_of() {
+    let flow = json!({"flow": "test", "unit": "card", "fields": fields(), "rules": ["risk"]});
+    let rules = json!([
+        rule("a", "fraud", json!({"outcome": "decline", "points": 50})),
+        rule("s", "sanctions", json!({"outcome": "challenge"})),
+    ]);
+    let later = TimestampMs(NOW.0 + 1_000);
+    let world = World::new(flow).rules("risk", rules);
+    let before = *world.compile().content_hash();
+    let world = world
+        .snooze("snooze-1", "a", "c1", later)
+        .snooze("snooze-2", "a", "c2", NOW)
+        .snooze("snooze-3", "s", "c1", later)
+        .snooze("snooze-4", "gone", "c1", later);
+    let flow = world.compile();
+    assert_ne!(*flow.content_hash(), before);
+    let mut findings: Vec<_> = flow.findings().iter().map(|found| found.path.as_str()).collect();
+    findings.sort_unstable();
+    assert_eq!(findings, ["setting/snooze-3.rule", "setting/snooze-4.rule"]);
+
+    let sealed = world.decide(json!({"amount": 5, "card": "c1"})).seal(38, false).unwrap();
+    let answer: Json = serde_json::from_slice(&sealed.answer).unwrap();
+    assert_eq!(answer["outcome"], json!("challenge"), "sanctions cannot be snoozed");
+    assert_eq!(answer["rules"]["snoozed"], json!(["a"]));
+    assert_eq!(answer["rules"]["hits"], json!(["s"]));
+    for other in [json!({"amount": 5, "card": "c2"}), json!({"amount": 5})] {
+        let answer = world.answer_to(other);
+        assert_eq!(answer["outcome"], json!("decline"));
+        assert_eq!(answer["rules"]["snoozed"], json!([]));
+    }
+    let mut past = request(json!({"amount": 5, "card": "c1"}));
+    past.as_of = Some(later);
+    assert!(world.decide_request(past).decision.rules.snoozed.is_empty());
+
+    // The record says it, and so a replay and an explanation come to the same.
+    let record = sealed.record;
+    assert_eq!(record.open.snoozed, [(0, 0)]);
+    let mut scratch = Scratch::default();
+    let replayed = replay(&record, &flow, ReplayOptions::default(), &mut scratch).unwrap();
+    assert!(replayed.equal, "{:?}", replayed.differences);
+    let explained = explain(&record, &flow, ExplainOptions::default(), &mut scratch).unwrap();
+    let hits: Vec<_> = explained.hits.iter().map(|hit| (&*hit.id, &hit.snoozed_by[..])).collect();
+    assert_eq!(hits, [("a", &["snooze-1".into()][..]), ("s", &[][..])]);
 }

@@ -178,7 +178,7 @@ pub fn show_object(
 
 /// The objects of a kind.
 pub fn list(session: &mut Session, kind: ObjectKind) -> Result<Vec<Json>, Failure> {
-    let mut answer = session.ask(&Request::Objects { kind })?.answer;
+    let mut answer = session.ask(&Request::Objects { kind, names_only: false })?.answer;
     Ok(match answer["objects"].take() {
         Json::Array(objects) => objects,
         _ => Vec::new(),

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value as Json, json};
 use verdict_config::ObjectKind;
 
-use super::super::{EXIT_OK, Failure, Outcome};
+use super::super::{EXIT_OK, Failure, Outcome, names};
 use super::Session;
 use super::changes::{self, Current, WriteArgs, plain};
 use crate::output::{BAD, FAINT, GOOD, Output};
@@ -19,12 +19,14 @@ pub enum FlagCommand {
     #[command(after_help = "Example: verdict admin flag get industry-model")]
     Get {
         /// The flag.
+        #[arg(add = names::of(ObjectKind::Flag))]
         name: String,
     },
     /// Set the variant that a flag gives by default, or replace its definition by a file's.
     #[command(after_help = "Example: verdict admin flag set new-checkout on --why \"go\"")]
     Set {
         /// The flag.
+        #[arg(add = names::of(ObjectKind::Flag))]
         name: String,
         /// The variant.
         #[arg(required_unless_present = "file")]
@@ -39,6 +41,7 @@ pub enum FlagCommand {
     #[command(after_help = "Example: verdict admin flag toggle new-checkout")]
     Toggle {
         /// The flag.
+        #[arg(add = names::of(ObjectKind::Flag))]
         name: String,
         #[command(flatten)]
         write: WriteArgs,
@@ -47,6 +50,7 @@ pub enum FlagCommand {
     #[command(after_help = "Example: verdict admin flag kill new-checkout --variant off")]
     Kill {
         /// The flag.
+        #[arg(add = names::of(ObjectKind::Flag))]
         name: String,
         /// The variant; the default one, if absent.
         #[arg(long, value_name = "VARIANT")]

@@ -139,10 +139,11 @@ fn show_entries(entries: &[Json], output: &Output) {
     for entry in entries {
         if seen.insert(revision_of(Some(entry))) {
             output.say(format!(
-                "{} {} by {}  {}",
+                "{} {} by {}{}  {}",
                 output.styled(HEAD, &format!("revision {}", entry["revision"])),
                 plain(&entry["at"]),
                 output.styled(GOOD, &plain(&entry["author"])),
+                from_where(entry),
                 plain(&entry["why"]),
             ));
             let index = format!("log index {}", entry["log_index"]);
@@ -152,6 +153,11 @@ fn show_entries(entries: &[Json], output: &Output) {
         let (op, kind) = (plain(&entry["op"]), plain(&entry["kind"]));
         output.say(format!("  {op} {kind} {}", plain(&entry["name"])));
     }
+}
+
+/// Where a change came from; nothing where it came from the node itself.
+fn from_where(entry: &Json) -> String {
+    entry["address"].as_str().map(|address| format!(" from {address}")).unwrap_or_default()
 }
 
 /// Shows the history of an object.
@@ -168,12 +174,13 @@ pub fn history(arguments: &HistoryArgs, session: &mut Session, output: &Output) 
             plain(&entry["revision"]),
             plain(&entry["at"]),
             plain(&entry["author"]),
+            plain(&entry["address"]),
             plain(&entry["op"]),
             plain(&entry["name"]),
             plain(&entry["why"]),
         ]
     });
-    output.table(&["revision", "at", "author", "op", "name", "why"], rows.collect());
+    output.table(&["revision", "at", "author", "from", "op", "name", "why"], rows.collect());
     Ok(EXIT_OK)
 }
 

@@ -11,7 +11,7 @@ use verdict_admin::{AdminAddress, KeyFile, Request};
 use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
 
-use super::super::{EXIT_OK, Failure, Outcome, data};
+use super::super::{EXIT_OK, Failure, Outcome, data, names};
 use super::Session;
 use super::changes::{self, WriteArgs, plain};
 use super::session::{ask_passphrase, read_passphrase};
@@ -40,6 +40,7 @@ pub enum KeysCommand {
     #[command(after_help = "Example: verdict admin keys revoke alice --why \"left\"")]
     Revoke {
         /// The key.
+        #[arg(add = names::of(ObjectKind::Key))]
         name: String,
         #[command(flatten)]
         write: WriteArgs,
@@ -72,7 +73,7 @@ pub struct Rights {
     #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Role,
     /// Only for this flow; more than once for several.
-    #[arg(long = "flow", value_name = "FLOW")]
+    #[arg(long = "flow", value_name = "FLOW", add = names::of(ObjectKind::Flow))]
     flows: Vec<String>,
     /// Only for what is limited to this region; more than once for several.
     #[arg(long = "region", value_name = "REGION")]

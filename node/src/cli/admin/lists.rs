@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value as Json, json};
 use verdict_config::ObjectKind;
 
-use super::super::{EXIT_OK, Failure, Outcome};
+use super::super::{EXIT_OK, Failure, Outcome, names};
 use super::Session;
 use super::changes::{self, Current, WriteArgs, plain};
 use crate::output::Output;
@@ -18,6 +18,7 @@ pub enum ListCommand {
     )]
     Add {
         /// The list.
+        #[arg(add = names::of(ObjectKind::List))]
         name: String,
         /// The values.
         #[arg(required = true)]
@@ -35,6 +36,7 @@ pub enum ListCommand {
     #[command(after_help = "Example: verdict admin list remove gambling \"fruit machine\"")]
     Remove {
         /// The list.
+        #[arg(add = names::of(ObjectKind::List))]
         name: String,
         /// The values.
         #[arg(required = true)]
@@ -46,6 +48,7 @@ pub enum ListCommand {
     #[command(after_help = "Example: verdict admin list show gambling")]
     Show {
         /// The list; all of them with their sizes, if absent.
+        #[arg(add = names::of(ObjectKind::List))]
         name: Option<String>,
     },
 }

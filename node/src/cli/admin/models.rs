@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 use verdict_config::ObjectKind;
 
-use super::super::{EXIT_OK, Outcome};
+use super::super::{EXIT_OK, Outcome, names};
 use super::Session;
 use super::changes::{self, WriteArgs, plain};
 use super::transfers::{self, PushArgs};
@@ -20,8 +20,10 @@ pub enum ModelCommand {
     #[command(after_help = "Example: verdict admin model activate industry industry-v2")]
     Activate {
         /// The alias.
+        #[arg(add = names::of(ObjectKind::Alias))]
         alias: String,
         /// The model.
+        #[arg(add = names::of(ObjectKind::Model))]
         model: String,
         #[command(flatten)]
         write: WriteArgs,
@@ -35,6 +37,7 @@ pub enum ModelCommand {
     #[command(after_help = "Example: verdict admin model alias industry")]
     Alias {
         /// The alias.
+        #[arg(add = names::of(ObjectKind::Alias))]
         name: String,
     },
 }

@@ -64,8 +64,44 @@ pub fn blobs(session: &mut Session, output: &Output) -> Outcome {
         output.json(&answer);
         return Ok(EXIT_OK);
     }
-    output.say(serde_json::to_string_pretty(&answer).unwrap_or_default());
+    let items = |value: &Json| value.as_array().cloned().unwrap_or_default();
+    let mut rows = Vec::new();
+    for node in items(&answer["nodes"]) {
+        for model in items(&node["models"]) {
+            let state = match (model["present"] == true, model["loaded"] == true) {
+                (_, true) => output.styled(GOOD, "loaded"),
+                (true, false) => "on disk".to_owned(),
+                (false, false) => output.styled(WARN, "absent"),
+            };
+            let hash: String = plain(&model["content_hash"]).chars().take(12).collect();
+            rows.push(vec![plain(&node["node_id"]), plain(&model["model"]), hash, state]);
+        }
+    }
+    output.table(&["node", "model", "content", "state"], rows);
+    let rows = items(&answer["nodes"]).into_iter().map(|node| {
+        vec![
+            plain(&node["node_id"]),
+            plain(&node["folders"]),
+            megabytes(&node["folder_bytes"]),
+            items(&node["unnamed"]).len().to_string(),
+            plain(&node["objects"]),
+            megabytes(&node["object_bytes"]),
+        ]
+    });
+    let head = ["node", "model folders", "MB", "of no model", "large objects", "MB"];
+    output.table(&head, rows.collect());
+    for node in items(&answer["not_asked"]) {
+        let reason = plain(&node["reason"]);
+        let text = format!("node {} could not be asked: {reason}", plain(&node["node_id"]));
+        output.say(output.styled(BAD, &text));
+    }
     Ok(EXIT_OK)
+}
+
+/// Bytes as megabytes with one decimal.
+fn megabytes(bytes: &Json) -> String {
+    let tenths = bytes.as_u64().unwrap_or(0).div_ceil(100_000);
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 /// Draws the supervision tree.

@@ -13,7 +13,7 @@ use verdict_config::catalogue::{plan_files, read_files, read_yaml};
 use verdict_config::{ObjectId, ObjectKind, ObjectName};
 use verdict_rules::RuleLimits;
 
-use super::super::{EXIT_FAULTS, EXIT_OK, Failure, Outcome, data};
+use super::super::{EXIT_FAULTS, EXIT_OK, Failure, Outcome, data, names};
 use super::Session;
 use super::changes::{self, WriteArgs, plain};
 use crate::catalogue_dir;
@@ -29,6 +29,7 @@ pub enum RulesCommand {
     #[command(after_help = "Example: verdict admin rules show merchant_risk --draft")]
     Show {
         /// The rule set.
+        #[arg(add = names::of(ObjectKind::RuleSet))]
         name: String,
         /// Its draft.
         #[arg(long)]
@@ -53,6 +54,7 @@ pub enum RulesCommand {
     #[command(after_help = "Example: verdict admin rules test merchant_risk --draft")]
     Test {
         /// The rule set, or a YAML file.
+        #[arg(add = names::of(ObjectKind::RuleSet))]
         name: String,
         /// Its draft.
         #[arg(long)]
@@ -62,6 +64,7 @@ pub enum RulesCommand {
     #[command(after_help = "Example: verdict admin rules publish merchant_risk --why \"case 12\"")]
     Publish {
         /// The rule set whose draft it is, or a YAML file.
+        #[arg(add = names::of(ObjectKind::RuleSet))]
         name: String,
         #[command(flatten)]
         write: WriteArgs,
@@ -78,6 +81,7 @@ pub enum FlowCommand {
     #[command(after_help = "Example: verdict admin flow show merchant_onboarding")]
     Show {
         /// The flow.
+        #[arg(add = names::of(ObjectKind::Flow))]
         name: String,
     },
 }

@@ -15,7 +15,7 @@ use super::super::client::faults_of;
 const PROBE_WITHIN: Duration = Duration::from_millis(200);
 
 /// Nodes and a key.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AdminTarget {
     /// A node's admin address, more than once for several; those of this folder if absent.
     #[arg(long = "node", value_name = "ADDR", global = true)]
@@ -26,6 +26,17 @@ pub struct AdminTarget {
     /// A file that holds the key's passphrase; asked for if the key has one and this is absent.
     #[arg(long, value_name = "FILE", global = true)]
     passphrase_file: Option<PathBuf>,
+}
+
+impl AdminTarget {
+    /// These nodes (those of this folder, if there are none) and this key.
+    pub const fn new(
+        nodes: Vec<String>,
+        key: Option<PathBuf>,
+        passphrase_file: Option<PathBuf>,
+    ) -> Self {
+        Self { nodes, key, passphrase_file }
+    }
 }
 
 /// Key files that are looked for in the working folder, with where the nodes are listed.
@@ -93,6 +104,18 @@ impl Session {
     /// # Errors
     /// No key is found, it cannot be used, or no node is known.
     pub fn open(target: &AdminTarget) -> Result<Self, Failure> {
+        Self::open_by(target, || ask_passphrase("Passphrase: "))
+    }
+
+    /// As [`Session::open`], for those who must not ask anybody anything: none, where it fails.
+    pub fn open_unasked(target: &AdminTarget) -> Option<Self> {
+        Self::open_by(target, || Err(Failure::new("the key has a passphrase"))).ok()
+    }
+
+    fn open_by(
+        target: &AdminTarget,
+        ask: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<Self, Failure> {
         let found = if target.key.is_none() { find(Path::new(".")) } else { None };
         let key_path = target.key.clone().or_else(|| found.as_ref().map(|found| found.key.clone()));
         let key_path = key_path.ok_or_else(|| {
@@ -105,7 +128,7 @@ impl Session {
         let passphrase = match (&target.passphrase_file, file.is_sealed()) {
             (_, false) => None,
             (Some(path), true) => Some(read_passphrase(path)?),
-            (None, true) => Some(ask_passphrase("Passphrase: ")?),
+            (None, true) => Some(ask()?),
         };
         let key = file.open(passphrase.as_deref());
         let key = key.map_err(|error| Failure::new(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! This node: its actors, what it holds, what it refused, what it logs, and its end.
+//! This node: its actors, what it refused, what it logs, and its end.
 
 use std::time::Duration;
 
@@ -8,13 +8,12 @@ use axum::http::Response;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
-use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
 
 use super::super::problem::{Answer, Problem};
 use super::super::query::Query;
 use super::super::{Shared, body, caller_of, json};
-use super::{BODY_BYTES_MAX, cluster};
+use super::BODY_BYTES_MAX;
 use crate::logging;
 
 /// The longest time that another level is logged.
@@ -34,27 +33,6 @@ pub(in crate::http) async fn actors(
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
     json(&services.runtime.tree())
-}
-
-/// The models that the catalogue names, and whether this node serves them.
-#[utoipa::path(
-    get, path = "/v1/admin/blobs", tag = "Operating", operation_id = "blobs",
-    responses((status = 200, description = "The blobs.", body = Object))
-)]
-pub(in crate::http) async fn blobs(
-    State(services): Shared,
-    request: Request,
-) -> Answer<Response<Body>> {
-    caller_of(&request, Role::Viewer)?;
-    Query::read(request.uri(), &[]).finish()?;
-    let state = services.runtime.serving();
-    let catalogue = services.runtime.log().catalogue();
-    let models = catalogue.of_kind(ObjectKind::Model).map(|object| {
-        let name = object.id.name.as_str();
-        json!({ "model": name, "loaded": state.models.contains_key(name) })
-    });
-    let node_id = cluster(&services)?.node_id();
-    json(&json!({ "node_id": node_id, "models": models.collect::<Vec<_>>() }))
 }
 
 /// Admin requests that this node refused, newest first.

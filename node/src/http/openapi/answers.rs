@@ -186,6 +186,10 @@ pub struct HistoryEntry {
     at: String,
     /// Whose key.
     author: String,
+    /// From which address the change came: the other end of the connection, which may be a proxy;
+    /// `null`: from the node itself.
+    #[schema(required = true)]
+    address: Option<String>,
     /// Why.
     why: String,
     /// Kind of the object.
@@ -236,7 +240,7 @@ pub struct ObjectAnswer {
     revision: u64,
     /// SHA-256 of its body.
     hash: String,
-    /// The body.
+    /// The body; `null` where it was not asked for.
     body: serde_json::Value,
 }
 

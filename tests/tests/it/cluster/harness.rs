@@ -140,9 +140,16 @@ impl Cluster {
         if matches!(name, "-STOP" | "-CONT") {
             return;
         }
-        let gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-        // A zombie has ended: its parent, which ended before it, cannot tell so.
-        eventually(gone, |stat| stat.as_ref().is_none_or(|stat| stat.contains(") Z ")));
+        let look = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+            Some((stat, threads.count()))
+        };
+        // A zombie has ended: its parent, which ended before it, cannot tell so. While other threads
+        // than its first are still ending, it has its ports.
+        eventually(look, |look| {
+            look.as_ref().is_none_or(|(stat, threads)| *threads <= 1 && stat.contains(") Z "))
+        });
     }
 
     /// Takes a process that a test started: it ends with the cluster.
