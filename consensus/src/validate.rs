@@ -5,8 +5,8 @@
 
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
-    ClusterPolicy, FlowDefinition, KeyDefinition, ListDefinition, MemberPlace, POLICY_NAME,
-    RuleSetDefinition, TableDefinition,
+    AUTHORITY_NAME, ClusterAuthority, ClusterPolicy, FlowDefinition, KeyDefinition, ListDefinition,
+    MemberPlace, POLICY_NAME, RuleSetDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;
@@ -70,6 +70,8 @@ impl Validator for DefinitionValidator {
             }
             ObjectKind::Member if object.name.as_str() == POLICY_NAME => parse(body)
                 .map_or_else(|fault| vec![fault], |policy: ClusterPolicy| policy.faults()),
+            ObjectKind::Member if object.name.as_str() == AUTHORITY_NAME => parse(body)
+                .map_or_else(|fault| vec![fault], |trust: ClusterAuthority| trust.faults()),
             ObjectKind::Member if MemberPlace::node_of(object.name.as_str()).is_some() => {
                 parse(body).map_or_else(|fault| vec![fault], |place: MemberPlace| place.faults())
             }

@@ -24,6 +24,7 @@ use verdict_consensus::Log;
 
 use crate::admin::{self, Refusals};
 use crate::catalogue_dir::FolderError;
+use crate::cluster::authority;
 use crate::cluster::blobs::ClusterBlobs;
 use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::policy;
@@ -146,6 +147,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
             None => drop(tasks.spawn(serving)),
         }
     }
+    spawn_until(&tasks, &leave, authority::follow(cluster.clone()));
     catch_up(&cluster, &runtime, joined, &stop).await;
     if joined {
         // It has made no decision yet.
@@ -182,8 +184,11 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     };
     follow_folder(serving, &tasks, &stop, &tell);
     let operators = match operators {
-        Some(listener) => Some(admin::start(&cluster, &gateway, &refusals, listener).await?),
         None => None,
+        Some(listener) => {
+            let until = (&tasks, &leave);
+            Some(admin::start(&cluster, &gateway, &refusals, listener, until).await?)
+        }
     };
     if !settings.admin.first_key_file.is_empty() {
         admin::enrol_first(&cluster, Path::new(&settings.admin.first_key_file)).await;

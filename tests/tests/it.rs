@@ -32,3 +32,5 @@ mod durability;
 mod fixture;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/rotation.rs"]
+mod rotation;

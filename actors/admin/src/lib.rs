@@ -31,6 +31,7 @@ mod client;
 mod envelope;
 mod guard;
 mod key_file;
+mod renewal;
 mod request;
 mod server;
 mod service;
@@ -46,8 +47,12 @@ pub use envelope::{
 };
 pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
-pub use request::{ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RouteCall};
+pub use renewal::{Enrolment, trust_digest};
+pub use request::{
+    ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RotateRequest, RotationStep,
+    RouteCall,
+};
 pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions};
 pub use service::{AdminService, AnswerFuture, Outcome, Refusal};
 pub use sessions::{Session, SessionEnded, SessionsHandle};
-pub use tls::{TlsError, acceptor, connector};
+pub use tls::{AdminIdentity, SharedAdminIdentity, TlsError, connector};

@@ -8,10 +8,11 @@ use tokio_util::task::TaskTracker;
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, ObjectKind};
 use verdict_consensus::peers::{
-    Admitted, JoinAnswer, JoinRequest, KeptIdentity, NodeKey, PeerClients,
+    Admitted, Authority, JoinAnswer, JoinRequest, JoiningTls, KeptIdentity, NodeKey, PeerClients,
 };
 use verdict_consensus::{
-    Author, Change, ChangeSet, Log, LogError, MemberAnswer, MemberCommand, NodeAttributes,
+    Author, Catalogue, Change, ChangeSet, Log, LogError, MemberAnswer, MemberCommand,
+    NodeAttributes,
 };
 
 use super::token::{JoinToken, KeptToken, object_name};
@@ -41,19 +42,26 @@ impl Cluster {
         request: JoinRequest,
         tasks: &TaskTracker,
     ) -> Result<Admitted, ClusterError> {
+        let does_not_sign = || ClusterError {
+            code: Code::MembershipRefused,
+            detail: "this node does not sign: ask a voter".to_owned(),
+            retryable: true,
+        };
+        self.authority().ok_or_else(does_not_sign)?;
+        if !request.attributes.fits() {
+            return Err(ClusterError::refused("an attribute is too long"));
+        }
+        let catalogue = self.log().linearizable().await?;
+        // The newcomer is to trust what the cluster trusts now, and be signed by whoever signs now.
+        if let Some((_, agreed)) = self.agreed(&catalogue) {
+            self.take_in(&agreed)?;
+        }
         let (authority, authorities) = {
             let identity = self.inner.identity.lock();
             (identity.authority(), identity.authorities.clone())
         };
-        let authority = authority.ok_or_else(|| ClusterError {
-            code: Code::MembershipRefused,
-            detail: "this node does not sign: ask a voter".to_owned(),
-            retryable: true,
-        })?;
-        if !request.attributes.fits() {
-            return Err(ClusterError::refused("an attribute is too long"));
-        }
-        let (node_id, promoted) = self.use_token(&request).await?;
+        let authority = authority.ok_or_else(does_not_sign)?;
+        let (node_id, promoted) = self.use_token(&catalogue, &request).await?;
         let now = crate::http::now();
         let certificate = authority
             .issue(node_id, &request.public_key, now)
@@ -69,8 +77,11 @@ impl Cluster {
 
     /// Checks a token and uses it up. Gives the node's id, and whether it becomes a
     /// voter beside the others.
-    async fn use_token(&self, request: &JoinRequest) -> Result<(u64, bool), ClusterError> {
-        let catalogue = self.log().linearizable().await?;
+    async fn use_token(
+        &self,
+        catalogue: &Catalogue,
+        request: &JoinRequest,
+    ) -> Result<(u64, bool), ClusterError> {
         let name = object_name(&request.token_id);
         let invalid = || ClusterError::refused("the token is not valid here");
         let object = catalogue
@@ -111,15 +122,18 @@ impl Cluster {
     }
 
     /// Keeps the authority's private key: this node is about to become a voter.
-    pub(crate) fn keep_authority(&self, key_pem: String) -> Result<(), LogError> {
-        let mut identity = self.inner.identity.lock();
-        if identity.authority_key_pem.as_ref() == Some(&key_pem) {
+    pub(crate) fn keep_authority(&self, key_pem: String) -> Result<(), ClusterError> {
+        let known = self.inner.identity.lock().authorities.clone();
+        let own = Authority::of_key(&self.cluster_id(), &known, &key_pem);
+        let own = own.ok_or_else(|| ClusterError {
+            code: Code::MembershipRefused,
+            detail: "the key is of no authority that this node trusts yet".to_owned(),
+            retryable: true,
+        })?;
+        if self.authority_key(own.certificate()).is_some() {
             return Ok(());
         }
-        let kept = KeptIdentity { authority_key_pem: Some(key_pem), ..identity.clone() };
-        kept.save(&self.inner.folder)?;
-        *identity = kept;
-        Ok(())
+        self.keep_spare(own.certificate().to_vec(), key_pem)
     }
 }
 
@@ -141,7 +155,8 @@ pub async fn join(
     };
     let no_token = || ClusterError::refused("cluster.join is no token: copy it whole");
     let token = JoinToken::parse(text).ok_or_else(no_token)?;
-    let authority = token.authority_der().ok_or_else(no_token)?;
+    let authorities = token.authorities_der().ok_or_else(no_token)?;
+    let tls = JoiningTls::trusting(&authorities).map_err(|_| no_token())?;
     let kept = match KeptIdentity::load(folder).map_err(disk)? {
         Some(kept) => kept,
         None => {
@@ -160,7 +175,7 @@ pub async fn join(
         public_key: key.public(),
         attributes: attributes.clone(),
     };
-    let admitted = ask_members(&token, (&authority, routes), &request).await?;
+    let admitted = ask_members(&token, (&tls, routes), &request).await?;
     let kept = KeptIdentity {
         cluster_id: token.cluster_id,
         node_id: admitted.node_id,
@@ -174,7 +189,7 @@ pub async fn join(
 
 async fn ask_members(
     token: &JoinToken,
-    (authority, routes): (&[u8], &BTreeMap<u64, String>),
+    (tls, routes): (&JoiningTls, &BTreeMap<u64, String>),
     request: &JoinRequest,
 ) -> Result<Admitted, ClusterError> {
     let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
@@ -185,10 +200,8 @@ async fn ask_members(
         }
         for (member, advertised) in &token.members {
             let address = routes.get(member).unwrap_or(advertised);
-            let trusted = (*member, authority);
-            let cluster = &token.cluster_id;
-            let asked =
-                PeerClients::ask_to_join(address, cluster, trusted, bytes.clone(), JOIN_WITHIN);
+            let asked = (token.cluster_id.as_str(), *member);
+            let asked = PeerClients::ask_to_join(address, asked, tls, bytes.clone(), JOIN_WITHIN);
             match asked.await.map(|answer| JoinAnswer::decode(&answer)) {
                 Ok(Ok(JoinAnswer::Admitted(admitted))) => return Ok(admitted),
                 Ok(Ok(JoinAnswer::Refused { detail, retryable: false })) => {

@@ -60,7 +60,9 @@ impl Cluster {
             ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
         self.log().propose(set, author).await?;
         let identity = self.inner.identity.lock();
-        let authority = identity.authorities.first().map(Vec::as_slice).unwrap_or_default();
+        let mut authorities =
+            identity.authorities.iter().map(|der| JoinToken::encode_authority(der));
+        let authority = authorities.next().unwrap_or_default();
         let members = self.log().members().members.into_iter();
         Ok(JoinToken {
             cluster_id: identity.cluster_id.clone(),
@@ -68,7 +70,8 @@ impl Cluster {
                 .filter(|member| member.voter)
                 .map(|member| (member.node_id, member.attributes.peer_address))
                 .collect(),
-            authority: JoinToken::encode_authority(authority),
+            authority,
+            others: authorities.collect(),
             id,
             secret,
         }

@@ -10,8 +10,8 @@ use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
 use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
-    Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
-    PeerServerOptions, PeerService,
+    Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerListener,
+    PeerServerOptions, PeerService, SharedPeerIdentity,
 };
 use verdict_consensus::{
     Catalogue, FolderIdentity, FolderStart, LocalLogOptions, LogError, NodeAttributes,
@@ -44,7 +44,7 @@ pub struct Opened {
 /// A bound address for peers, to be served on whichever runtime is to look after it.
 pub struct BoundPeers {
     listener: std::net::TcpListener,
-    identity: PeerIdentity,
+    identity: SharedPeerIdentity,
 }
 
 impl BoundPeers {
@@ -97,6 +97,7 @@ pub async fn open(
         }
     };
     let identity = kept.peer_identity(&folder).map_err(|error| log_error(&error))?;
+    let identity = SharedPeerIdentity::from(identity);
     let reaching =
         PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
     let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
@@ -112,7 +113,7 @@ pub async fn open(
     let log = Arc::new(log);
     let alone = verdict_consensus::Log::members(&*log).members.len() < 2;
     let listener = match listener {
-        Ok(listener) => Some(BoundPeers { listener, identity }),
+        Ok(listener) => Some(BoundPeers { listener, identity: identity.clone() }),
         Err(error) if alone && !joined && settings.cluster.peer_address.is_empty() => {
             tracing::warn!(%error, "no other node can join: name a free cluster.peer_address");
             None
@@ -120,7 +121,7 @@ pub async fn open(
         Err(error) => return Err(error),
     };
     let outbox = open_outbox(data_dir.join("outbox")).await?;
-    let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
+    let cluster = Cluster::new(log, (clients, identity), (folder, kept), (attributes, outbox));
     Ok(Opened { cluster, listener, joined, compiled })
 }
 

@@ -19,10 +19,12 @@ use super::{Services, Shared, body, caller_of, json, last_segment, streams};
 use crate::cluster::members::TokenOptions;
 use crate::cluster::{Cluster, ClusterError};
 
+mod authority;
 mod certificates;
 mod diff;
 mod node;
 
+pub(super) use authority::*;
 pub(super) use certificates::*;
 pub(super) use diff::*;
 pub(super) use node::*;

@@ -58,6 +58,9 @@ pub mod decision;
         admin::post_log_level,
         admin::post_drain,
         admin::post_certificate,
+        admin::post_own_certificate,
+        admin::authority,
+        admin::post_authority,
         ofrep::post_flag,
         ofrep::post_flags,
         flag_events::get,
@@ -105,6 +108,9 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
     ("backup", &[404, 503]),
     ("make_token", &[400, 404, 409, 413, 415, 503]),
     ("change_member", &[400, 404, 409, 503]),
+    ("authority", &[400, 404, 409]),
+    ("rotate_authority", &[400, 404, 409, 413, 415, 422]),
+    ("renew_certificate", &[404]),
 ];
 
 const SHARED_REFUSALS: &[u16] = &[401, 403, 412, 429, 500, 503];
