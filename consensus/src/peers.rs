@@ -40,9 +40,10 @@ pub use server::{
 };
 pub use tls::{
     JoiningTls, PeerIdentity, PeerIdentityError, SharedPeerIdentity,
-    is_for as is_certificate_of_node, node_of_certificate,
+    is_for as is_certificate_of_node, names_of_certificate, node_name as name_of_node,
+    node_of_certificate,
 };
-pub use trust::{is_endorsed, is_signed_by};
+pub use trust::{check_chain_of_node, is_endorsed, is_signed_by};
 
 #[cfg(test)]
 mod tests;

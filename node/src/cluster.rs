@@ -11,6 +11,7 @@
 
 pub mod authority;
 pub mod blobs;
+pub mod given;
 pub mod join;
 pub mod members;
 pub mod metrics;
@@ -54,6 +55,8 @@ struct Inner {
     changed: watch::Sender<u64>,
     /// What connections between nodes are made with.
     tls: SharedPeerIdentity,
+    /// Files that `tls` comes from, in place of the cluster's own authority.
+    given: Option<given::GivenTls>,
     folder: PathBuf,
     attributes: NodeAttributes,
     outbox: Arc<Outbox>,
@@ -124,14 +127,24 @@ impl From<PeerError> for ClusterError {
 impl Cluster {
     pub(crate) fn new(
         log: Arc<RaftLog>,
-        (clients, tls): (Arc<PeerClients>, SharedPeerIdentity),
+        (clients, tls, given): (Arc<PeerClients>, SharedPeerIdentity, Option<given::GivenTls>),
         (folder, identity): (PathBuf, KeptIdentity),
         (attributes, outbox): (NodeAttributes, Outbox),
     ) -> Self {
         let (identity, outbox) = (Mutex::new(identity), Arc::new(outbox));
         let (settled, changed) = (AtomicBool::new(false), watch::Sender::new(0));
-        let inner =
-            Inner { log, clients, identity, changed, tls, folder, attributes, outbox, settled };
+        let inner = Inner {
+            log,
+            clients,
+            identity,
+            changed,
+            tls,
+            given,
+            folder,
+            attributes,
+            outbox,
+            settled,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -186,6 +199,11 @@ impl Cluster {
     /// The cluster's id.
     pub(crate) fn cluster_id(&self) -> String {
         self.inner.identity.lock().cluster_id.clone()
+    }
+
+    /// Whether the operator gives the certificates between nodes.
+    pub(crate) fn is_given(&self) -> bool {
+        self.inner.given.is_some()
     }
 
     /// The public half of this node's key.

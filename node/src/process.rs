@@ -26,6 +26,7 @@ use crate::admin::{self, Refusals};
 use crate::catalogue_dir::FolderError;
 use crate::cluster::authority;
 use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::given;
 use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::policy;
 use crate::cluster::service::ClusterService;
@@ -148,6 +149,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         }
     }
     spawn_until(&tasks, &leave, authority::follow(cluster.clone()));
+    spawn_until(&tasks, &leave, given::follow(cluster.clone()));
     catch_up(&cluster, &runtime, joined, &stop).await;
     if joined {
         // It has made no decision yet.

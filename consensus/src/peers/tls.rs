@@ -231,6 +231,21 @@ pub fn node_of_certificate(certificate: &[u8], cluster_id: &str) -> Option<u64> 
         .find_map(|name| name.strip_prefix("node-")?.strip_suffix(suffix.as_str())?.parse().ok())
 }
 
+/// The nodes that a certificate is for, with the cluster of each.
+#[must_use]
+pub fn names_of_certificate(certificate: &[u8]) -> Vec<(u64, String)> {
+    let certificate = CertificateDer::from(certificate);
+    let Ok(end) = webpki::EndEntityCert::try_from(&certificate) else { return Vec::new() };
+    let node_and_cluster = |name: &str| {
+        let (id, cluster) =
+            name.strip_prefix("node-")?.strip_suffix(".verdict.internal")?.split_once('.')?;
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let fits = (1..=63).contains(&cluster.len()) && cluster.bytes().all(plain);
+        Some((id.parse().ok()?, cluster.to_owned())).filter(|_| fits)
+    };
+    end.valid_dns_names().filter_map(node_and_cluster).collect()
+}
+
 /// The name to ask a node for.
 ///
 /// # Errors

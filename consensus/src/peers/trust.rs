@@ -5,13 +5,35 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use verdict_config::TimestampMs;
 
+/// Checks that a chain leads from a certificate, which may be shown at both ends of a connection, to
+/// one of the authorities, and is good at a time. All DER.
+///
+/// # Errors
+/// Why it does not.
+pub fn check_chain_of_node(
+    chain: &[Vec<u8>],
+    authorities: &[Vec<u8>],
+    now: TimestampMs,
+) -> Result<(), String> {
+    check_chain(chain, authorities, (now, webpki::KeyUsage::server_auth()))?;
+    check_chain(chain, authorities, (now, webpki::KeyUsage::client_auth()))
+}
+
 /// Whether one of the authorities signed the certificate of a node that a chain begins with, and the
 /// chain is good at a time. All DER.
 #[must_use]
 pub fn is_signed_by(chain: &[Vec<u8>], authorities: &[Vec<u8>], now: TimestampMs) -> bool {
-    let Some((leaf, between)) = chain.split_first() else { return false };
+    check_chain(chain, authorities, (now, webpki::KeyUsage::server_auth())).is_ok()
+}
+
+fn check_chain(
+    chain: &[Vec<u8>],
+    authorities: &[Vec<u8>],
+    (now, usage): (TimestampMs, webpki::KeyUsage),
+) -> Result<(), String> {
+    let (leaf, between) = chain.split_first().ok_or("there is no certificate")?;
     let leaf = CertificateDer::from(leaf.as_slice());
-    let Ok(end) = webpki::EndEntityCert::try_from(&leaf) else { return false };
+    let end = webpki::EndEntityCert::try_from(&leaf).map_err(|error| error.to_string())?;
     let authorities: Vec<CertificateDer<'_>> =
         authorities.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let anchors: Vec<_> =
@@ -24,11 +46,11 @@ pub fn is_signed_by(chain: &[Vec<u8>], authorities: &[Vec<u8>], now: TimestampMs
         &anchors,
         &between,
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-        webpki::KeyUsage::server_auth(),
+        usage,
         None,
         None,
     );
-    verified.is_ok()
+    verified.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Whether a public key, as a key pair gives it, is the one that a certificate, DER, is about.

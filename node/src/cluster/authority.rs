@@ -104,7 +104,10 @@ impl Cluster {
         let shown = next.peer_identity(&self.inner.folder).map_err(unusable)?;
         next.save(&self.inner.folder).map_err(unusable)?;
         *identity = next;
-        self.inner.tls.replace(shown);
+        // What the operator gives stays.
+        if !self.is_given() {
+            self.inner.tls.replace(shown);
+        }
         self.inner.changed.send_modify(|count| *count += 1);
         Ok(())
     }

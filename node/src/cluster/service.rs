@@ -160,10 +160,10 @@ impl PeerService for ClusterService {
         })
     }
 
-    fn join(&self, _: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_> {
+    fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_> {
         Box::pin(async move {
             let answer = match JoinRequest::decode(&request) {
-                Ok(request) => self.cluster.admit(request, &self.tasks).await,
+                Ok(request) => self.cluster.admit(request, certificate, &self.tasks).await,
                 Err(error) => JoinAnswer::Refused { detail: error.to_string(), retryable: false },
             };
             answer.encode().unwrap_or_default()

@@ -16,7 +16,7 @@ use verdict_consensus::{Author, Log};
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Services, Shared, body, caller_of, json, last_segment, streams};
-use crate::cluster::members::TokenOptions;
+use crate::cluster::members::{IssuedToken, TokenOptions};
 use crate::cluster::{Cluster, ClusterError};
 
 mod authority;
@@ -94,7 +94,17 @@ pub(super) async fn post_token(
     let valid = Duration::from_secs(wanted.valid_s);
     let options = TokenOptions { valid, voter: wanted.voter, replaces: None };
     let issued = cluster(&services)?.issue_token(options, Author::named(&caller.name)).await;
-    json(&json!({ "token": issued.map_err(problem)? }))
+    json(&told(&issued.map_err(problem)?))
+}
+
+/// What is told of a token: where certificates are given, also whose is needed.
+fn told(issued: &IssuedToken) -> serde_json::Value {
+    let mut answer = json!({ "token": issued.token });
+    if let Some((node_id, name)) = &issued.for_node {
+        answer["joins_as"] = json!(node_id);
+        answer["certificate_name"] = json!(name);
+    }
+    answer
 }
 
 /// Changes a member (`{id}:promote`, `{id}:remove`, `{id}:drain`, `{id}:replace`), without a body.
@@ -125,7 +135,9 @@ pub(super) async fn post_member(
             let token = cluster.replace(node_id, Author::named(&caller.name)).await;
             let token = token.map_err(problem)?;
             tracing::info!(by = caller.name, node_id, "a replacement may join");
-            return json(&json!({ "node_id": node_id, "token": token }));
+            let mut answer = told(&token);
+            answer["node_id"] = json!(node_id);
+            return json(&answer);
         }
         _ => {
             let detail =
