@@ -83,7 +83,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
         let inserted = Node::insert(&mut self.root, Arc::new((key, value)), true);
         self.len += usize::from(inserted.added);
         if let Some(right) = inserted.split {
-            self.root = Arc::new(Node::Branch(vec![Arc::clone(&self.root), right]));
+            self.root = Arc::new(Node::over([Arc::clone(&self.root), right]));
         }
     }
 

@@ -30,6 +30,7 @@ mod messages;
 mod migration;
 mod network;
 mod options;
+mod prepared;
 mod proposer;
 mod raft_log;
 mod snapshot_file;

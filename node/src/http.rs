@@ -31,6 +31,7 @@ use verdict_consensus::Catalogue;
 use crate::admin::Refusals;
 use crate::cluster::Cluster;
 use crate::metrics::{HttpMetrics, Route};
+use crate::transfers::Transfers;
 
 pub mod body;
 pub mod cors;
@@ -112,6 +113,8 @@ pub(crate) struct Services {
     pub(crate) data_dir: std::path::PathBuf,
     pub(crate) activation_wait: Duration,
     pub(crate) backups: Arc<Semaphore>,
+    /// Files that operators send and fetch in pieces.
+    pub(crate) transfers: Arc<Transfers>,
     pub(crate) keys: KeyRing,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) flag_streams: Arc<Semaphore>,
@@ -145,6 +148,7 @@ impl Gateway {
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
+        let transfers = Arc::new(Transfers::new(data_dir.join("transfers")));
         let services = Arc::new(Services {
             runtime,
             http,
@@ -154,6 +158,7 @@ impl Gateway {
             data_dir,
             activation_wait,
             backups: Arc::new(Semaphore::new(1)),
+            transfers,
             keys,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             flag_streams: Arc::new(Semaphore::new(FLAG_STREAMS_MAX)),
@@ -194,8 +199,7 @@ impl Gateway {
         let started = Instant::now();
         let route = Route::of(request.uri().path());
         request.extensions_mut().insert(caller);
-        let deadline = Duration::from_millis(self.services.http.request_timeout_ms);
-        let response = match self.run(request, deadline).await {
+        let response = match self.run(request, self.deadline(route)).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         };
@@ -254,7 +258,12 @@ impl Gateway {
         let exempt = !guarded || matches!(route, Route::Watch | Route::FlagEvents);
         let _permit = if exempt { None } else { Some(self.permit()?) };
         let _running = InFlight::enter(&self.services.metrics.in_flight);
-        let deadline = match route {
+        self.run(request, self.deadline(route)).await
+    }
+
+    /// How long the handler of a route may take.
+    fn deadline(&self, route: Route) -> Duration {
+        match route {
             Route::Models => MODEL_DEADLINE,
             // Every live node may have a model to load before the change is proposed.
             Route::Changes | Route::Rollback => {
@@ -262,8 +271,7 @@ impl Gateway {
                     + self.services.activation_wait
             }
             _ => Duration::from_millis(self.services.http.request_timeout_ms),
-        };
-        self.run(request, deadline).await
+        }
     }
 
     fn permit(&self) -> Answer<SemaphorePermit<'_>> {

@@ -24,6 +24,7 @@ pub mod output;
 pub mod process;
 pub mod server;
 pub mod settings;
+mod transfers;
 
 /// A decision allocates and frees a few hundred small pieces on one thread, which the system's
 /// allocator does at several times the cost (`benches/RESULTS.md`).

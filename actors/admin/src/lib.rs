@@ -29,6 +29,7 @@ mod actor;
 mod admission;
 mod client;
 mod envelope;
+mod examples;
 mod guard;
 mod key_file;
 mod renewal;
@@ -37,6 +38,7 @@ mod server;
 mod service;
 mod sessions;
 mod tls;
+mod transfer;
 
 pub use actor::{ADMIN_GROUP, AdminActorOptions, AdminMessage};
 pub use admission::{Admission, Admitted, Answering, CLOCK_SLACK_MS, OperatorKey, Refused};
@@ -45,6 +47,7 @@ pub use envelope::{
     ANSWER_BYTES_MAX, AnswerEnvelope, ENVELOPE_VERSION, EnvelopeFault, NodeSigner, OperatorSigner,
     REQUEST_BYTES_MAX, RequestEnvelope, Trust, UnverifiedRequest, VALID_MS_MAX,
 };
+pub use examples::every_request;
 pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
 pub use renewal::{Enrolment, trust_digest};
@@ -56,3 +59,4 @@ pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions}
 pub use service::{AdminService, AnswerFuture, Outcome, Refusal};
 pub use sessions::{Session, SessionEnded, SessionsHandle};
 pub use tls::{AdminIdentity, SharedAdminIdentity, TlsError, connector};
+pub use transfer::{Transfer, TransferPurpose};

@@ -8,6 +8,8 @@ use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
 use verdict_consensus::Op;
 
+use crate::transfer::Transfer;
+
 /// A request of an operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
@@ -108,6 +110,13 @@ pub enum Request {
     },
     /// Tells the node that answers to hand its offices over, finish and end.
     Drain {},
+    /// A step of a transfer of what is longer than a call.
+    Transfer(Transfer),
+    /// Which nodes have loaded a model's folder.
+    Readiness {
+        /// The folder's content hash.
+        content_hash: String,
+    },
     /// Signs an operator's public key: the certificate that lets its owner connect.
     Certify {
         /// The name of the key's object.
@@ -231,7 +240,7 @@ pub struct ObjectName {
 /// A call of the HTTP interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCall {
-    /// `GET` or `POST`.
+    /// `GET`, `POST` or `DELETE`.
     pub method: &'static str,
     /// Path and query.
     pub path: String,
@@ -267,6 +276,8 @@ impl Request {
             Self::Renew {} => "renew",
             Self::Authority {} => "authority",
             Self::Rotate(_) => "rotate",
+            Self::Transfer(_) => "transfer",
+            Self::Readiness { .. } => "readiness",
         }
     }
 
@@ -282,10 +293,12 @@ impl Request {
             | Self::Object { .. }
             | Self::Explain { .. }
             | Self::Actors {}
+            | Self::Readiness { .. }
             | Self::Blobs {}
             | Self::Authority {} => Role::Viewer,
             // Whoever may ask anything is to go on reaching the nodes.
             Self::Renew {} => Role::Decider,
+            Self::Transfer(step) => step.needs(),
             Self::Change(_) => Role::Editor,
             Self::Rollback(_) => Role::Releaser,
             Self::Refusals {}
@@ -316,6 +329,7 @@ impl Request {
                 | Self::Retire { .. }
                 | Self::Drain {}
                 | Self::Rotate(_)
+                | Self::Transfer(_)
         )
     }
 
@@ -369,6 +383,10 @@ impl Request {
             Self::Replace { node_id } => member(*node_id, "replace"),
             Self::Retire { node_id } => member(*node_id, "drain"),
             Self::Drain {} => post("/v1/admin/drain", &serde_json::json!({})),
+            Self::Transfer(step) => step.route(),
+            Self::Readiness { content_hash } => {
+                get(&format!("/v1/models/{}:readiness", encode(content_hash)))
+            }
             Self::Certify { name } => {
                 post("/v1/admin/certificates", &serde_json::json!({ "name": name }))
             }
@@ -382,13 +400,25 @@ impl Request {
     }
 }
 
+impl RouteCall {
+    /// A read.
+    pub(crate) fn get(path: &str) -> Self {
+        Self { method: "GET", path: path.to_owned(), body: None }
+    }
+
+    /// A call with a JSON body.
+    pub(crate) fn post(path: &str, body: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self { method: "POST", path: path.to_owned(), body: Some(body) }
+    }
+}
+
 fn get(path: &str) -> RouteCall {
-    RouteCall { method: "GET", path: path.to_owned(), body: None }
+    RouteCall::get(path)
 }
 
 fn post(path: &str, body: &impl Serialize) -> RouteCall {
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    RouteCall { method: "POST", path: path.to_owned(), body: Some(body) }
+    RouteCall::post(path, body)
 }
 
 fn member(node_id: u64, verb: &str) -> RouteCall {
@@ -416,7 +446,7 @@ impl Query {
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

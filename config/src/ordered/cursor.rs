@@ -27,7 +27,7 @@ impl<'map, K, V> Cursor<'map, K, V> {
             let place = node.place(&below);
             path.push((node, place));
             match node {
-                Node::Branch(children) if place < children.len() => node = &children[place],
+                Node::Branch(children) if place < children.len() => node = &children[place].node,
                 _ => return Self { path },
             }
         }
@@ -40,7 +40,7 @@ impl<'map, K, V> Cursor<'map, K, V> {
             match node {
                 Node::Leaf(entries) if place < entries.len() => return entries.get(place),
                 Node::Branch(children) if place < children.len() => {
-                    self.path.push((&children[place], 0));
+                    self.path.push((&children[place].node, 0));
                 }
                 _ => self.leave(),
             }
@@ -76,7 +76,7 @@ impl<'map, K, V> Cursor<'map, K, V> {
             match *node {
                 Node::Leaf(entries) => return entries.get(*place),
                 Node::Branch(children) => {
-                    let child = children.get(*place)?;
+                    let child = &children.get(*place)?.node;
                     self.path.push((child, child.width()));
                 }
             }

@@ -14,7 +14,14 @@ pub enum Node<K, V> {
     /// Entries in key order.
     Leaf(Vec<Entry<K, V>>),
     /// Children: every key of one is below those of the next.
-    Branch(Vec<Arc<Node<K, V>>>),
+    Branch(Vec<Child<K, V>>),
+}
+
+/// A child with its first entry, so that a search reads no more than one leaf.
+#[derive(Debug)]
+pub struct Child<K, V> {
+    first: Entry<K, V>,
+    pub node: Arc<Node<K, V>>,
 }
 
 /// What an insertion did to a node.
@@ -23,6 +30,28 @@ pub struct Inserted<K, V> {
     pub added: bool,
     /// What no longer fits and belongs behind the node.
     pub split: Option<Arc<Node<K, V>>>,
+}
+
+impl<K, V> Clone for Child<K, V> {
+    fn clone(&self) -> Self {
+        Self { first: Arc::clone(&self.first), node: Arc::clone(&self.node) }
+    }
+}
+
+impl<K, V> Child<K, V> {
+    /// `None` for a node without entries.
+    fn new(node: Arc<Node<K, V>>) -> Option<Self> {
+        Some(Self { first: Arc::clone(node.first()?), node })
+    }
+
+    /// Notes the first entry anew.
+    fn refresh(&mut self) {
+        if let Some(first) = self.node.first()
+            && !Arc::ptr_eq(first, &self.first)
+        {
+            self.first = Arc::clone(first);
+        }
+    }
 }
 
 impl<K, V> Clone for Node<K, V> {
@@ -35,6 +64,11 @@ impl<K, V> Clone for Node<K, V> {
 }
 
 impl<K, V> Node<K, V> {
+    /// A node over others, in their order.
+    pub fn over(nodes: impl IntoIterator<Item = Arc<Self>>) -> Self {
+        Self::Branch(nodes.into_iter().filter_map(Child::new).collect())
+    }
+
     /// Entries of a leaf, children of a branch.
     pub const fn width(&self) -> usize {
         match self {
@@ -45,12 +79,9 @@ impl<K, V> Node<K, V> {
 
     /// The entry of the lowest key.
     pub fn first(&self) -> Option<&Entry<K, V>> {
-        let mut node = self;
-        loop {
-            match node {
-                Self::Leaf(entries) => return entries.first(),
-                Self::Branch(children) => node = children.first()?,
-            }
+        match self {
+            Self::Leaf(entries) => entries.first(),
+            Self::Branch(children) => children.first().map(|child| &child.first),
         }
     }
 
@@ -60,8 +91,7 @@ impl<K, V> Node<K, V> {
         match self {
             Self::Leaf(entries) => entries.partition_point(|entry| below(&entry.0)),
             Self::Branch(children) => {
-                let starts_below = |child: &Arc<Self>| child.first().is_some_and(|e| below(&e.0));
-                children.partition_point(starts_below).saturating_sub(1)
+                children.partition_point(|child| below(&child.first.0)).saturating_sub(1)
             }
         }
     }
@@ -70,7 +100,7 @@ impl<K, V> Node<K, V> {
     pub fn only_child(&self) -> Option<Arc<Self>> {
         match self {
             Self::Branch(children) => match &children[..] {
-                [only] => Some(Arc::clone(only)),
+                [only] => Some(Arc::clone(&only.node)),
                 _ => None,
             },
             Self::Leaf(_) => None,
@@ -88,7 +118,9 @@ impl<K: Ord, V> Node<K, V> {
                     let at = entries.binary_search_by(|entry| entry.0.cmp(key)).ok()?;
                     return entries.get(at);
                 }
-                Self::Branch(children) => node = children.get(node.place(|first| first <= key))?,
+                Self::Branch(children) => {
+                    node = &children.get(node.place(|first| first <= key))?.node;
+                }
             }
         }
     }
@@ -109,8 +141,11 @@ impl<K: Ord, V> Node<K, V> {
             }
             Self::Branch(children) => {
                 let rightmost = rightmost && place + 1 == children.len();
-                let inserted = Self::insert(&mut children[place], entry, rightmost);
-                children.splice(place + 1..place + 1, inserted.split);
+                let child = &mut children[place];
+                let inserted = Self::insert(&mut child.node, entry, rightmost);
+                child.refresh();
+                let behind = inserted.split.and_then(Child::new);
+                children.splice(place + 1..place + 1, behind);
                 let split = split(children, rightmost).map(|right| Arc::new(Self::Branch(right)));
                 Inserted { added: inserted.added, split }
             }
@@ -121,11 +156,16 @@ impl<K: Ord, V> Node<K, V> {
     pub fn remove(node: &mut Arc<Self>, key: &K) {
         let place = node.place(|first| first <= key);
         match Arc::make_mut(node) {
-            Self::Leaf(entries) => entries.retain(|entry| entry.0 != *key),
+            Self::Leaf(entries) => {
+                // The place is behind the entry.
+                entries.remove(place.saturating_sub(1));
+            }
             Self::Branch(children) => {
-                Self::remove(&mut children[place], key);
-                if children[place].width() == 0 {
+                Self::remove(&mut children[place].node, key);
+                if children[place].node.width() == 0 {
                     children.remove(place);
+                } else {
+                    children[place].refresh();
                 }
             }
         }

@@ -77,6 +77,13 @@ impl Machine {
         Ok(reply)
     }
 
+    /// The next entry is one whose result is known.
+    pub fn adopt(&mut self, log_id: LogId, catalogue: Arc<Catalogue>) -> EntryReply {
+        let revision = catalogue.revision();
+        (self.last_applied, self.catalogue) = (Some(log_id), catalogue);
+        EntryReply::Applied { revision }
+    }
+
     /// All of a batch or nothing: its change sets were accepted one on top of the other.
     fn change(
         &mut self,

@@ -26,6 +26,7 @@ use super::core::{Core, Leadership};
 use super::entry::EntryCommand;
 use super::messages::{Answer, FORWARD_MAX, FailureV1, RequestBody, results};
 use super::options::RaftLogOptions;
+use super::prepared::Prepared;
 use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::EntryReply;
 use crate::apply::{Applied, LogPosition, apply_in_place};
@@ -113,6 +114,17 @@ pub struct Proposer {
 /// Proposals with the answers they get once the entry they depend on is committed.
 type Held = Vec<(Proposal, Result<Applied, ProposeError>)>;
 
+/// What came of the change sets that are to share an entry.
+struct Evaluated {
+    held: Held,
+    /// Those that were accepted, as the entry carries them.
+    commands: Vec<Vec<u8>>,
+    /// The catalogue after them.
+    next: Arc<Catalogue>,
+    /// Whether the entry holds all that it takes to apply them.
+    whole: bool,
+}
+
 impl Proposer {
     pub fn new(core: Arc<Core>, queue: mpsc::Receiver<Proposal>) -> Self {
         Self { core, queue, waiting: VecDeque::new() }
@@ -187,9 +199,9 @@ impl Proposer {
 
     /// Makes one entry of what waits, and answers when it is committed and applied.
     async fn propose_here(&mut self) {
-        let catalogue = Arc::clone(&self.core.shared.watch().borrow());
-        let base_revision = catalogue.revision();
-        let (held, commands) = self.evaluate(&catalogue);
+        let (base, applied) = self.core.shared.applied_catalogue();
+        let (base_revision, index) = (base.revision(), applied.saturating_add(1));
+        let Evaluated { held, commands, next, whole } = self.evaluate(&base, index);
         if commands.is_empty() {
             return answer_all(held);
         }
@@ -198,11 +210,16 @@ impl Proposer {
             Ok(payload) => payload,
             Err(error) => return refuse_all(held, &ProposeError::Storage(error.to_string())),
         };
+        let prepared =
+            || Prepared { payload: payload.clone(), index, base: Arc::clone(&base), next };
+        core.shared.prepare(whole.then(prepared));
         let until = held.iter().map(|(proposal, _)| proposal.until).max();
         let until = until.unwrap_or_else(Instant::now);
         let begun = Instant::now();
         let write = tokio::time::timeout_at(until, core.raft.client_write(payload));
-        match self.meanwhile(write).await {
+        let written = self.meanwhile(write).await;
+        core.shared.prepare(None);
+        match written {
             Ok(Ok(response)) if matches!(response.data, EntryReply::Applied { .. }) => {
                 let commit_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 core.counts.lock().commit_us_last = commit_us;
@@ -224,19 +241,25 @@ impl Proposer {
     }
 
     /// Applies what waits, one on top of the other, as every node will.
-    fn evaluate(&mut self, catalogue: &Catalogue) -> (Held, Vec<Vec<u8>>) {
-        let mut catalogue = catalogue.clone();
-        let (mut held, mut commands, mut bytes) = (Held::new(), Vec::new(), 0);
+    fn evaluate(&mut self, base: &Catalogue, index: u64) -> Evaluated {
+        let mut catalogue = base.clone();
+        let (mut held, mut commands, mut bytes) = (Held::new(), Vec::<Vec<u8>>::new(), 0);
+        let mut whole = true;
         let options = &self.core.options;
         while held.len() < options.batch_max && bytes < options.batch_bytes {
             let Some(mut proposal) = self.waiting.pop_front() else { break };
             // A clock may run behind the leader's before: time never goes back.
             proposal.command.at = self.core.clock.now(options).max(catalogue.at());
             let command = Command::Propose(proposal.command.clone());
-            let step = || apply_next(&mut catalogue, &command, options);
+            let position = u32::try_from(commands.len()).unwrap_or(u32::MAX);
+            let place = LogPosition { index, position };
+            let step = || apply_next(&mut catalogue, &command, place, options);
             let result = match catch_unwind(AssertUnwindSafe(step)) {
                 Ok(Ok((applied, encoded))) => {
                     bytes += encoded.as_ref().map_or(0, Vec::len);
+                    // Bodies outside the log are found, and checked, where they are applied.
+                    let changes = &proposal.command.change_set.changes;
+                    whole &= changes.iter().all(|change| change.stored.is_none());
                     commands.extend(encoded);
                     Ok(applied)
                 }
@@ -247,12 +270,13 @@ impl Proposer {
                     let message = "the change set could not be checked: a fault of our own";
                     proposal.answer(Err(fault(Code::Internal, message)));
                     self.put_back(held, false);
-                    return (Held::new(), Vec::new());
+                    let next = Arc::new(catalogue);
+                    return Evaluated { held: Held::new(), commands: Vec::new(), next, whole };
                 }
             };
             held.push((proposal, result));
         }
-        (held, commands)
+        Evaluated { held, commands, next: Arc::new(catalogue), whole }
     }
 
     fn put_back(&mut self, held: Held, sent: bool) {
@@ -362,11 +386,11 @@ fn fault(code: Code, message: impl Into<String>) -> ProposeError {
 fn apply_next(
     catalogue: &mut Catalogue,
     command: &Command,
+    place: LogPosition,
     options: &RaftLogOptions,
 ) -> Result<(Applied, Option<Vec<u8>>), ProposeError> {
     let encoded = command.encode();
     let encoded = encoded.map_err(|error| fault(Code::LimitExceeded, error.to_string()))?;
-    let place = LogPosition::default();
     let applied = apply_in_place(catalogue, command, place, &*options.validator)?;
     let new = !applied.repeated;
     Ok((applied, new.then_some(encoded)))

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use super::bodies::{self, ApplyError, Bodies, BodyStore};
 use super::machine::Machine;
+use super::prepared::Prepared;
 use super::snapshot_file::{self, SnapshotFile};
 use super::steps::{Probe, Step};
 use super::types::{
@@ -49,6 +50,8 @@ type Meta = SnapshotMeta<NodeId, NodeAttributes>;
 pub struct Shared {
     folder: PathBuf,
     machine: Mutex<Machine>,
+    /// The entry that this node, as a leader, evaluated and proposed.
+    prepared: Mutex<Option<Prepared>>,
     current: Mutex<Option<(Meta, SnapshotFile)>>,
     catalogues: watch::Sender<Arc<Catalogue>>,
     /// Index of the last applied entry.
@@ -181,6 +184,21 @@ impl Shared {
         self.machine.lock().clone()
     }
 
+    /// The catalogue that is applied, and the place of the entry that made it.
+    pub fn applied_catalogue(&self) -> (Arc<Catalogue>, u64) {
+        let machine = self.machine.lock();
+        (Arc::clone(&machine.catalogue), machine.last_applied.map_or(0, |id| id.index))
+    }
+
+    /// Keeps what was found for an entry that is about to be proposed; `None` once it is answered.
+    pub fn prepare(&self, prepared: Option<Prepared>) {
+        *self.prepared.lock() = prepared;
+    }
+
+    fn prepared_for(&self, entry: &Entry, machine: &Machine) -> Option<Arc<Catalogue>> {
+        self.prepared.lock().as_ref()?.for_entry(entry, &machine.catalogue)
+    }
+
     /// Term of the last applied entry.
     pub fn applied_term(&self) -> u64 {
         self.machine.lock().last_applied.map_or(0, |id| id.leader_id.term)
@@ -293,6 +311,7 @@ pub fn open(
         catalogues: watch::channel(Arc::clone(&machine.catalogue)).0,
         applied: watch::channel(index.unwrap_or(0)).0,
         machine: Mutex::new(machine),
+        prepared: Mutex::new(None),
         current: Mutex::new(current),
         incoming: AtomicU64::new(0),
         waits_for: Mutex::new(None),
@@ -328,6 +347,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 bytes += payload.0.len() as u64;
             }
             last = Some(entry.log_id);
+            if let Some(catalogue) = shared.prepared_for(&entry, &machine) {
+                replies.push(machine.adopt(entry.log_id, catalogue));
+                continue;
+            }
             let mut found = Bodies::new();
             let reply = loop {
                 let applied = guarded(|| machine.apply(&entry, &found));

@@ -20,6 +20,7 @@ mod models;
 mod operating;
 mod rules;
 mod session;
+mod transfers;
 
 pub use session::Session;
 
@@ -76,6 +77,14 @@ enum AdminCommand {
     /// Tell the node that answers to hand its offices over, finish and end.
     #[command(after_help = "Example: verdict admin --node 127.0.0.1:7722 drain")]
     Drain,
+    /// Fetch a backup of everything that the cluster agreed, with the models.
+    #[command(after_help = "Example: verdict admin backup verdict-2026-11-24.tar")]
+    Backup(transfers::BackupArgs),
+    /// Begin a new cluster from a backup; the node of the settings must have no state. Asks no node.
+    #[command(
+        after_help = "Example: verdict admin restore verdict-2026-11-24.tar --config node.toml"
+    )]
+    Restore(super::recovery::RestoreArgs),
     /// Model folders and large objects: which node has what.
     #[command(after_help = "Example: verdict admin blobs --json")]
     Blobs,
@@ -116,6 +125,9 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
     if let C::Keys(keys::KeysCommand::Enrolled(enrolled)) = &arguments.command {
         return keys::enrolled(enrolled, output);
     }
+    if let C::Restore(restore) = &arguments.command {
+        return super::recovery::restore(restore, output);
+    }
     let mut session = Session::open(&arguments.target)?;
     match &arguments.command {
         C::Status => operating::status(&mut session, output),
@@ -132,6 +144,8 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
         C::Authority(command) => authority::run(command, &mut session, output),
         C::Members(command) => members::run(command, &mut session, output),
         C::Drain => operating::drain(&mut session, output),
+        C::Restore(restore) => super::recovery::restore(restore, output),
+        C::Backup(backup) => transfers::backup(backup, &mut session, output),
         C::Blobs => operating::blobs(&mut session, output),
         C::Actors => operating::actors(&mut session, output),
         C::Refusals => operating::refusals(&mut session, output),

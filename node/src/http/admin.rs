@@ -23,11 +23,13 @@ mod authority;
 mod certificates;
 mod diff;
 mod node;
+mod transfers;
 
 pub(super) use authority::*;
 pub(super) use certificates::*;
 pub(super) use diff::*;
 pub(super) use node::*;
+pub(super) use transfers::*;
 
 /// The longest body of these routes.
 pub(super) const BODY_BYTES_MAX: usize = 256 << 10;
@@ -83,10 +85,7 @@ pub(super) async fn post_token(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
-    let (parts, content) = request.into_parts();
-    body::require_json(&parts.headers)?;
-    let bytes = body::read(&parts.headers, content, BODY_BYTES_MAX).await?;
-    let wanted: TokenBody = body::parse(&bytes, services.http.json_depth_max)?;
+    let wanted: TokenBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
     if !(1..=TOKEN_SECONDS_MAX).contains(&wanted.valid_s) {
         let message = format!("a token is good for 1 to {TOKEN_SECONDS_MAX} seconds");
         return Err(Problem::parameter("valid_s", message));

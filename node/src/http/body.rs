@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use verdict_config::settings::HttpSettings;
 use verdict_config::{Code, Fault};
 
 use super::problem::{Answer, Problem};
@@ -179,6 +181,21 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Answer<T> {
     })?;
     deserializer.end().map_err(|error| shape_problem(String::new(), &error))?;
     Ok(value)
+}
+
+/// A JSON body of a request, as a type.
+///
+/// # Errors
+/// Those of [`require_json`], [`read`] and [`parse`].
+pub async fn json<T: DeserializeOwned>(
+    request: Request,
+    bytes_max: usize,
+    http: &HttpSettings,
+) -> Answer<T> {
+    let (parts, content) = request.into_parts();
+    require_json(&parts.headers)?;
+    let bytes = read(&parts.headers, content, bytes_max).await?;
+    parse(&bytes, http.json_depth_max)
 }
 
 /// What serde_json says, as a problem: broken syntax and wrong shape are told apart.

@@ -102,7 +102,7 @@ pub(super) async fn get_model(State(services): Shared, request: Request) -> Answ
     Ok(response)
 }
 
-fn problem(error: &BlobError) -> Problem {
+pub(super) fn problem(error: &BlobError) -> Problem {
     Problem::new(error.code(), error.to_string())
 }
 
@@ -123,7 +123,8 @@ pub(crate) fn pack_folder(
     tar.finish()
 }
 
-fn unpack(from: impl std::io::Read, writer: &mut FolderWriter) -> Answer<()> {
+/// Adds the files of a tar stream to a folder. Blocking.
+pub(super) fn unpack(from: impl std::io::Read, writer: &mut FolderWriter) -> Answer<()> {
     struct Failed(BlobError);
     impl From<std::io::Error> for Failed {
         fn from(error: std::io::Error) -> Self {

@@ -61,6 +61,10 @@ pub mod decision;
         admin::post_own_certificate,
         admin::authority,
         admin::post_authority,
+        admin::post_transfer,
+        admin::post_piece,
+        admin::get_transfer,
+        admin::delete_transfer,
         ofrep::post_flag,
         ofrep::post_flags,
         flag_events::get,
@@ -111,6 +115,10 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
     ("authority", &[400, 404, 409]),
     ("rotate_authority", &[400, 404, 409, 413, 415, 422]),
     ("renew_certificate", &[404]),
+    ("begin_transfer", &[400, 413, 415]),
+    ("send_piece", &[400, 404, 413, 415]),
+    ("read_piece", &[400, 404, 413, 422]),
+    ("end_transfer", &[400, 404]),
 ];
 
 const SHARED_REFUSALS: &[u16] = &[401, 403, 412, 429, 500, 503];

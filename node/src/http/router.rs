@@ -46,6 +46,11 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/admin/certificates/own", post(admin::post_own_certificate))
         .route("/v1/admin/authority", get(admin::authority))
         .route("/v1/admin/authority/{step}", post(admin::post_authority))
+        .route("/v1/admin/transfers", post(admin::post_transfer))
+        .route(
+            "/v1/admin/transfers/{id}",
+            get(admin::get_transfer).post(admin::post_piece).delete(admin::delete_transfer),
+        )
         .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
@@ -80,7 +85,11 @@ fn methods(path: &str) -> String {
         "/v1/admin/tokens"
         | "/v1/admin/loglevel"
         | "/v1/admin/drain"
+        | "/v1/admin/transfers"
         | "/v1/admin/certificates" => &[Method::POST],
+        _ if below("/v1/admin/transfers/") => {
+            &[Method::GET, Method::HEAD, Method::POST, Method::DELETE]
+        }
         _ if below("/v1/admin/members/")
             || below("/v1/admin/authority/")
             || below("/v1/admin/certificates/") =>

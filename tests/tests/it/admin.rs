@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
+use verdict_admin::{CallError, Client, ClientOptions, KeyFile, Request, every_request};
+use verdict_config::settings::Role;
 
 use crate::cluster::harness::Cluster;
 use crate::process::{VERDICT, eventually};
@@ -217,6 +219,88 @@ fn an_operator_adds_and_removes_a_node_and_asks_on_while_one_is_down() {
         desk.run_with(&desk.key, &toggled).code == Some(0)
     });
     until("it is in the log once", || desk.audit(1, 1).len() == before + 1);
+}
+
+#[test]
+fn a_model_and_a_backup_go_through_admin_calls() {
+    let desk = Desk::new(1);
+    let models = desk.path("cluster/catalogue/models");
+    let folder =
+        std::fs::read_dir(models).expect("models").next().expect("one").expect("it").path();
+    let folder = folder.to_str().expect("a path");
+    let push = ["model", "push", folder, "--name", "pushed", "--why", "case 31"];
+    let shown = desk.run(&[&push[..], &["--dry-run"]].concat());
+    assert_eq!(shown["differences"][0]["name"], "pushed", "{shown}");
+    let pushed = desk.run(&push);
+    let revision = pushed["revision"].as_u64().expect("a revision");
+    assert_eq!(shown["revision"], revision);
+    let listed = desk.run(&["model", "list"]);
+    let models = listed["models"].as_array().expect("models");
+    assert!(models.iter().any(|model| model["name"] == "pushed"), "{listed}");
+    // No folder is taken for one of a model.
+    std::fs::create_dir(desk.path("no-model")).expect("a folder");
+    std::fs::write(desk.path("no-model/readme"), "x".repeat(300_000)).expect("a file");
+    let refused = desk.run_with(&desk.key, &["model", "push", "no-model", "--name", "x"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("VD"), "{}", refused.err);
+
+    let saved = desk.run(&["backup", "saved.tar"]);
+    assert_eq!(saved["revision"], revision, "{saved}");
+    let length = std::fs::metadata(desk.path("saved.tar")).expect("a backup").len();
+    assert_eq!(saved["bytes"], length);
+    let port = desk.cluster.port(5);
+    let settings = format!(
+        "[node]\ndata_dir = {:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n",
+        desk.path("restored"),
+    );
+    std::fs::write(desk.path("restored.toml"), settings).expect("settings");
+    let restored = desk.run(&["restore", "saved.tar", "--config", "restored.toml"]);
+    assert_eq!(restored["revision"], revision, "{restored}");
+    // Of a colleague who edits, no backup is made.
+    let bob = desk.colleague("bob", &["--role", "editor"]);
+    let refused = desk.run_with(&bob, &["backup", "other.tar"]);
+    assert!(refused.err.contains("VD0802"), "{}", refused.err);
+    assert!(!desk.path("other.tar").exists());
+}
+
+#[test]
+fn every_role_is_tried_against_every_command() {
+    let desk = Desk::new(1);
+    let address = desk.admin_address(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut refused = 0;
+    for role in Role::ALL {
+        let name = format!("a-{role}");
+        let file = desk.colleague(&name, &["--role", role.as_str()]);
+        let key = KeyFile::load(&file).expect("a key file").open(None).expect("no passphrase");
+        let call = |request: &Request| {
+            runtime.block_on(async {
+                let nodes = vec![address.clone()];
+                let client = Client::new(&key, nodes, ClientOptions::default()).await;
+                client.expect("a client").call(request).await
+            })
+        };
+        for request in every_request() {
+            let allowed = role >= request.needs();
+            if allowed && request == (Request::Drain {}) {
+                // The node would end; another test drains.
+                continue;
+            }
+            let forbidden = match call(&request) {
+                Ok(_) => false,
+                Err(CallError::Refused(refusal)) => refusal.code == "VD0802",
+                Err(error) => panic!("{role} {}: {error}", request.name()),
+            };
+            assert_eq!(forbidden, !allowed, "{role} {}", request.name());
+            refused += u64::from(forbidden);
+        }
+    }
+    // All of them are counted and listed.
+    let told = desk.run(&["refusals"]);
+    assert_eq!(told["total"], refused, "{told}");
+    let listed = told["refusals"].as_array().expect("refusals");
+    assert!(listed.iter().all(|one| one["code"] == "VD0802"), "{told}");
+    assert!(listed.iter().all(|one| one["key"].as_str().is_some_and(|key| key.starts_with("a-"))));
 }
 
 #[test]

@@ -32,6 +32,23 @@ fn every_request_has_its_route() {
 }
 
 #[test]
+fn the_steps_of_a_transfer_have_theirs() {
+    let path = "/v1/admin/transfers";
+    check(r#"{"command":"transfer","step":"begin","purpose":"model","bytes":7}"#, "POST", path);
+    let step = |step: &str, rest: &str| {
+        format!(r#"{{"command":"transfer","step":"{step}","id":"a/b"{rest}}}"#)
+    };
+    let one = format!("{path}/a%2Fb");
+    check(&step("send", r#","offset":0,"data":"YQ==""#), "POST", &one);
+    check(&step("stage", ""), "POST", &format!("{one}:stage"));
+    check(&step("state", ""), "GET", &one);
+    check(&step("read", r#","offset":9"#), "GET", &format!("{one}?offset=9"));
+    check(&step("end", ""), "DELETE", &one);
+    let more = r#"{"command":"transfer","step":"end","id":"a","x":1}"#;
+    assert!(serde_json::from_str::<Request>(more).is_err());
+}
+
+#[test]
 fn unknown_commands_and_keys_are_refused() {
     for json in [
         r#"{"command":"shutdown"}"#,

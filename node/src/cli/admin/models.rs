@@ -7,6 +7,7 @@ use verdict_config::ObjectKind;
 use super::super::{EXIT_OK, Outcome};
 use super::Session;
 use super::changes::{self, WriteArgs, plain};
+use super::transfers::{self, PushArgs};
 use crate::output::Output;
 
 /// Commands for models.
@@ -25,6 +26,11 @@ pub enum ModelCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Send a model's folder, have every node load it, and put it into the catalogue.
+    #[command(
+        after_help = "Example: verdict admin model push models/industry-v2 --name industry-v2"
+    )]
+    Push(PushArgs),
     /// One alias.
     #[command(after_help = "Example: verdict admin model alias industry")]
     Alias {
@@ -37,6 +43,7 @@ pub enum ModelCommand {
 pub fn run(command: &ModelCommand, session: &mut Session, output: &Output) -> Outcome {
     match command {
         ModelCommand::List => list(session, output),
+        ModelCommand::Push(arguments) => transfers::push(arguments, session, output),
         ModelCommand::Alias { name } => {
             changes::show_object(session, ObjectKind::Alias, name, output)
         }

@@ -61,16 +61,14 @@ pub(in crate::http) async fn post_authority(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
-    let (parts, content) = request.into_parts();
-    let name = last_segment(&parts.uri)?;
+    let name = last_segment(request.uri())?;
     let step = RotationStep::ALL.into_iter().find(|step| step.as_str() == name);
     let step = step.ok_or_else(|| {
         let detail = format!("{name:?} is no step; there are install, use, remove, abandon.");
         Problem::new(Code::RouteNotFound, detail)
     })?;
-    body::require_json(&parts.headers)?;
-    let bytes = body::read(&parts.headers, content, BODY_BYTES_MAX).await?;
-    let StepBody { request_id, why, dry_run } = body::parse(&bytes, services.http.json_depth_max)?;
+    let body: StepBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
+    let StepBody { request_id, why, dry_run } = body;
     let wanted = WantedStep { step, request_id, why, dry_run };
     let set = cluster(&services)?.plan_step(wanted).await.map_err(problem)?;
     tracing::warn!(by = caller.name, step = step.as_str(), dry_run, "the authority is changed");

@@ -34,10 +34,7 @@ pub(in crate::http) async fn post_certificate(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
-    let (parts, content) = request.into_parts();
-    body::require_json(&parts.headers)?;
-    let bytes = body::read(&parts.headers, content, BODY_BYTES_MAX).await?;
-    let wanted: CertificateBody = body::parse(&bytes, services.http.json_depth_max)?;
+    let wanted: CertificateBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
     let absent = || {
         let detail = format!("There is no key {:?} with a public_key here.", wanted.name);
         Problem::new(Code::ObjectNotFound, detail)

@@ -95,10 +95,7 @@ pub(in crate::http) async fn post_log_level(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
-    let (parts, content) = request.into_parts();
-    body::require_json(&parts.headers)?;
-    let bytes = body::read(&parts.headers, content, BODY_BYTES_MAX).await?;
-    let wanted: LogLevelBody = body::parse(&bytes, services.http.json_depth_max)?;
+    let wanted: LogLevelBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
     let seconds = wanted.for_s.unwrap_or(LOG_LEVEL_SECONDS);
     if !(1..=LOG_LEVEL_SECONDS_MAX).contains(&seconds) {
         let message = format!("expected 1 to {LOG_LEVEL_SECONDS_MAX} seconds");
