@@ -83,6 +83,9 @@ codes! {
     PeerUnreachable = "VD0609", "another node that is needed cannot be reached", "Try again; check that the node runs and that its peer address is open.";
     OutboxFull = "VD0610", "too much waits for nodes that are away", "Try again later; bring the nodes back, or remove those that are gone for ever.";
     NotReady = "VD0611", "nodes are not ready for the change", "Nothing changed. The nodes named go on fetching and loading: try again, or see to them.";
+    AuthorityRefused = "VD0612", "the step of the authority's rotation is refused", "Do what the detail names; GET /v1/admin/authority shows how far each node is.";
+    NotAVoter = "VD0613", "the node that was asked does not vote", "Ask a voter: GET /v1/admin/members lists them.";
+    CertificateInvalid = "VD0614", "the certificate that the node was given cannot be used", "Correct what the detail names in the files of cluster.tls_certificate, tls_key and tls_authorities.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";

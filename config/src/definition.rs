@@ -3,6 +3,7 @@
 //! Unknown keys are refused everywhere but in flags, whose format allows them. References between
 //! objects (a flow's rule sets, a rule's lists) are names, resolved when the catalogue is compiled.
 
+mod authority;
 mod flow;
 mod key;
 mod list;
@@ -12,6 +13,7 @@ mod rule_set;
 mod snooze;
 mod table;
 
+pub use authority::*;
 pub use flow::*;
 pub use key::*;
 pub use list::*;

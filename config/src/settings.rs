@@ -155,6 +155,14 @@ pub struct ClusterSettings {
     /// A one-time token to join a cluster with at the first start; if empty, a node without state
     /// begins a cluster of its own.
     pub join: String,
+    /// A certificate chain, PEM, that the operator gives for connections between nodes, for the name
+    /// `node-N.CLUSTER.verdict.internal`; if empty, the cluster's own authority makes it. Either all
+    /// nodes have one, or none.
+    pub tls_certificate: String,
+    /// Its private key, PEM.
+    pub tls_key: String,
+    /// Certificates, PEM, of the authorities whose nodes are trusted then.
+    pub tls_authorities: String,
     /// Timeouts.
     pub network: NetworkProfile,
     /// How long voters take to answer each other, there and back, as it was measured: timeouts are
@@ -184,6 +192,9 @@ impl Default for ClusterSettings {
             peer_advertise: String::new(),
             http_advertise: String::new(),
             join: String::new(),
+            tls_certificate: String::new(),
+            tls_key: String::new(),
+            tls_authorities: String::new(),
             network: NetworkProfile::Lan,
             round_trip_ms: 0,
             stale_after_ms: 10_000,
@@ -319,6 +330,11 @@ impl Settings {
             if !text.is_empty() && !is_host_and_port(text) {
                 fault(path, format!("{text:?} is no host and port like node-1.example:7701"));
             }
+        }
+        let given = [&cluster.tls_certificate, &cluster.tls_key, &cluster.tls_authorities];
+        if given.iter().any(|path| path.is_empty()) && given.iter().any(|path| !path.is_empty()) {
+            let message = "give tls_certificate, tls_key and tls_authorities, or none of them";
+            fault("cluster.tls_certificate", message.to_owned());
         }
         for (id, route) in &cluster.peer_routes {
             let path = format!("cluster.peer_routes.{id}");

@@ -24,22 +24,26 @@ mod kept;
 mod messages;
 mod server;
 mod tls;
+mod trust;
 
 pub use authority::{Authority, AuthorityError, NodeKey};
 pub use client::{PeerClients, PeerClientsOptions};
 pub use connection::PeerConnectionCounts;
 pub use frame::PEER_FRAME_BYTES_MAX;
-pub use kept::KeptIdentity;
+pub use kept::{KeptIdentity, SpareAuthority};
 pub use messages::{
-    Admitted, DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest,
-    Preparation, WIRE_JOIN_BYTES_MAX, WireError,
+    Admitted, AuthorityState, DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest,
+    NodeAnswer, NodeRequest, Preparation, Secret, WIRE_JOIN_BYTES_MAX, WireError,
 };
 pub use server::{
     PeerListener, PeerServerOptions, PeerService, ServiceFuture, guard as guard_stream,
 };
 pub use tls::{
-    PeerIdentity, PeerIdentityError, is_for as is_certificate_of_node, node_of_certificate,
+    JoiningTls, PeerIdentity, PeerIdentityError, SharedPeerIdentity,
+    is_for as is_certificate_of_node, names_of_certificate, node_name as name_of_node,
+    node_of_certificate,
 };
+pub use trust::{check_chain_of_node, is_endorsed, is_signed_by};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use verdict_config::definition::ClusterAuthority;
 use verdict_config::{Code, Fault, ObjectId};
 
 use crate::catalogue::Catalogue;
@@ -9,7 +10,8 @@ use crate::command::{CHANGES_MAX, Change, ChangeSet, Op, Restores};
 use crate::error::ChangeRefused;
 
 /// The change set that brings the objects named (all, if none is) back to what they were at
-/// `to_revision`. Each change expects the revision that the plan saw, so that of two rollbacks, or
+/// `to_revision`. Which authorities are trusted is never restored: what a rotation removed stays
+/// removed, and its private key is gone. Each change expects the revision that the plan saw, so that of two rollbacks, or
 /// of a rollback and an edit that race, only one takes effect.
 ///
 /// # Errors
@@ -35,10 +37,16 @@ pub fn plan_rollback(
     if objects.is_empty() {
         let now = catalogue.objects().map(|object| &object.id);
         candidates = now.chain(older.objects().map(|object| &object.id)).collect();
+        candidates.retain(|id| !ClusterAuthority::is_object(id));
     }
     let mut changes = Vec::new();
     let mut faults = Vec::new();
     for id in candidates {
+        if ClusterAuthority::is_object(id) {
+            let message = format!("{id} is changed by a rotation of the authority alone");
+            faults.push(Fault::new(Code::InvalidValue, "objects", message));
+            continue;
+        }
         let (now, then) = (catalogue.get(id), older.get(id));
         let (op, body) = match (now, then) {
             (None, None) => {

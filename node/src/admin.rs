@@ -11,10 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use verdict_actors::Handle;
 use verdict_actors::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 use verdict_admin::{
-    AdminActorOptions, AdminServer, AdminServerOptions, Answering, NodeSigner, acceptor,
+    AdminActorOptions, AdminIdentity, AdminServer, AdminServerOptions, Answering,
+    SharedAdminIdentity, TlsError,
 };
 use verdict_config::definition::KeyDefinition;
 use verdict_config::settings::Settings;
@@ -23,6 +26,7 @@ use verdict_consensus::Object;
 pub use refusals::Refusals;
 
 use crate::cluster::Cluster;
+use crate::cluster::upkeep::spawn_until;
 use crate::http::Gateway;
 use crate::process::NodeError;
 use crate::server::ServerError;
@@ -67,22 +71,19 @@ pub async fn start(
     gateway: &Arc<Gateway>,
     refusals: &Arc<Refusals>,
     listener: TcpListener,
+    (tasks, leave): (&TaskTracker, &CancellationToken),
 ) -> Result<AdminServer, NodeError> {
     let unusable = |error: &dyn std::fmt::Display| NodeError::Process(error.to_string());
-    let parts = cluster.identity_parts();
-    let acceptor = acceptor(&parts.chain, &parts.key_pkcs8, &parts.authorities);
-    let acceptor = acceptor.map_err(|error| unusable(&error))?;
-    let signer =
-        NodeSigner::new(&parts.key_pkcs8, parts.chain).map_err(|error| unusable(&error))?;
+    let identity = SharedAdminIdentity::from(identity(cluster).map_err(|error| unusable(&error))?);
+    spawn_until(tasks, leave, follow_identity(cluster.clone(), identity.clone()));
     let answering = Answering {
-        cluster_id: parts.cluster_id,
+        cluster_id: cluster.cluster_id(),
         node_id: cluster.node_id(),
         started_at: crate::http::now(),
     };
-    let service = NodeAdmin::new(Arc::clone(gateway), Arc::clone(refusals));
-    let actor =
-        AdminActorOptions { answering, signer: Arc::new(signer), service: Arc::new(service) };
-    let server = AdminServer::new(listener, acceptor, actor, AdminServerOptions::default());
+    let service = NodeAdmin::new(Arc::clone(gateway), Arc::clone(refusals), cluster.clone());
+    let actor = AdminActorOptions { answering, identity, service: Arc::new(service) };
+    let server = AdminServer::new(listener, actor, AdminServerOptions::default());
     let server = server.map_err(|error| unusable(&error))?;
     runtime.supervise(branch(&server)).await.map_err(|error| unusable(&error))?;
     Ok(server)
@@ -106,6 +107,28 @@ fn branch(server: &AdminServer) -> ChildSpec {
         }),
     ];
     ChildSpec::branch(TreeEntry::new("admin", "supervisor"), RestartPolicy::branch(), children)
+}
+
+/// What the node proves itself with to operators, as its disk says.
+fn identity(cluster: &Cluster) -> Result<AdminIdentity, TlsError> {
+    let parts = cluster.identity_parts();
+    let chains = (parts.chain.as_slice(), parts.previous_chain.as_slice());
+    AdminIdentity::new(chains, &parts.key_pkcs8, &parts.authorities)
+}
+
+/// Operators are served with what the node proves itself with now.
+async fn follow_identity(cluster: Cluster, shared: SharedAdminIdentity) {
+    let mut changes = cluster.identity_changes();
+    loop {
+        // What changed since the identity was made is not missed.
+        match identity(&cluster) {
+            Ok(identity) => shared.replace(identity),
+            Err(error) => tracing::error!(%error, "operators are served with what was before"),
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Enrols the cluster's first operator, once, and writes its key to a file.

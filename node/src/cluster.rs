@@ -9,13 +9,16 @@
 //! One node is a cluster of one voter: the same log, the same code, nothing to prepare. Who is a
 //! member is what the log says; a certificate only proves which node speaks.
 
+pub mod authority;
 pub mod blobs;
+pub mod given;
 pub mod join;
 pub mod members;
 pub mod metrics;
 pub mod outbox;
 pub mod policy;
 pub mod recovery;
+pub mod rotation;
 pub mod service;
 pub mod start;
 pub mod token;
@@ -27,9 +30,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use verdict_actors::outbox::Outbox;
 use verdict_config::Code;
-use verdict_consensus::peers::{Authority, KeptIdentity, NodeKey, PeerClients};
+use verdict_consensus::peers::{Authority, KeptIdentity, NodeKey, PeerClients, SharedPeerIdentity};
 use verdict_consensus::{
     Log, MembershipError, NodeAttributes, Peer, PeerError, ProposeError, RaftLog, ReadError,
 };
@@ -47,6 +51,12 @@ struct Inner {
     log: Arc<RaftLog>,
     clients: Arc<PeerClients>,
     identity: Mutex<KeptIdentity>,
+    /// How often `identity` was replaced.
+    changed: watch::Sender<u64>,
+    /// What connections between nodes are made with.
+    tls: SharedPeerIdentity,
+    /// Files that `tls` comes from, in place of the cluster's own authority.
+    given: Option<given::GivenTls>,
     folder: PathBuf,
     attributes: NodeAttributes,
     outbox: Arc<Outbox>,
@@ -64,6 +74,8 @@ impl std::fmt::Debug for Cluster {
 pub(crate) struct IdentityParts {
     pub(crate) cluster_id: String,
     pub(crate) chain: Vec<Vec<u8>>,
+    /// That of before, while its authority is trusted; else empty.
+    pub(crate) previous_chain: Vec<Vec<u8>>,
     pub(crate) key_pkcs8: Vec<u8>,
     pub(crate) authorities: Vec<Vec<u8>>,
 }
@@ -115,13 +127,24 @@ impl From<PeerError> for ClusterError {
 impl Cluster {
     pub(crate) fn new(
         log: Arc<RaftLog>,
-        clients: Arc<PeerClients>,
+        (clients, tls, given): (Arc<PeerClients>, SharedPeerIdentity, Option<given::GivenTls>),
         (folder, identity): (PathBuf, KeptIdentity),
         (attributes, outbox): (NodeAttributes, Outbox),
     ) -> Self {
         let (identity, outbox) = (Mutex::new(identity), Arc::new(outbox));
-        let settled = AtomicBool::new(false);
-        let inner = Inner { log, clients, identity, folder, attributes, outbox, settled };
+        let (settled, changed) = (AtomicBool::new(false), watch::Sender::new(0));
+        let inner = Inner {
+            log,
+            clients,
+            identity,
+            changed,
+            tls,
+            given,
+            folder,
+            attributes,
+            outbox,
+            settled,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -166,10 +189,40 @@ impl Cluster {
         IdentityParts {
             cluster_id: identity.cluster_id.clone(),
             chain: identity.chain.clone(),
+            previous_chain: identity.previous_chain.clone(),
             // A key that was used for connections can be read.
             key_pkcs8: key.map(|key| key.pkcs8()).unwrap_or_default(),
             authorities: identity.authorities.clone(),
         }
+    }
+
+    /// The cluster's id.
+    pub(crate) fn cluster_id(&self) -> String {
+        self.inner.identity.lock().cluster_id.clone()
+    }
+
+    /// Whether the operator gives the certificates between nodes.
+    pub(crate) fn is_given(&self) -> bool {
+        self.inner.given.is_some()
+    }
+
+    /// The public half of this node's key.
+    ///
+    /// # Errors
+    /// A key that cannot be read.
+    pub(crate) fn public_key(&self) -> Result<Vec<u8>, ClusterError> {
+        let key = NodeKey::from_pem(&self.inner.identity.lock().key_pem);
+        key.map(|key| key.public()).map_err(|error| ClusterError::refused(error.to_string()))
+    }
+
+    /// Tells of every replacement of what this node proves itself with.
+    pub(crate) fn identity_changes(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    /// A digest of the authorities that this node trusts.
+    pub(crate) fn trust_digest(&self) -> String {
+        verdict_admin::trust_digest(&self.inner.identity.lock().authorities)
     }
 
     /// The authority, where this node has its key.

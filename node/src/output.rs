@@ -197,7 +197,7 @@ fn write_out(text: &str) {
     }
 }
 
-fn write_err(text: &str) {
+pub(crate) fn write_err(text: &str) {
     // There is nowhere left to complain to.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

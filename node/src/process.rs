@@ -24,7 +24,9 @@ use verdict_consensus::Log;
 
 use crate::admin::{self, Refusals};
 use crate::catalogue_dir::FolderError;
+use crate::cluster::authority;
 use crate::cluster::blobs::ClusterBlobs;
+use crate::cluster::given;
 use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::policy;
 use crate::cluster::service::ClusterService;
@@ -146,6 +148,8 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
             None => drop(tasks.spawn(serving)),
         }
     }
+    spawn_until(&tasks, &leave, authority::follow(cluster.clone()));
+    spawn_until(&tasks, &leave, given::follow(cluster.clone()));
     catch_up(&cluster, &runtime, joined, &stop).await;
     if joined {
         // It has made no decision yet.
@@ -183,7 +187,8 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     follow_folder(serving, &tasks, &stop, &tell);
     let operators = match operators {
         Some(listener) => {
-            Some(admin::start(&runtime, &cluster, &gateway, &refusals, listener).await?)
+            let until = (&tasks, &leave);
+            Some(admin::start(&runtime, &cluster, &gateway, &refusals, listener, until).await?)
         }
         None => None,
     };

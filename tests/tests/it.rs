@@ -30,5 +30,9 @@ mod dependency_law;
 mod durability;
 #[path = "it/fixture.rs"]
 mod fixture;
+#[path = "it/given_certificates.rs"]
+mod given_certificates;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/rotation.rs"]
+mod rotation;

@@ -18,6 +18,7 @@ use crate::admission::{Admission, Answering, Refused};
 use crate::envelope::{AnswerEnvelope, EnvelopeFault, NodeSigner};
 use crate::request::Request;
 use crate::service::{AdminService, Outcome, Refusal};
+use crate::tls::SharedAdminIdentity;
 
 /// The process group that every node's admin actor is a member of.
 pub const ADMIN_GROUP: &str = "verdict-admin";
@@ -65,8 +66,8 @@ impl ractor::Message for AdminMessage {
 pub struct AdminActorOptions {
     /// Who answers.
     pub answering: Answering,
-    /// Signs the answers.
-    pub signer: Arc<NodeSigner>,
+    /// Signs the answers, and lets callers in.
+    pub identity: SharedAdminIdentity,
     /// Does the work.
     pub service: Arc<dyn AdminService>,
 }
@@ -146,7 +147,7 @@ impl AdminActor {
         (reply, from): (RpcReplyPort<Vec<u8>>, Option<IpAddr>),
         state: &mut AdminState,
     ) {
-        let AdminActorOptions { service, signer, answering } = &self.options;
+        let AdminActorOptions { service, identity, answering } = &self.options;
         let admitted = state.admission.admit(bytes, service.now(), |name| service.operator(name));
         let admitted = match admitted {
             Ok(admitted) => admitted,
@@ -162,7 +163,7 @@ impl AdminActor {
                 return self.refuse(&Refused { fault, key, nonce }, reply);
             }
         };
-        let (service, signer) = (Arc::clone(service), Arc::clone(signer));
+        let (service, identity) = (Arc::clone(service), identity.clone());
         let answering = answering.clone();
         let working = Working::begin(&self.working);
         state.work.spawn(async move {
@@ -172,12 +173,14 @@ impl AdminActor {
                 let detail = "it took too long here; whether it was done is unknown";
                 Outcome::Refused(Refusal::new(Code::DeadlineExceeded, detail))
             });
-            send(&answering, &signer, nonce, &outcome, &*service, reply);
+            let signer = &identity.current().signer;
+            send(&answering, signer, nonce, &outcome, &*service, reply);
         });
     }
 
     fn refuse(&self, refused: &Refused, reply: RpcReplyPort<Vec<u8>>) {
-        let AdminActorOptions { service, signer, answering } = &self.options;
+        let AdminActorOptions { service, identity, answering } = &self.options;
+        let signer = &identity.current().signer;
         let EnvelopeFault { code, detail } = &refused.fault;
         service.refused(refused.key.as_deref(), *code, detail);
         let outcome = Outcome::Refused(Refusal::new(*code, detail.clone()));

@@ -20,10 +20,11 @@ use verdict_consensus::peers::node_of_certificate;
 use crate::actor::{ADMIN_GROUP, CALL};
 use crate::envelope::{EnvelopeFault, OperatorSigner, RequestEnvelope, Trust};
 use crate::key_file::OpenKey;
+use crate::renewal::trust_digest;
 use crate::request::Request;
 use crate::service::{Outcome, Refusal};
 use crate::sessions::{Session, SessionsHandle};
-use crate::tls::connector;
+use crate::tls::{authority_name, connector};
 
 /// Sessions of this process: their ids stand in the ids of remote actors.
 static NEXT_PEER_ID: AtomicU64 = AtomicU64::new(1 << 32);
@@ -105,6 +106,8 @@ pub struct Client {
     cluster_id: String,
     signer: OperatorSigner,
     authorities: Vec<Vec<u8>>,
+    trust: String,
+    outdated: bool,
     connector: TlsConnector,
     addresses: Vec<String>,
     options: ClientOptions,
@@ -160,6 +163,8 @@ impl Client {
             name: file.name.clone(),
             cluster_id: file.cluster_id.clone(),
             signer: key.signer()?,
+            trust: trust_digest(&authorities),
+            outdated: false,
             authorities,
             connector,
             addresses,
@@ -205,6 +210,13 @@ impl Client {
         self.connected = None;
     }
 
+    /// Whether a node that answered trusts other authorities than the key's file names: the file
+    /// should be renewed with what [`Request::Renew`] is answered with.
+    #[must_use]
+    pub const fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
     async fn attempt(
         &mut self,
         address: &str,
@@ -246,7 +258,10 @@ impl Client {
             EnvelopeFault::new(Code::EnvelopeInvalid, format!("the answer: {error}"))
         })?;
         Ok(match outcome {
-            Outcome::Done { revision, answer } => Ok(Answered { node_id, revision, answer }),
+            Outcome::Done { revision, answer, trust } => {
+                self.outdated = !trust.is_empty() && trust != self.trust;
+                Ok(Answered { node_id, revision, answer })
+            }
             Outcome::Refused(refusal) if helps_elsewhere(&refusal) => Err(Attempt::Later(refusal)),
             Outcome::Refused(refusal) => return Err(CallError::Refused(refusal)),
         })
@@ -276,8 +291,11 @@ impl Client {
         let tell = |error: &dyn std::fmt::Display| error.to_string();
         let stream = TcpStream::connect(address).await.map_err(|error| tell(&error))?;
         stream.set_nodelay(true).map_err(|error| tell(&error))?;
-        // The certificate says which node this is; the name that is asked for says nothing.
-        let name = ServerName::try_from("node.verdict.internal").map_err(|error| tell(&error))?;
+        // The certificate says which node this is; the name that is asked for says which authority
+        // this client knows.
+        let known = self.authorities.first().map(|signs| authority_name(signs));
+        let name = known.unwrap_or_else(|| "node.verdict.internal".to_owned());
+        let name = ServerName::try_from(name).map_err(|error| tell(&error))?;
         let stream = self.connector.connect(name, stream).await.map_err(|error| tell(&error))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let node_id = certificate
@@ -308,7 +326,13 @@ impl Drop for Client {
 fn helps_elsewhere(refusal: &Refusal) -> bool {
     matches!(
         Code::from_text(&refusal.code),
-        Some(Code::NoLeader | Code::Draining | Code::Overloaded | Code::PeerUnreachable)
+        Some(
+            Code::NoLeader
+                | Code::Draining
+                | Code::Overloaded
+                | Code::PeerUnreachable
+                | Code::NotAVoter
+        )
     )
 }
 

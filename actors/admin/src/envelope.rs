@@ -31,6 +31,8 @@ pub const ENVELOPE_VERSION: u16 = 1;
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// The longest answer in bytes.
 pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Certificates that a node has at most: of the authority that signs, and of the one before.
+const CERTIFICATES_MAX: usize = 2;
 /// The longest time between issue and expiry of a request.
 pub const VALID_MS_MAX: i64 = 120_000;
 
@@ -62,6 +64,10 @@ impl From<EnvelopeError> for EnvelopeFault {
     fn from(error: EnvelopeError) -> Self {
         Self::new(Code::EnvelopeInvalid, error.to_string())
     }
+}
+
+fn forged(detail: String) -> EnvelopeFault {
+    EnvelopeFault::new(Code::EnvelopeForeign, format!("the node: {detail}"))
 }
 
 fn invalid(detail: &str) -> EnvelopeFault {
@@ -98,7 +104,8 @@ pub struct AnswerEnvelope {
     pub nonce: [u8; 16],
     /// When it was signed.
     pub at: TimestampMs,
-    /// The node's certificate and what stands between it and the authority, DER.
+    /// The node's certificate and what stands between it and the authority, DER; the certificate of
+    /// before is the first of two while its authority is trusted.
     pub chain: Vec<Vec<u8>>,
     /// The answer: JSON.
     pub body: Vec<u8>,
@@ -256,15 +263,34 @@ pub struct Trust<'a> {
 }
 
 impl Trust<'_> {
-    /// Whether a chain leads from a node of the cluster to an authority.
+    /// Which certificate of a chain leads from a node of the cluster to an authority. While one
+    /// authority gives way to another, a node shows what both have signed.
     ///
     /// # Errors
-    /// Why it does not.
-    pub fn check_chain(&self, node_id: u64, chain: &[Vec<u8>]) -> Result<(), EnvelopeFault> {
-        let forged = |detail: String| {
-            EnvelopeFault::new(Code::EnvelopeForeign, format!("the node: {detail}"))
-        };
-        let leaf = chain.first().ok_or_else(|| forged("it sent no certificate".to_owned()))?;
+    /// Why none does.
+    pub fn check_chain<'a>(
+        &self,
+        node_id: u64,
+        chain: &'a [Vec<u8>],
+    ) -> Result<&'a [u8], EnvelopeFault> {
+        let mut first = None;
+        for (position, leaf) in chain.iter().enumerate().take(CERTIFICATES_MAX) {
+            let others = chain.iter().enumerate().filter(|(other, _)| *other != position);
+            let others: Vec<&[u8]> = others.map(|(_, der)| der.as_slice()).collect();
+            match self.check_leaf(node_id, leaf, &others) {
+                Ok(()) => return Ok(leaf),
+                Err(fault) => drop(first.get_or_insert(fault)),
+            }
+        }
+        Err(first.unwrap_or_else(|| forged("it sent no certificate".to_owned())))
+    }
+
+    fn check_leaf(
+        &self,
+        node_id: u64,
+        leaf: &[u8],
+        between: &[&[u8]],
+    ) -> Result<(), EnvelopeFault> {
         let authorities: Vec<CertificateDer<'_>> =
             self.authorities.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
         let anchors: Vec<TrustAnchor<'_>> = authorities
@@ -272,8 +298,8 @@ impl Trust<'_> {
             .filter_map(|der| webpki::anchor_from_trusted_cert(der).ok())
             .collect();
         let between: Vec<CertificateDer<'_>> =
-            chain[1..].iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-        let leaf_der = CertificateDer::from(leaf.as_slice());
+            between.iter().map(|der| CertificateDer::from(*der)).collect();
+        let leaf_der = CertificateDer::from(leaf);
         let end = webpki::EndEntityCert::try_from(&leaf_der)
             .map_err(|error| forged(error.to_string()))?;
         let seconds = u64::try_from(self.now.0 / 1_000).unwrap_or(0);
@@ -312,8 +338,7 @@ impl Trust<'_> {
                 format!("the answer is of node {} of {}", answer.node_id, answer.cluster_id);
             return Err(EnvelopeFault::new(Code::EnvelopeForeign, detail));
         }
-        self.check_chain(node_id, &answer.chain)?;
-        let leaf = CertificateDer::from(answer.chain[0].as_slice());
+        let leaf = CertificateDer::from(self.check_chain(node_id, &answer.chain)?);
         let end = webpki::EndEntityCert::try_from(&leaf)
             .map_err(|error| invalid(&format!("the node's certificate: {error}")))?;
         end.verify_signature(webpki::ring::ECDSA_P256_SHA256, &signed, &signature)

@@ -2,7 +2,9 @@
 
 use verdict_config::ObjectKind;
 
-use crate::request::{ChangeRequest, ObjectName, Request, RollbackRequest};
+use crate::request::{
+    ChangeRequest, ObjectName, Request, RollbackRequest, RotateRequest, RotationStep,
+};
 use crate::transfer::{Transfer, TransferPurpose};
 
 /// One request of every command, and of every step of a transfer. None of them changes a cluster
@@ -45,6 +47,14 @@ pub fn every_request() -> Vec<Request> {
         Request::Replace { node_id },
         Request::Retire { node_id },
         Request::Certify { name: text("no-such-key") },
+        Request::Renew {},
+        Request::Authority {},
+        Request::Rotate(RotateRequest {
+            step: RotationStep::Install,
+            request_id: text("example"),
+            why: text("an example"),
+            dry_run: true,
+        }),
     ];
     let id = || text("01k0v3z6j8q2m5x4t7b9c1d3e5");
     let steps = [

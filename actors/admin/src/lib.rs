@@ -32,6 +32,7 @@ mod envelope;
 mod examples;
 mod guard;
 mod key_file;
+mod renewal;
 mod request;
 mod server;
 mod service;
@@ -39,7 +40,7 @@ mod sessions;
 mod tls;
 mod transfer;
 
-pub use actor::{ADMIN_GROUP, AdminActor, AdminActorOptions, AdminMessage};
+pub use actor::{ADMIN_GROUP, AdminActor, AdminActorOptions, AdminMessage, CALL};
 pub use admission::{Admission, Admitted, Answering, CLOCK_SLACK_MS, OperatorKey, Refused};
 pub use client::{Answered, CallError, Client, ClientOptions};
 pub use envelope::{
@@ -49,9 +50,13 @@ pub use envelope::{
 pub use examples::every_request;
 pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
-pub use request::{ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RouteCall};
+pub use renewal::{Enrolment, trust_digest};
+pub use request::{
+    ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RotateRequest, RotationStep,
+    RouteCall,
+};
 pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions, Listener};
 pub use service::{AdminService, AnswerFuture, Outcome, Refusal};
 pub use sessions::{Session, SessionEnded, Sessions, SessionsHandle};
-pub use tls::{TlsError, acceptor, connector};
+pub use tls::{AdminIdentity, SharedAdminIdentity, TlsError, connector};
 pub use transfer::{Transfer, TransferPurpose};

@@ -125,6 +125,58 @@ pub enum Request {
         /// The name of the key's object.
         name: String,
     },
+    /// Signs the public key of whoever asks, by the authority that signs now, and says which are
+    /// trusted.
+    Renew {},
+    /// The cluster's authorities, and how far each node is with a change of them.
+    Authority {},
+    /// Takes a step of a change of the authority, or says what it would do.
+    Rotate(RotateRequest),
+}
+
+/// A step of a change of the cluster's authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateRequest {
+    /// The step.
+    pub step: RotationStep,
+    /// Makes a retry harmless.
+    pub request_id: String,
+    /// Why, for people.
+    pub why: String,
+    /// Only says what would happen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// The steps of a change of the cluster's authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RotationStep {
+    /// A new authority is made and trusted beside the one that signs.
+    Install,
+    /// The new one signs: every node gets a certificate of it.
+    Use,
+    /// The old one is trusted no more, and its private key is gone.
+    Remove,
+    /// The new one, which signs nothing yet, is trusted no more.
+    Abandon,
+}
+
+impl RotationStep {
+    /// Every step.
+    pub const ALL: [Self; 4] = [Self::Install, Self::Use, Self::Remove, Self::Abandon];
+
+    /// The step as routes name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Use => "use",
+            Self::Remove => "remove",
+            Self::Abandon => "abandon",
+        }
+    }
 }
 
 /// A change set.
@@ -224,6 +276,9 @@ impl Request {
             Self::Retire { .. } => "retire",
             Self::Drain {} => "drain",
             Self::Certify { .. } => "certify",
+            Self::Renew {} => "renew",
+            Self::Authority {} => "authority",
+            Self::Rotate(_) => "rotate",
             Self::Transfer(_) => "transfer",
             Self::Readiness { .. } => "readiness",
         }
@@ -242,7 +297,10 @@ impl Request {
             | Self::Explain { .. }
             | Self::Actors {}
             | Self::Readiness { .. }
-            | Self::Blobs {} => Role::Viewer,
+            | Self::Blobs {}
+            | Self::Authority {} => Role::Viewer,
+            // Whoever may ask anything is to go on reaching the nodes.
+            Self::Renew {} => Role::Decider,
             Self::Transfer(step) => step.needs(),
             Self::Change(_) => Role::Editor,
             Self::Rollback(_) => Role::Releaser,
@@ -254,7 +312,8 @@ impl Request {
             | Self::Replace { .. }
             | Self::Retire { .. }
             | Self::Drain {}
-            | Self::Certify { .. } => Role::Operator,
+            | Self::Certify { .. }
+            | Self::Rotate(_) => Role::Operator,
         }
     }
 
@@ -272,6 +331,7 @@ impl Request {
                 | Self::Replace { .. }
                 | Self::Retire { .. }
                 | Self::Drain {}
+                | Self::Rotate(_)
                 | Self::Transfer(_)
         )
     }
@@ -337,6 +397,12 @@ impl Request {
             Self::Certify { name } => {
                 post("/v1/admin/certificates", &serde_json::json!({ "name": name }))
             }
+            Self::Renew {} => post("/v1/admin/certificates/own", &serde_json::json!({})),
+            Self::Authority {} => get("/v1/admin/authority"),
+            Self::Rotate(RotateRequest { step, request_id, why, dry_run }) => post(
+                &format!("/v1/admin/authority/{}", step.as_str()),
+                &serde_json::json!({ "request_id": request_id, "why": why, "dry_run": dry_run }),
+            ),
         }
     }
 }

@@ -17,7 +17,6 @@ use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use verdict_consensus::peers::guard_stream;
@@ -25,6 +24,7 @@ use verdict_consensus::peers::guard_stream;
 use crate::actor::{AdminActor, AdminActorOptions};
 use crate::guard::{GuardEnd, GuardLimits, pump};
 use crate::sessions::{Sessions, SessionsHandle};
+use crate::tls::{SharedAdminIdentity, distrusted};
 
 /// Bytes between a guard and its session.
 const DUPLEX_BYTES: usize = 64 << 10;
@@ -104,11 +104,11 @@ impl AdminServer {
     /// The system refuses.
     pub fn new(
         listener: TcpListener,
-        acceptor: TlsAcceptor,
         actor: AdminActorOptions,
         options: AdminServerOptions,
     ) -> Result<Self, AdminServerError> {
         let address = listener.local_addr()?;
+        let identity = actor.identity.clone();
         let counts = Arc::new(AdminCounts::default());
         let house = Arc::new(House {
             name: format!("node-{}@{}", actor.answering.node_id, actor.answering.cluster_id),
@@ -121,7 +121,7 @@ impl AdminServer {
             strangers: Mutex::default(),
             next_id: AtomicU64::new(1),
             counts: Arc::clone(&counts),
-            acceptor,
+            identity,
             options,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -248,7 +248,7 @@ struct House {
     sessions: SessionsHandle,
     stop: CancellationToken,
     tasks: TaskTracker,
-    acceptor: TlsAcceptor,
+    identity: SharedAdminIdentity,
     options: AdminServerOptions,
     connections: Arc<Semaphore>,
     /// Connections by the certificate they came with.
@@ -289,18 +289,24 @@ async fn serve(house: Arc<House>, stop: CancellationToken) {
 impl House {
     async fn receive(&self, id: u64, stream: TcpStream, from: IpAddr) -> Result<(), GuardEnd> {
         guard_stream(&stream)?;
+        // From before the handshake on, so that no replacement is missed.
+        let identities = self.identity.subscribe();
         let stream = self.shake_hands(id, stream).await.inspect_err(|_| {
             self.counts.strangers.fetch_add(1, Ordering::Relaxed);
         })?;
-        let certificates = stream.get_ref().1.peer_certificates();
-        let certificate = certificates.and_then(|chain| chain.first());
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let certificate =
-            certificate.ok_or(GuardEnd::Refused("a connection without a certificate"))?;
+            chain.first().ok_or(GuardEnd::Refused("a connection without a certificate"))?;
         let _guest = self.seat(certificate.as_ref().to_vec())?;
         let (inside, outside) = tokio::io::duplex(DUPLEX_BYTES);
         let session = self.sessions.begin(id, &self.name, true, inside).await;
         let session = session.map_err(|_| GuardEnd::Closed)?;
-        let end = pump(stream, outside, Some(from), self.options.guard.clone()).await;
+        let end = tokio::select! {
+            end = pump(stream, outside, Some(from), self.options.guard.clone()) => end,
+            () = distrusted(identities, chain) => {
+                GuardEnd::Refused("a certificate of an authority that is gone")
+            }
+        };
         session.stop();
         if matches!(end, GuardEnd::Refused(_) | GuardEnd::Late(_)) {
             self.counts.guarded.fetch_add(1, Ordering::Relaxed);
@@ -316,6 +322,7 @@ impl House {
         stream: TcpStream,
     ) -> Result<tokio_rustls::server::TlsStream<TcpStream>, GuardEnd> {
         let dropped = CancellationToken::new();
+        let identity = self.identity.current();
         {
             let mut strangers = self.strangers.lock();
             if strangers.len() >= self.options.handshakes_max
@@ -328,7 +335,7 @@ impl House {
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(
                 self.options.handshake_within,
-                self.acceptor.accept(stream),
+                identity.acceptor.accept(stream),
             ) => shaken.map_err(|_| GuardEnd::Late("the handshake took too long"))
                 .and_then(|shaken| shaken.map_err(GuardEnd::from)),
             () = dropped.cancelled() => Err(GuardEnd::Late("newcomers needed the place")),

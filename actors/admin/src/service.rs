@@ -40,6 +40,10 @@ pub enum Outcome {
         revision: u64,
         /// JSON.
         answer: serde_json::Value,
+        /// [`trust_digest`](crate::trust_digest) of the authorities that the node trusts, so that a
+        /// key file of before is noticed; empty from a program that does not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        trust: String,
     },
     /// Why not.
     Refused(Refusal),

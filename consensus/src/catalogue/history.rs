@@ -358,15 +358,17 @@ impl Catalogue {
         })))
     }
 
-    /// The changes that a request id stands for, as far as history has them.
-    pub(crate) fn changes_of_request(&self, request_id: &str) -> Vec<Change> {
+    /// The changes that a request id stands for, as far as history has them, each expecting the
+    /// object as it was before.
+    #[must_use]
+    pub fn changes_of_request(&self, request_id: &str) -> Vec<Change> {
         let Some(request) = self.requests.get(&short_hash(request_id)) else { return Vec::new() };
         let entries = self.history.entries.range_from(&(request.revision, 0));
         let change = |entry: &Arc<HistoryEntry>| Change {
             kind: entry.object.kind,
             name: entry.object.name.as_str().to_owned(),
             op: entry.op,
-            expected_revision: None,
+            expected_revision: Some(entry.before.as_ref().map_or(0, |before| before.revision)),
             body: entry.after.as_ref().map(|after| match &after.body {
                 Some(body) => body.to_vec(),
                 None => b"null".to_vec(),

@@ -8,11 +8,12 @@ use std::time::Duration;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData,
-    SignatureAlgorithm, date_time_ymd,
+    SignatureAlgorithm, SigningKey, date_time_ymd,
 };
 use verdict_config::{Code, TimestampMs};
 
 use super::tls::node_name;
+use super::trust;
 
 /// How long a node's certificate is valid. Rotation replaces it long before.
 const NODE_VALID: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -145,6 +146,23 @@ impl Authority {
     ) -> Result<Self, AuthorityError> {
         let key = KeyPair::from_pem(key_pem)?;
         Ok(Self { cluster_id: cluster_id.to_owned(), certificate, key })
+    }
+
+    /// The one of several certificates that a private key belongs to; none if it is of none of them.
+    #[must_use]
+    pub fn of_key(cluster_id: &str, certificates: &[Vec<u8>], key_pem: &str) -> Option<Self> {
+        let key = KeyPair::from_pem(key_pem).ok()?;
+        let fits = |der: &&Vec<u8>| trust::is_key_of(key.public_key_raw(), der);
+        let certificate = certificates.iter().find(fits)?.clone();
+        Some(Self { cluster_id: cluster_id.to_owned(), certificate, key })
+    }
+
+    /// Signs another authority's certificate, DER: whoever trusts this one may trust that one.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn endorse(&self, other: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+        Ok(self.key.sign(&trust::endorsement(&self.cluster_id, other))?)
     }
 
     /// Its cluster.

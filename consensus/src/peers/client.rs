@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, PeerConnectionCounts};
 use super::handshake::{self, Hello, Purpose};
-use super::tls::{self, PeerIdentity};
+use super::tls::{self, JoiningTls, PeerIdentity, SharedPeerIdentity};
 use super::{PeerIdentityError, server};
 use crate::raft::{Peer, PeerChannel, PeerError, PeerFuture, PeerTransport};
 
@@ -48,6 +48,8 @@ struct Slot {
 #[derive(Default)]
 struct SlotState {
     connection: Option<Arc<Connection>>,
+    /// What it was made with.
+    identity: Option<Arc<PeerIdentity>>,
     /// The address that it leads to.
     address: String,
     /// Not to be tried again before.
@@ -58,7 +60,7 @@ struct SlotState {
 
 /// Connections to every peer, made when needed. Implements [`PeerTransport`].
 pub struct PeerClients {
-    identity: RwLock<Arc<PeerIdentity>>,
+    identity: SharedPeerIdentity,
     options: PeerClientsOptions,
     slots: Mutex<BTreeMap<(u64, PeerChannel), Arc<Slot>>>,
     tasks: TaskTracker,
@@ -67,26 +69,21 @@ pub struct PeerClients {
 
 impl std::fmt::Debug for PeerClients {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "PeerClients({:?})", self.identity.read())
+        write!(formatter, "PeerClients({:?})", self.identity)
     }
 }
 
 impl PeerClients {
     /// No connection yet.
     #[must_use]
-    pub fn new(identity: PeerIdentity, options: PeerClientsOptions) -> Self {
+    pub fn new(identity: impl Into<SharedPeerIdentity>, options: PeerClientsOptions) -> Self {
         Self {
-            identity: RwLock::new(Arc::new(identity)),
+            identity: identity.into(),
             options,
             slots: Mutex::default(),
             tasks: TaskTracker::new(),
             counts: Arc::default(),
         }
-    }
-
-    /// Goes on with another certificate; connections that are open stay.
-    pub fn set_identity(&self, identity: PeerIdentity) {
-        *self.identity.write() = Arc::new(identity);
     }
 
     /// Counts since the start.
@@ -95,10 +92,18 @@ impl PeerClients {
         &self.counts
     }
 
-    /// Closes the connections to nodes that are no members any more.
+    /// Closes the connections to nodes that are no members any more, and lets go of those that were
+    /// made with a certificate of before: they end with what is under way on them.
     pub fn keep(&self, member: impl Fn(u64) -> bool) {
+        let identity = self.identity.current();
         self.slots.lock().retain(|(node_id, _), slot| {
             let keep = member(*node_id);
+            if keep
+                && let Ok(mut state) = slot.state.try_lock()
+                && state.identity.as_ref().is_some_and(|made| !Arc::ptr_eq(made, &identity))
+            {
+                (state.connection, state.identity) = (None, None);
+            }
             if !keep
                 && let Ok(state) = slot.state.try_lock()
                 && let Some(connection) = &state.connection
@@ -109,19 +114,18 @@ impl PeerClients {
         });
     }
 
-    /// Asks a node, without a certificate, to be let into its cluster: one request, one answer.
+    /// Asks a node to be let into its cluster: one request, one answer.
     ///
     /// # Errors
     /// No way there, an end that the authority did not sign, or no answer in time.
     pub async fn ask_to_join(
         address: &str,
-        cluster_id: &str,
-        (member, authority): (u64, &[u8]),
+        (cluster_id, member): (&str, u64),
+        JoiningTls(connector): &JoiningTls,
         request: Vec<u8>,
         timeout: Duration,
     ) -> Result<Vec<u8>, PeerError> {
         let work = async {
-            let connector = tls::joining_connector(authority).map_err(unusable)?;
             let name = tls::server_name(cluster_id, member).map_err(unusable)?;
             let hello = Hello {
                 purpose: Purpose::Join,
@@ -150,10 +154,11 @@ impl PeerClients {
         let slot = Arc::clone(self.slots.lock().entry((peer.node_id, channel)).or_default());
         // Those who come meanwhile wait for the same connection.
         let mut state = slot.state.lock().await;
-        let address = self.address(peer);
+        let (address, identity) = (self.address(peer), self.identity.current());
         if let Some(connection) = &state.connection
             && !connection.is_closed()
             && state.address == address
+            && state.identity.as_ref().is_some_and(|made| Arc::ptr_eq(made, &identity))
         {
             return Ok(Arc::clone(connection));
         }
@@ -163,12 +168,14 @@ impl PeerClients {
         if state.paused_until.is_some_and(|until| Instant::now() < until) {
             return Err(PeerError::Unreachable(state.last_error.clone()));
         }
-        let opened = tokio::time::timeout(self.options.connect_timeout, self.open(peer, channel));
+        let opening = self.open(peer, channel, &identity);
+        let opened = tokio::time::timeout(self.options.connect_timeout, opening);
         let late = || PeerError::Unreachable(format!("{address} does not answer"));
         match opened.await.unwrap_or_else(|_| Err(late())) {
             Ok(connection) => {
                 (state.failures, state.paused_until) = (0, None);
                 state.connection = Some(Arc::clone(&connection));
+                state.identity = Some(identity);
                 self.counts.opened.fetch_add(1, Ordering::Relaxed);
                 Ok(connection)
             }
@@ -188,8 +195,12 @@ impl PeerClients {
         self.options.routes.get(&peer.node_id).unwrap_or(&peer.attributes.peer_address)
     }
 
-    async fn open(&self, peer: &Peer, channel: PeerChannel) -> Result<Arc<Connection>, PeerError> {
-        let identity = Arc::clone(&self.identity.read());
+    async fn open(
+        &self,
+        peer: &Peer,
+        channel: PeerChannel,
+        identity: &PeerIdentity,
+    ) -> Result<Arc<Connection>, PeerError> {
         let name = tls::server_name(&identity.cluster_id, peer.node_id).map_err(unusable)?;
         let stream = connect(self.address(peer)).await?;
         let mut stream = identity.connector.connect(name, stream).await.map_err(unreachable)?;

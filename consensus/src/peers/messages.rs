@@ -152,6 +152,49 @@ pub enum NodeRequest {
     },
     /// What model folders and large bodies the asked node has.
     Holdings,
+    /// To sign the asking node's public key by the authority that signs now.
+    CertifyNode {
+        /// The public half of its key.
+        public_key: Vec<u8>,
+    },
+    /// To keep the key of an authority that the cluster is about to trust. Of voters, to voters.
+    KeepNextAuthority {
+        /// Its certificate, DER.
+        certificate: Vec<u8>,
+        /// Its private key, PEM.
+        key_pem: Secret,
+    },
+    /// For the private key of an authority that is trusted. Of voters, to voters.
+    AuthorityKey {
+        /// Its certificate, DER.
+        certificate: Vec<u8>,
+    },
+    /// How far the node is in a rotation of the authority.
+    AuthorityState,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret(..)")
+    }
+}
+
+/// How far a node is in a rotation of the authority. Authorities by the SHA-256 of their
+/// certificates, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityState {
+    /// Those that it trusts, as its disk says.
+    pub trusts: Vec<String>,
+    /// The one that signed the certificate that it serves and calls with; empty, if none that it
+    /// trusts.
+    pub certified_by: String,
+    /// Those whose private keys it has.
+    pub keys: Vec<String>,
 }
 
 /// How far a node is with something that it was asked to prepare.
@@ -209,6 +252,10 @@ impl std::fmt::Debug for NodeRequest {
             }
             Self::CommandVersion => formatter.write_str("CommandVersion"),
             Self::Holdings => formatter.write_str("Holdings"),
+            Self::CertifyNode { .. } => formatter.write_str("CertifyNode"),
+            Self::KeepNextAuthority { .. } => formatter.write_str("KeepNextAuthority"),
+            Self::AuthorityKey { .. } => formatter.write_str("AuthorityKey"),
+            Self::AuthorityState => formatter.write_str("AuthorityState"),
         }
     }
 }
@@ -259,6 +306,10 @@ pub enum NodeAnswer {
         /// How many more there are.
         left_out: u64,
     },
+    /// The private key that was asked for, PEM.
+    AuthorityKey(Secret),
+    /// How far the node is.
+    AuthorityState(AuthorityState),
 }
 
 macro_rules! messages {
@@ -364,6 +415,44 @@ mod tests {
         let golden = "56444e5201000a 01 016d fb2c01 01 01 016f 02 01".replace(' ', "");
         assert_eq!(hex::encode(&bytes), golden);
         assert_eq!(NodeAnswer::decode(&bytes).unwrap(), held);
+    }
+
+    #[test]
+    fn golden_bytes_of_a_rotation() {
+        let requests = [
+            (NodeRequest::CertifyNode { public_key: vec![4, 5] }, "0e020405"),
+            (
+                NodeRequest::KeepNextAuthority {
+                    certificate: vec![7],
+                    key_pem: Secret("k".to_owned()),
+                },
+                "0f0107016b",
+            ),
+            (NodeRequest::AuthorityKey { certificate: vec![7] }, "100107"),
+            (NodeRequest::AuthorityState, "11"),
+        ];
+        for (request, golden) in requests {
+            let bytes = request.encode().unwrap();
+            assert_eq!(hex::encode(&bytes), format!("56444e510100{golden}"), "{request:?}");
+            assert_eq!(NodeRequest::decode(&bytes).unwrap(), request);
+        }
+        let state = AuthorityState {
+            trusts: vec!["a".to_owned()],
+            certified_by: "b".to_owned(),
+            keys: Vec::new(),
+        };
+        let answers = [
+            (NodeAnswer::AuthorityKey(Secret("k".to_owned())), "0b016b"),
+            (NodeAnswer::AuthorityState(state), "0c010161016200"),
+        ];
+        for (answer, golden) in answers {
+            let bytes = answer.encode().unwrap();
+            assert_eq!(hex::encode(&bytes), format!("56444e520100{golden}"), "{answer:?}");
+            assert_eq!(NodeAnswer::decode(&bytes).unwrap(), answer);
+        }
+        assert!(
+            !format!("{:?}", NodeAnswer::AuthorityKey(Secret("pem".to_owned()))).contains("pem")
+        );
     }
 
     #[test]

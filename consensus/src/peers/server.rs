@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use rustls_pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, PeerConnectionCounts};
 use super::frame::{self, Frame, FrameKind};
 use super::handshake::{self, Hello, Host, Purpose};
-use super::tls::PeerIdentity;
+use super::tls::{PeerIdentity, SharedPeerIdentity};
 use crate::raft::PeerChannel;
 
 /// A frame that began arrives within so long.
@@ -56,21 +56,22 @@ pub trait PeerService: Send + Sync + 'static {
     /// Answers a request of a node that proved to be `from`.
     fn answer(&self, from: u64, channel: PeerChannel, request: Vec<u8>) -> ServiceFuture<'_>;
 
-    /// Answers a node without a certificate that asks to join.
-    fn join(&self, request: Vec<u8>) -> ServiceFuture<'_>;
+    /// Answers a node that asks to join. `certificate` is what it showed, DER, if it has one: one that
+    /// an authority signed that is trusted here.
+    fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_>;
 }
 
 /// A bound listener for peers.
 pub struct PeerListener {
     listener: TcpListener,
-    identity: Arc<RwLock<Arc<PeerIdentity>>>,
+    identity: SharedPeerIdentity,
     options: PeerServerOptions,
     counts: Arc<PeerConnectionCounts>,
 }
 
 impl std::fmt::Debug for PeerListener {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "PeerListener({:?})", self.identity.read())
+        write!(formatter, "PeerListener({:?})", self.identity)
     }
 }
 
@@ -98,7 +99,7 @@ impl PeerListener {
     /// The address cannot be listened on.
     pub async fn bind(
         address: SocketAddr,
-        identity: PeerIdentity,
+        identity: impl Into<SharedPeerIdentity>,
         options: PeerServerOptions,
     ) -> std::io::Result<Self> {
         Ok(Self::new(TcpListener::bind(address).await?, identity, options))
@@ -106,9 +107,12 @@ impl PeerListener {
 
     /// Takes a listener that is bound.
     #[must_use]
-    pub fn new(listener: TcpListener, identity: PeerIdentity, options: PeerServerOptions) -> Self {
-        let identity = Arc::new(RwLock::new(Arc::new(identity)));
-        Self { listener, identity, options, counts: Arc::default() }
+    pub fn new(
+        listener: TcpListener,
+        identity: impl Into<SharedPeerIdentity>,
+        options: PeerServerOptions,
+    ) -> Self {
+        Self { listener, identity: identity.into(), options, counts: Arc::default() }
     }
 
     /// The address that is listened on.
@@ -117,12 +121,6 @@ impl PeerListener {
     /// The system's.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-
-    /// Where the certificate can be replaced: connections that are open stay.
-    #[must_use]
-    pub fn identity(&self) -> Arc<RwLock<Arc<PeerIdentity>>> {
-        Arc::clone(&self.identity)
     }
 
     /// Counts since the start.
@@ -183,9 +181,32 @@ enum Next {
     Ended,
 }
 
+/// Who called, after TLS and hello.
+struct Caller {
+    hello: Hello,
+    /// The certificate it showed, and what stands between it and an authority.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+/// Waits until an identity takes the place of the one before that would not let the caller in.
+async fn distrusted(
+    mut identities: watch::Receiver<Arc<PeerIdentity>>,
+    chain: Vec<CertificateDer<'static>>,
+) {
+    loop {
+        if chain.is_empty() || identities.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let identity = Arc::clone(&identities.borrow_and_update());
+        if !identity.trusts(&chain) {
+            return;
+        }
+    }
+}
+
 struct Serving {
     service: Arc<dyn PeerService>,
-    identity: Arc<RwLock<Arc<PeerIdentity>>>,
+    identity: SharedPeerIdentity,
     options: PeerServerOptions,
     counts: Arc<PeerConnectionCounts>,
     tasks: TaskTracker,
@@ -194,16 +215,28 @@ struct Serving {
 
 impl Serving {
     async fn connection(self: &Arc<Self>, stream: TcpStream, handshakes: &Semaphore) {
+        // From before the handshake on, so that no replacement is missed.
+        let mut identities = self.identity.subscribe();
+        let identity = Arc::clone(&identities.borrow_and_update());
         let shaken = async {
             let _turn = handshakes.acquire().await.map_err(std::io::Error::other)?;
-            tokio::time::timeout(self.options.handshake_timeout, self.shake_hands(stream))
-                .await
-                .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
+            tokio::time::timeout(
+                self.options.handshake_timeout,
+                self.shake_hands(stream, &identity),
+            )
+            .await
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
         };
         match shaken.await {
-            Ok((stream, hello)) => {
+            Ok((stream, caller)) => {
                 self.counts.opened.fetch_add(1, Ordering::Relaxed);
-                self.serve(stream, hello).await;
+                let (from, chain) = (caller.hello.from, caller.chain.clone());
+                tokio::select! {
+                    () = self.serve(stream, caller) => {}
+                    () = distrusted(identities, chain) => {
+                        tracing::info!(from, "a connection of an authority that is gone is closed");
+                    }
+                }
             }
             Err(error) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -215,28 +248,25 @@ impl Serving {
     async fn shake_hands(
         &self,
         stream: TcpStream,
-    ) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Hello)> {
+        identity: &PeerIdentity,
+    ) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Caller)> {
         guard(&stream)?;
-        let identity = Arc::clone(&self.identity.read());
         let mut stream = identity.acceptor.accept(stream).await?;
-        let certificate = {
-            let chain = stream.get_ref().1.peer_certificates();
-            chain.and_then(<[_]>::first).map(|certificate| certificate.to_vec())
-        };
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let host = Host {
             node_id: identity.node_id,
             cluster_id: &identity.cluster_id,
-            certificate: certificate.as_deref(),
+            certificate: chain.first().map(|certificate| certificate.as_ref()),
         };
         let hello = handshake::welcome(&mut stream, &host).await?;
-        Ok((stream, hello))
+        Ok((stream, Caller { hello, chain }))
     }
 
-    async fn serve<S>(self: &Arc<Self>, stream: S, hello: Hello)
+    async fn serve<S>(self: &Arc<Self>, stream: S, caller: Caller)
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let in_flight = match hello.purpose {
+        let in_flight = match caller.hello.purpose {
             Purpose::Channel(channel) => connection::in_flight_max(channel),
             Purpose::Join => 1,
         };
@@ -265,7 +295,7 @@ impl Serving {
             };
             self.counts.bytes_received.fetch_add(frame.bytes.len() as u64, Ordering::Relaxed);
             match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => self.start(&hello, frame, slot, answers.clone()),
+                Ok(slot) => self.start(&caller, frame, slot, answers.clone()),
                 Err(_) => {
                     let busy = Frame { id: frame.id, kind: FrameKind::Busy, bytes: Vec::new() };
                     if answers.send(busy).await.is_err() {
@@ -291,16 +321,18 @@ impl Serving {
 
     fn start(
         self: &Arc<Self>,
-        hello: &Hello,
+        caller: &Caller,
         Frame { id, bytes, .. }: Frame,
         slot: OwnedSemaphorePermit,
         answers: mpsc::Sender<Frame>,
     ) {
-        let (host, from, purpose) = (Arc::clone(self), hello.from, hello.purpose);
+        let Hello { from, purpose, .. } = caller.hello;
+        let host = Arc::clone(self);
+        let certificate = caller.chain.first().map(|certificate| certificate.to_vec());
         self.tasks.spawn(async move {
             let answering = match purpose {
                 Purpose::Channel(channel) => host.service.answer(from, channel, bytes),
-                Purpose::Join => host.service.join(bytes),
+                Purpose::Join => host.service.join(certificate, bytes),
             };
             let answer = tokio::select! {
                 () = host.stop.cancelled() => return,

@@ -26,9 +26,14 @@ fn authority() -> Authority {
 }
 
 fn identity(authority: &Authority, node_id: u64) -> PeerIdentity {
+    trusting(authority, node_id, &[authority])
+}
+
+/// A node with a certificate of one authority that trusts several.
+fn trusting(authority: &Authority, node_id: u64, trusted: &[&Authority]) -> PeerIdentity {
     let key = NodeKey::generate().unwrap();
     let certificate = authority.issue(node_id, &key.public(), now()).unwrap();
-    let trusted = [authority.certificate().to_vec()];
+    let trusted: Vec<_> = trusted.iter().map(|other| other.certificate().to_vec()).collect();
     PeerIdentity::new(CLUSTER, node_id, &[certificate], &key.pkcs8(), &trusted).unwrap()
 }
 
@@ -47,8 +52,12 @@ impl PeerService for Echo {
         })
     }
 
-    fn join(&self, request: Vec<u8>) -> ServiceFuture<'_> {
-        Box::pin(async move { [b"join ".as_slice(), &request].concat() })
+    fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_> {
+        Box::pin(async move {
+            let shown = certificate.and_then(|der| node_of_certificate(&der, CLUSTER));
+            let shown = shown.map(|node_id| format!("as {node_id} ")).unwrap_or_default();
+            [b"join ".as_slice(), shown.as_bytes(), &request].concat()
+        })
     }
 }
 
@@ -59,13 +68,13 @@ struct Host {
 }
 
 impl Host {
-    async fn start(identity: PeerIdentity, options: PeerServerOptions) -> Self {
+    async fn start(identity: impl Into<SharedPeerIdentity>, options: PeerServerOptions) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), identity, options).await
     }
 
     async fn start_at(
         address: SocketAddr,
-        identity: PeerIdentity,
+        identity: impl Into<SharedPeerIdentity>,
         options: PeerServerOptions,
     ) -> Self {
         let listener = PeerListener::bind(address, identity, options).await.unwrap();
@@ -88,7 +97,7 @@ impl Host {
     }
 }
 
-fn clients(identity: PeerIdentity) -> PeerClients {
+fn clients(identity: impl Into<SharedPeerIdentity>) -> PeerClients {
     let options = PeerClientsOptions {
         connect_timeout: Duration::from_secs(10),
         pause_min: Duration::from_millis(1),
@@ -185,16 +194,21 @@ async fn without_a_certificate_one_may_ask_to_join_and_nothing_else() {
     let authority = authority();
     let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
     let address = host.address.to_string();
-    let trusted = (1, authority.certificate());
-    let answer = PeerClients::ask_to_join(&address, CLUSTER, trusted, b"me".to_vec(), WAIT).await;
-    assert_eq!(answer.unwrap(), b"join me");
+    let ask = async |tls: &JoiningTls| {
+        PeerClients::ask_to_join(&address, (CLUSTER, 1), tls, b"me".to_vec(), WAIT).await
+    };
+    let joining = JoiningTls::trusting(&[authority.certificate().to_vec()]).unwrap();
+    assert_eq!(ask(&joining).await.unwrap(), b"join me");
+    // One that was given a certificate shows it.
+    let shown = identity(&authority, 9).joining();
+    assert_eq!(ask(&shown).await.unwrap(), b"join as 9 me");
     // Trusting another authority than the host's.
     let other = Authority::generate(CLUSTER, now()).unwrap();
-    let trusted = (1, other.certificate());
-    let answer = PeerClients::ask_to_join(&address, CLUSTER, trusted, b"me".to_vec(), WAIT).await;
+    let strange = JoiningTls::trusting(&[other.certificate().to_vec()]).unwrap();
+    let answer = ask(&strange).await;
     assert!(matches!(answer, Err(PeerError::Unreachable(_))), "{answer:?}");
     // A hello for a channel of members.
-    let connector = tls::joining_connector(authority.certificate()).unwrap();
+    let JoiningTls(connector) = joining;
     let stream = TcpStream::connect(host.address).await.unwrap();
     let name = tls::server_name(CLUSTER, 1).unwrap();
     let mut stream = connector.connect(name, stream).await.unwrap();
@@ -232,6 +246,51 @@ async fn silent_and_wild_connections_hold_nobody_up() {
         let ended = tokio::time::timeout(WAIT, stream.read_to_end(&mut rest)).await;
         ended.expect("the connection is closed").ok();
     }
+    host.end().await;
+}
+
+#[tokio::test]
+async fn an_authority_gives_way_to_another_and_no_request_fails() {
+    let (old, new) = (authority(), authority());
+    let both = [&old, &new];
+    let (ours, theirs): (SharedPeerIdentity, SharedPeerIdentity) =
+        (identity(&old, 1).into(), identity(&old, 2).into());
+    let host = Host::start(ours.clone(), PeerServerOptions::default()).await;
+    let peer = host.peer(1);
+    let calling = clients(theirs.clone());
+    let late = clients(trusting(&old, 3, &both));
+    let check = async || {
+        for channel in [PeerChannel::Raft, PeerChannel::Forward] {
+            let answer = call(&calling, &peer, channel, b"hello").await.unwrap();
+            assert_eq!(answer, format!("2 {channel:?} hello").into_bytes());
+        }
+    };
+    check().await;
+    // Installed at both ends, then used at one after the other.
+    ours.replace(trusting(&old, 1, &both));
+    check().await;
+    theirs.replace(trusting(&old, 2, &both));
+    check().await;
+    ours.replace(trusting(&new, 1, &both));
+    check().await;
+    theirs.replace(trusting(&new, 2, &both));
+    check().await;
+    call(&late, &peer, PeerChannel::Raft, b"hello").await.unwrap();
+    let slow = late.call(peer.clone(), PeerChannel::Forward, b"never".to_vec(), WAIT);
+    // Removed: whoever comes by the old one is let out, at once, and not in again.
+    let removing = async {
+        while late.counts().opened.load(std::sync::atomic::Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        ours.replace(identity(&new, 1));
+    };
+    let (ended, ()) = tokio::join!(slow, removing);
+    assert!(matches!(ended, Err(PeerError::NoAnswer(_) | PeerError::Unreachable(_))), "{ended:?}");
+    let refused = call(&late, &peer, PeerChannel::Raft, b"hello").await;
+    assert!(refused.is_err(), "{refused:?}");
+    check().await;
+    theirs.replace(identity(&new, 2));
+    check().await;
     host.end().await;
 }
 

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use serde_json::json;
-use verdict_admin::{AdminAddress, KeyFile};
+use verdict_admin::{AdminAddress, Enrolment, KeyFile};
 use verdict_config::{Code, ObjectKind};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest};
 use verdict_consensus::{Author, Change, ChangeRefused, ChangeSet, Log, ProposeError};
@@ -25,21 +24,6 @@ pub(super) enum First {
     OthersAre,
 }
 
-/// What an operator needs beside the private key.
-#[derive(Debug, Serialize)]
-pub(crate) struct Enrolment {
-    /// The cluster.
-    pub cluster_id: String,
-    /// The name of the key.
-    pub name: String,
-    /// The certificate and what stands between it and the authority, DER in hexadecimal digits.
-    pub chain: Vec<String>,
-    /// The authorities, DER in hexadecimal digits.
-    pub authorities: Vec<String>,
-    /// Nodes that can be asked.
-    pub addresses: Vec<AdminAddress>,
-}
-
 fn failed(error: &dyn std::fmt::Display) -> ClusterError {
     ClusterError { code: Code::OperatorUnknown, detail: error.to_string(), retryable: false }
 }
@@ -53,6 +37,7 @@ pub(super) async fn first(cluster: &Cluster, path: &Path) -> Result<First, Clust
         && enrolled.iter().any(|key| hex::encode(key) == kept.public_key)
         && !kept.chain.is_empty()
     {
+        refresh(cluster, kept, path).await?;
         return Ok(First::Known);
     }
     if !enrolled.is_empty() {
@@ -74,12 +59,25 @@ pub(super) async fn first(cluster: &Cluster, path: &Path) -> Result<First, Clust
     }
     let public = hex::decode(&public_key).map_err(|error| failed(&error))?;
     let enrolment = cluster.certify(FIRST, &public).await?;
-    key.file.cluster_id = enrolment.cluster_id;
-    key.file.chain = enrolment.chain;
-    key.file.authorities = enrolment.authorities;
-    key.file.addresses = enrolment.addresses;
+    key.file.complete(enrolment).map_err(|error| failed(&error))?;
     key.file.save(path).map_err(|error| failed(&error))?;
     Ok(First::Made)
+}
+
+/// The file follows the cluster's authorities also when nobody used it while they changed: whoever
+/// starts the node has its state folder, and with it more than the file could give.
+async fn refresh(cluster: &Cluster, kept: &KeyFile, path: &Path) -> Result<(), ClusterError> {
+    let trusted = cluster.identity_parts().authorities;
+    if trusted.iter().map(hex::encode).eq(kept.authorities.iter().cloned()) {
+        return Ok(());
+    }
+    let public = hex::decode(&kept.public_key).map_err(|error| failed(&error))?;
+    let mut file = kept.clone();
+    let enrolment = cluster.certify(&kept.name, &public).await?;
+    file.complete(enrolment).map_err(|error| failed(&error))?;
+    file.save(path).map_err(|error| failed(&error))?;
+    tracing::info!(file = %path.display(), "the operator's key follows the cluster's authorities");
+    Ok(())
 }
 
 /// What stood in the place of the file, from before operators signed, is kept beside it.
@@ -115,6 +113,7 @@ impl Cluster {
             name: name.to_owned(),
             chain: vec![hex::encode(certificate)],
             authorities: parts.authorities.iter().map(hex::encode).collect(),
+            authority: self.agreed(&self.log().catalogue()).map(|(_, agreed)| agreed),
             addresses: addresses.collect(),
         })
     }

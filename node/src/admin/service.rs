@@ -11,6 +11,7 @@ use verdict_config::definition::KeyDefinition;
 use verdict_config::{Code, ObjectId, ObjectKind, ObjectName, TimestampMs};
 
 use super::{Refusals, public_key_of};
+use crate::cluster::Cluster;
 use crate::http::Gateway;
 use crate::http::keys::Caller;
 
@@ -21,11 +22,16 @@ const ANSWER_BYTES_MAX: usize = 7 << 20;
 pub(super) struct NodeAdmin {
     gateway: Arc<Gateway>,
     refusals: Arc<Refusals>,
+    cluster: Cluster,
 }
 
 impl NodeAdmin {
-    pub(super) const fn new(gateway: Arc<Gateway>, refusals: Arc<Refusals>) -> Self {
-        Self { gateway, refusals }
+    pub(super) const fn new(
+        gateway: Arc<Gateway>,
+        refusals: Arc<Refusals>,
+        cluster: Cluster,
+    ) -> Self {
+        Self { gateway, refusals, cluster }
     }
 
     async fn answer(
@@ -69,7 +75,7 @@ impl NodeAdmin {
             let own = parts.headers.get("x-verdict-revision");
             let own = own.and_then(|value| value.to_str().ok()?.parse().ok());
             let revision = own.unwrap_or_else(|| self.gateway.revision());
-            return Outcome::Done { revision, answer };
+            return Outcome::Done { revision, answer, trust: self.cluster.trust_digest() };
         }
         let refusal = refusal_of(&answer);
         let code = Code::from_text(&refusal.code);

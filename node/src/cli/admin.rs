@@ -9,6 +9,7 @@ use verdict_admin::Request;
 use super::{EXIT_OK, Outcome};
 use crate::output::Output;
 
+mod authority;
 mod changes;
 mod flags;
 mod history;
@@ -71,6 +72,9 @@ enum AdminCommand {
     /// Keys of operators and of HTTP clients.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// The cluster's authority, which signs the certificates of nodes and operators.
+    #[command(subcommand)]
+    Authority(authority::AuthorityCommand),
     /// Members of the cluster.
     #[command(subcommand)]
     Members(members::MembersCommand),
@@ -147,6 +151,7 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
         C::Snooze(command) => snooze::run(command, &mut session, output),
         C::Rollback(rollback) => history::rollback(rollback, &mut session, output),
         C::Keys(command) => keys::run(command, &mut session, output),
+        C::Authority(command) => authority::run(command, &mut session, output),
         C::Members(command) => members::run(command, &mut session, output),
         C::Drain => operating::drain(&mut session, output),
         C::Restore(restore) => super::recovery::restore(restore, output),

@@ -8,12 +8,15 @@ use tokio_util::task::TaskTracker;
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, ObjectKind};
 use verdict_consensus::peers::{
-    Admitted, JoinAnswer, JoinRequest, KeptIdentity, NodeKey, PeerClients,
+    Admitted, Authority, JoinAnswer, JoinRequest, JoiningTls, KeptIdentity, NodeKey, PeerClients,
+    node_of_certificate,
 };
 use verdict_consensus::{
-    Author, Change, ChangeSet, Log, LogError, MemberAnswer, MemberCommand, NodeAttributes,
+    Author, Catalogue, Change, ChangeSet, Log, LogError, MemberAnswer, MemberCommand,
+    NodeAttributes, PeerError,
 };
 
+use super::given::Given;
 use super::token::{JoinToken, KeptToken, object_name};
 use super::{Cluster, ClusterError};
 
@@ -26,8 +29,13 @@ const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// Lets a node in that has a token.
-    pub(crate) async fn admit(&self, request: JoinRequest, tasks: &TaskTracker) -> JoinAnswer {
-        match self.admitted(request, tasks).await {
+    pub(crate) async fn admit(
+        &self,
+        request: JoinRequest,
+        certificate: Option<Vec<u8>>,
+        tasks: &TaskTracker,
+    ) -> JoinAnswer {
+        match self.admitted(request, certificate, tasks).await {
             Ok(admitted) => JoinAnswer::Admitted(admitted),
             Err(error) => {
                 tracing::warn!(code = %error.code, %error, "a node was not let in");
@@ -39,21 +47,30 @@ impl Cluster {
     async fn admitted(
         &self,
         request: JoinRequest,
+        certificate: Option<Vec<u8>>,
         tasks: &TaskTracker,
     ) -> Result<Admitted, ClusterError> {
+        let wanted = self.shown(certificate)?;
+        let does_not_sign = || ClusterError {
+            code: Code::MembershipRefused,
+            detail: "this node does not sign: ask a voter".to_owned(),
+            retryable: true,
+        };
+        self.authority().ok_or_else(does_not_sign)?;
+        if !request.attributes.fits() {
+            return Err(ClusterError::refused("an attribute is too long"));
+        }
+        let catalogue = self.log().linearizable().await?;
+        // The newcomer is to trust what the cluster trusts now, and be signed by whoever signs now.
+        if let Some((_, agreed)) = self.agreed(&catalogue) {
+            self.take_in(&agreed)?;
+        }
         let (authority, authorities) = {
             let identity = self.inner.identity.lock();
             (identity.authority(), identity.authorities.clone())
         };
-        let authority = authority.ok_or_else(|| ClusterError {
-            code: Code::MembershipRefused,
-            detail: "this node does not sign: ask a voter".to_owned(),
-            retryable: true,
-        })?;
-        if !request.attributes.fits() {
-            return Err(ClusterError::refused("an attribute is too long"));
-        }
-        let (node_id, promoted) = self.use_token(&request).await?;
+        let authority = authority.ok_or_else(does_not_sign)?;
+        let (node_id, promoted) = self.use_token(&catalogue, &request, wanted).await?;
         let now = crate::http::now();
         let certificate = authority
             .issue(node_id, &request.public_key, now)
@@ -67,10 +84,30 @@ impl Cluster {
         Ok(Admitted { node_id, chain: vec![certificate], authorities })
     }
 
+    /// The node that a newcomer's certificate is for, where the operator gives certificates.
+    fn shown(&self, certificate: Option<Vec<u8>>) -> Result<Option<u64>, ClusterError> {
+        if !self.is_given() {
+            return Ok(None);
+        }
+        let node_id = certificate.and_then(|der| node_of_certificate(&der, &self.cluster_id()));
+        let absent = || ClusterError {
+            code: Code::CertificateInvalid,
+            detail: "nodes of this cluster have certificates that the operator gives: set \
+                     cluster.tls_certificate, tls_key and tls_authorities"
+                .to_owned(),
+            retryable: false,
+        };
+        node_id.map(Some).ok_or_else(absent)
+    }
+
     /// Checks a token and uses it up. Gives the node's id, and whether it becomes a
     /// voter beside the others.
-    async fn use_token(&self, request: &JoinRequest) -> Result<(u64, bool), ClusterError> {
-        let catalogue = self.log().linearizable().await?;
+    async fn use_token(
+        &self,
+        catalogue: &Catalogue,
+        request: &JoinRequest,
+        wanted: Option<u64>,
+    ) -> Result<(u64, bool), ClusterError> {
         let name = object_name(&request.token_id);
         let invalid = || ClusterError::refused("the token is not valid here");
         let object = catalogue
@@ -88,6 +125,13 @@ impl Cluster {
         let MemberAnswer::Allocated(node_id) = self.change_members(command).await? else {
             return Err(ClusterError::refused("no id was given"));
         };
+        if let Some(wanted) = wanted
+            && wanted != node_id
+        {
+            let detail =
+                format!("the token is for node {node_id}, the certificate for node {wanted}");
+            return Err(ClusterError::refused(detail));
+        }
         kept.used_by = Some((node_id, sha256_hex(&request.public_key)));
         let body = serde_json::to_string(&kept).unwrap_or_default();
         let mut change = Change::put(ObjectKind::Member, name.as_str(), body);
@@ -111,15 +155,18 @@ impl Cluster {
     }
 
     /// Keeps the authority's private key: this node is about to become a voter.
-    pub(crate) fn keep_authority(&self, key_pem: String) -> Result<(), LogError> {
-        let mut identity = self.inner.identity.lock();
-        if identity.authority_key_pem.as_ref() == Some(&key_pem) {
+    pub(crate) fn keep_authority(&self, key_pem: String) -> Result<(), ClusterError> {
+        let known = self.inner.identity.lock().authorities.clone();
+        let own = Authority::of_key(&self.cluster_id(), &known, &key_pem);
+        let own = own.ok_or_else(|| ClusterError {
+            code: Code::MembershipRefused,
+            detail: "the key is of no authority that this node trusts yet".to_owned(),
+            retryable: true,
+        })?;
+        if self.authority_key(own.certificate()).is_some() {
             return Ok(());
         }
-        let kept = KeptIdentity { authority_key_pem: Some(key_pem), ..identity.clone() };
-        kept.save(&self.inner.folder)?;
-        *identity = kept;
-        Ok(())
+        self.keep_spare(own.certificate().to_vec(), key_pem)
     }
 }
 
@@ -129,10 +176,11 @@ impl Cluster {
 ///
 /// # Errors
 /// A token that is none or is refused; no member that answers; the disk.
-pub async fn join(
+pub(crate) async fn join(
     folder: &Path,
     text: &str,
     (attributes, routes): (&NodeAttributes, &BTreeMap<u64, String>),
+    given: Option<&Given>,
 ) -> Result<KeptIdentity, ClusterError> {
     let disk = |error: LogError| ClusterError {
         code: error.code(),
@@ -141,7 +189,15 @@ pub async fn join(
     };
     let no_token = || ClusterError::refused("cluster.join is no token: copy it whole");
     let token = JoinToken::parse(text).ok_or_else(no_token)?;
-    let authority = token.authority_der().ok_or_else(no_token)?;
+    let authorities = token.authorities_der().ok_or_else(no_token)?;
+    let tls = match given {
+        None => JoiningTls::trusting(&authorities).map_err(|_| no_token())?,
+        Some(given) if given.cluster_id == token.cluster_id => given.identity.joining(),
+        Some(given) => {
+            let needed = format!("cluster {}, which the token is for", token.cluster_id);
+            return Err(given.of_another(&needed));
+        }
+    };
     let kept = match KeptIdentity::load(folder).map_err(disk)? {
         Some(kept) => kept,
         None => {
@@ -160,7 +216,7 @@ pub async fn join(
         public_key: key.public(),
         attributes: attributes.clone(),
     };
-    let admitted = ask_members(&token, (&authority, routes), &request).await?;
+    let admitted = ask_members(&token, (&tls, routes), &request).await?;
     let kept = KeptIdentity {
         cluster_id: token.cluster_id,
         node_id: admitted.node_id,
@@ -172,9 +228,15 @@ pub async fn join(
     Ok(kept)
 }
 
+/// Whether a connection failed because one end does not trust who signed the other's certificate.
+fn is_distrust(error: &PeerError) -> bool {
+    let text = error.to_string();
+    ["invalid peer certificate", "fatal alert: UnknownCA"].iter().any(|part| text.contains(part))
+}
+
 async fn ask_members(
     token: &JoinToken,
-    (authority, routes): (&[u8], &BTreeMap<u64, String>),
+    (tls, routes): (&JoiningTls, &BTreeMap<u64, String>),
     request: &JoinRequest,
 ) -> Result<Admitted, ClusterError> {
     let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
@@ -183,12 +245,11 @@ async fn ask_members(
         if round > 0 {
             tokio::time::sleep(ROUND_PAUSE).await;
         }
+        let mut distrusted = 0;
         for (member, advertised) in &token.members {
             let address = routes.get(member).unwrap_or(advertised);
-            let trusted = (*member, authority);
-            let cluster = &token.cluster_id;
-            let asked =
-                PeerClients::ask_to_join(address, cluster, trusted, bytes.clone(), JOIN_WITHIN);
+            let asked = (token.cluster_id.as_str(), *member);
+            let asked = PeerClients::ask_to_join(address, asked, tls, bytes.clone(), JOIN_WITHIN);
             match asked.await.map(|answer| JoinAnswer::decode(&answer)) {
                 Ok(Ok(JoinAnswer::Admitted(admitted))) => return Ok(admitted),
                 Ok(Ok(JoinAnswer::Refused { detail, retryable: false })) => {
@@ -196,9 +257,22 @@ async fn ask_members(
                 }
                 Ok(Ok(JoinAnswer::Refused { detail, .. })) => last = ClusterError::refused(detail),
                 Ok(Err(error)) => last = ClusterError::refused(error.to_string()),
-                Err(error) => last = error.into(),
+                Err(error) => {
+                    distrusted += usize::from(is_distrust(&error));
+                    last = error.into();
+                }
             }
             tracing::warn!(address, error = %last, "the cluster did not let this node in yet");
+        }
+        if distrusted == token.members.len() && distrusted > 0 {
+            // Asking again changes no certificate.
+            let code = Code::CertificateInvalid;
+            let detail = format!(
+                "no member and this node trust each other's authority ({last}): a token of before a \
+                 change of the authority is of no use, and certificates that were given have to lead \
+                 to the same authorities on every node"
+            );
+            return Err(ClusterError { code, detail, retryable: false });
         }
     }
     Err(last)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use verdict_config::model::sha256_hex;
 use verdict_config::{ObjectKind, TimestampMs};
-use verdict_consensus::peers::{NodeAnswer, NodeRequest};
+use verdict_consensus::peers::{NodeAnswer, NodeRequest, name_of_node};
 use verdict_consensus::{
     Author, Change, ChangeSet, Log, MemberAnswer, MemberCommand, MembershipError, PeerChannel,
     PeerTransport,
@@ -33,6 +33,16 @@ pub struct TokenOptions {
     pub replaces: Option<u64>,
 }
 
+/// A token that was made.
+#[derive(Debug, Clone)]
+pub struct IssuedToken {
+    /// The token: a secret.
+    pub token: String,
+    /// The id that the node gets, and the name that its certificate is to be for, where the operator
+    /// gives certificates; else the id is given when it joins.
+    pub for_node: Option<(u64, String)>,
+}
+
 impl Cluster {
     /// Makes a token that lets one node join.
     ///
@@ -42,7 +52,7 @@ impl Cluster {
         &self,
         options: TokenOptions,
         author: Author,
-    ) -> Result<String, ClusterError> {
+    ) -> Result<IssuedToken, ClusterError> {
         let secret = hex::encode(rand::random::<[u8; 24]>());
         let id = ulid::Ulid::generate().to_string().to_lowercase();
         let now = crate::http::now();
@@ -59,20 +69,33 @@ impl Cluster {
         let set =
             ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
         self.log().propose(set, author).await?;
+        let for_node = if self.is_given() { Some(self.reserve(&id).await?) } else { None };
         let identity = self.inner.identity.lock();
-        let authority = identity.authorities.first().map(Vec::as_slice).unwrap_or_default();
+        let mut authorities =
+            identity.authorities.iter().map(|der| JoinToken::encode_authority(der));
+        let authority = authorities.next().unwrap_or_default();
         let members = self.log().members().members.into_iter();
-        Ok(JoinToken {
+        let token = JoinToken {
             cluster_id: identity.cluster_id.clone(),
             members: members
                 .filter(|member| member.voter)
                 .map(|member| (member.node_id, member.attributes.peer_address))
                 .collect(),
-            authority: JoinToken::encode_authority(authority),
+            authority,
+            others: authorities.collect(),
             id,
             secret,
-        }
-        .to_text())
+        };
+        Ok(IssuedToken { token: token.to_text(), for_node })
+    }
+
+    /// The id that a token's node will be given: its certificate has to name it before it joins.
+    async fn reserve(&self, token_id: &str) -> Result<(u64, String), ClusterError> {
+        let command = MemberCommand::Allocate { request_id: token_id.to_owned() };
+        let MemberAnswer::Allocated(node_id) = self.change_members(command).await? else {
+            return Err(ClusterError::refused("no id was given"));
+        };
+        Ok((node_id, name_of_node(&self.cluster_id(), node_id)))
     }
 
     /// Makes a token for a node that takes the place of a member: it follows as a learner, and once
@@ -80,7 +103,7 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such member; no leader.
-    pub async fn replace(&self, node_id: u64, author: Author) -> Result<String, ClusterError> {
+    pub async fn replace(&self, node_id: u64, author: Author) -> Result<IssuedToken, ClusterError> {
         let members = self.log().members();
         let Some(member) = members.get(node_id) else {
             return Err(ClusterError::refused(format!("node {node_id} is no member")));

@@ -20,6 +20,7 @@ use verdict_consensus::{
 };
 
 use super::Cluster;
+use super::given::GivenTls;
 use crate::archive;
 
 /// The longest `backup.json`.
@@ -124,7 +125,7 @@ pub fn restore(backup: &Path, settings: &Settings) -> Result<BackupInfo, String>
     let state = data_dir.join("restore.state");
     let unpacked = unpack(backup, &state, &data_dir.join("blobs"));
     let restored = unpacked.and_then(|info| {
-        let kept = begin_again(u64::from(settings.node.id))?;
+        let kept = begin_again(settings, u64::from(settings.node.id), &info.cluster_id)?;
         let identity =
             FolderIdentity { cluster_id: kept.cluster_id.clone(), node_id: kept.node_id };
         let attributes = NodeAttributes {
@@ -222,10 +223,20 @@ impl Unpacking<'_> {
     }
 }
 
-/// An identity of a new cluster; its log's folder is made by the caller.
-fn begin_again(node_id: u64) -> Result<KeptIdentity, String> {
+/// An identity of a new cluster; its log's folder is made by the caller. A certificate that the
+/// operator gives names it, and not the one of before.
+fn begin_again(settings: &Settings, node_id: u64, before: &str) -> Result<KeptIdentity, String> {
     let now = crate::http::now();
-    let cluster_id = ulid::Ulid::generate().to_string().to_lowercase();
+    let cluster_id = match GivenTls::of(&settings.cluster) {
+        None => ulid::Ulid::generate().to_string().to_lowercase(),
+        Some(files) => files.load(now).and_then(|given| given.cluster_of(node_id)).map_err(text)?,
+    };
+    if cluster_id == before {
+        return Err(format!(
+            "cluster.tls_certificate names {before}, the cluster of before: give one for another \
+             name, so that its nodes are turned away"
+        ));
+    }
     let authority = Authority::generate(&cluster_id, now).map_err(text)?;
     let key = NodeKey::generate().map_err(text)?;
     let certificate = authority.issue(node_id, &key.public(), now).map_err(text)?;
@@ -245,7 +256,7 @@ pub fn recover(settings: &Settings) -> Result<(SurvivorReport, PathBuf), String>
     let (identity_dir, raft) = (data_dir.join("identity"), data_dir.join("raft"));
     let kept = KeptIdentity::load(&identity_dir).map_err(text)?;
     let kept = kept.ok_or_else(|| format!("{} has no node", data_dir.display()))?;
-    let next = begin_again(kept.node_id)?;
+    let next = begin_again(settings, kept.node_id, &kept.cluster_id)?;
     let recovered = data_dir.join("raft.recovered");
     if recovered.exists() {
         // Of a try that was cut off: the folder of before is still the one in place.

@@ -6,7 +6,7 @@ use verdict_actors::outbox::Kept;
 use verdict_actors::readiness::Needs;
 use verdict_actors::{Handle, NodeHoldings};
 use verdict_consensus::peers::{
-    FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService,
+    FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, PeerService, Secret,
     ServiceFuture,
 };
 use verdict_consensus::{COMMAND_VERSION, ContentHash, Log, PeerChannel, StoredBody};
@@ -30,13 +30,14 @@ impl ClusterService {
     async fn node_request(&self, from: u64, request: &[u8]) -> NodeAnswer {
         let refused = |detail: String| NodeAnswer::Refused { detail };
         let members = self.cluster.log().members();
+        let is_voter = |node_id| members.get(node_id).is_some_and(|member| member.voter);
         if members.get(from).is_none() {
             return refused(format!("node {from} is no member"));
         }
         match NodeRequest::decode(request) {
             Err(error) => refused(error.to_string()),
             Ok(NodeRequest::KeepAuthority { key_pem }) => {
-                if members.get(from).is_none_or(|member| !member.voter) {
+                if !is_voter(from) {
                     return refused("only a voter gives the authority away".to_owned());
                 }
                 match self.cluster.keep_authority(key_pem) {
@@ -66,6 +67,36 @@ impl ClusterService {
                     Some(Err(error)) => refused(error.to_string()),
                     None => refused("this node has no key of the authority".to_owned()),
                 }
+            }
+            Ok(NodeRequest::CertifyNode { public_key }) => {
+                match self.cluster.sign_node(from, &public_key) {
+                    Some(Ok(der)) => NodeAnswer::Certificate { der },
+                    Some(Err(error)) => refused(error.to_string()),
+                    None => refused("this node has no key of the authority".to_owned()),
+                }
+            }
+            Ok(NodeRequest::KeepNextAuthority { .. } | NodeRequest::AuthorityKey { .. })
+                if !is_voter(from) =>
+            {
+                refused("only voters have the authority's keys".to_owned())
+            }
+            Ok(NodeRequest::KeepNextAuthority { certificate, key_pem: Secret(key_pem) }) => {
+                if !is_voter(self.cluster.node_id()) {
+                    return refused("this node does not vote".to_owned());
+                }
+                match self.cluster.keep_spare(certificate, key_pem) {
+                    Ok(()) => NodeAnswer::Done,
+                    Err(error) => refused(error.to_string()),
+                }
+            }
+            Ok(NodeRequest::AuthorityKey { certificate }) => {
+                match self.cluster.authority_key(&certificate) {
+                    Some(key_pem) => NodeAnswer::AuthorityKey(Secret(key_pem)),
+                    None => refused("this node has no key of this authority".to_owned()),
+                }
+            }
+            Ok(NodeRequest::AuthorityState) => {
+                NodeAnswer::AuthorityState(self.cluster.authority_state())
             }
             Ok(NodeRequest::KeepErasure { unit, nodes }) => {
                 let known = |node_id: &u64| members.get(*node_id).is_some();
@@ -142,10 +173,10 @@ impl PeerService for ClusterService {
         })
     }
 
-    fn join(&self, request: Vec<u8>) -> ServiceFuture<'_> {
+    fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_> {
         Box::pin(async move {
             let answer = match JoinRequest::decode(&request) {
-                Ok(request) => self.cluster.admit(request, &self.tasks).await,
+                Ok(request) => self.cluster.admit(request, certificate, &self.tasks).await,
                 Err(error) => JoinAnswer::Refused { detail: error.to_string(), retryable: false },
             };
             answer.encode().unwrap_or_default()

@@ -10,8 +10,8 @@ use verdict_actors::catalogue::{CompilingValidator, LastCompiled};
 use verdict_actors::outbox::{Outbox, OutboxLimits};
 use verdict_config::settings::{NetworkProfile, Settings};
 use verdict_consensus::peers::{
-    Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerIdentity, PeerListener,
-    PeerServerOptions, PeerService,
+    Authority, KeptIdentity, NodeKey, PeerClients, PeerClientsOptions, PeerListener,
+    PeerServerOptions, PeerService, SharedPeerIdentity,
 };
 use verdict_consensus::{
     Catalogue, FolderIdentity, FolderStart, LocalLogOptions, LogError, NodeAttributes,
@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use verdict_rules::RuleLimits;
 
-use super::{Cluster, join};
+use super::given::{Given, GivenTls};
+use super::{Cluster, ClusterError, join};
 use crate::process::NodeError;
 use crate::server::ServerError;
 
@@ -44,7 +45,7 @@ pub struct Opened {
 /// A bound address for peers, to be served on whichever runtime is to look after it.
 pub struct BoundPeers {
     listener: std::net::TcpListener,
-    identity: PeerIdentity,
+    identity: SharedPeerIdentity,
 }
 
 impl BoundPeers {
@@ -76,10 +77,15 @@ pub async fn open(
     let listener = bind(settings, http);
     let bound = listener.as_ref().ok().and_then(|listener| listener.local_addr().ok());
     let attributes = attributes(settings, http, bound, admin);
+    let files = GivenTls::of(&settings.cluster);
+    let given = files.as_ref().map(|files| files.load(crate::http::now())).transpose();
+    let given = given.map_err(|error| cluster_error(&error))?;
     let kept = KeptIdentity::load(&folder).map_err(|error| log_error(&error))?;
     let (kept, joined) = match kept.filter(|kept| kept.node_id != 0) {
         Some(kept) => (kept, false),
-        None if settings.cluster.join.is_empty() => (first(settings, &folder)?, false),
+        None if settings.cluster.join.is_empty() => {
+            (first(settings, &folder, given.as_ref())?, false)
+        }
         None => {
             // A node that nobody can reach would use up the token, and stand among the members.
             if bound.is_none() {
@@ -88,15 +94,16 @@ pub async fn open(
                 }));
             }
             let routes = settings.cluster.routes();
-            let joining = join::join(&folder, &settings.cluster.join, (&attributes, &routes)).await;
-            let joined = joining.map_err(|error| NodeError::Runtime {
-                code: error.code,
-                message: format!("{error}. {}", error.code.advice()),
-            })?;
-            (joined, true)
+            let (token, about) = (&settings.cluster.join, (&attributes, &routes));
+            let joining = join::join(&folder, token, about, given.as_ref()).await;
+            (joining.map_err(|error| cluster_error(&error))?, true)
         }
     };
-    let identity = kept.peer_identity(&folder).map_err(|error| log_error(&error))?;
+    let identity = match given {
+        Some(given) => given.of(&kept).map_err(|error| cluster_error(&error))?.identity,
+        None => kept.peer_identity(&folder).map_err(|error| log_error(&error))?,
+    };
+    let identity = SharedPeerIdentity::from(identity);
     let reaching =
         PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
     let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
@@ -112,7 +119,7 @@ pub async fn open(
     let log = Arc::new(log);
     let alone = verdict_consensus::Log::members(&*log).members.len() < 2;
     let listener = match listener {
-        Ok(listener) => Some(BoundPeers { listener, identity }),
+        Ok(listener) => Some(BoundPeers { listener, identity: identity.clone() }),
         Err(error) if alone && !joined && settings.cluster.peer_address.is_empty() => {
             tracing::warn!(%error, "no other node can join: name a free cluster.peer_address");
             None
@@ -120,7 +127,8 @@ pub async fn open(
         Err(error) => return Err(error),
     };
     let outbox = open_outbox(data_dir.join("outbox")).await?;
-    let cluster = Cluster::new(log, clients, (folder, kept), (attributes, outbox));
+    let cluster =
+        Cluster::new(log, (clients, identity, files), (folder, kept), (attributes, outbox));
     Ok(Opened { cluster, listener, joined, compiled })
 }
 
@@ -187,13 +195,20 @@ fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> Ra
 }
 
 /// The first node of a cluster: its id, its authority, its key. The log's folder is made next.
-fn first(settings: &Settings, folder: &Path) -> Result<KeptIdentity, NodeError> {
+fn first(
+    settings: &Settings,
+    folder: &Path,
+    given: Option<&Given>,
+) -> Result<KeptIdentity, NodeError> {
     let unmade = |error: verdict_consensus::peers::AuthorityError| NodeError::Runtime {
         code: error.code(),
         message: error.to_string(),
     };
     let (now, node_id) = (crate::http::now(), u64::from(settings.node.id));
-    let cluster_id = ulid::Ulid::generate().to_string().to_lowercase();
+    let cluster_id = match given {
+        Some(given) => given.cluster_of(node_id).map_err(|error| cluster_error(&error))?,
+        None => ulid::Ulid::generate().to_string().to_lowercase(),
+    };
     let authority = Authority::generate(&cluster_id, now).map_err(unmade)?;
     let key = NodeKey::generate().map_err(unmade)?;
     let certificate = authority.issue(node_id, &key.public(), now).map_err(unmade)?;
@@ -257,6 +272,11 @@ impl Opening {
         let seed = Seed::new(attributes.clone(), Catalogue::new(options.limits));
         create_raft_folder(&self.raft_dir, identity, FolderStart::Bootstrap(Box::new(seed)))
     }
+}
+
+fn cluster_error(error: &ClusterError) -> NodeError {
+    let code = error.code;
+    NodeError::Runtime { code, message: format!("{error}. {}", code.advice()) }
 }
 
 fn log_error(error: &LogError) -> NodeError {

@@ -22,8 +22,11 @@ pub struct JoinToken {
     pub cluster_id: String,
     /// Members that may be asked: id and address.
     pub members: Vec<(u64, String)>,
-    /// The authority's certificate, DER in base64.
+    /// The certificate of the authority that signs, DER in base64.
     pub authority: String,
+    /// Others that are trusted, while one comes or goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// Names the token.
     pub id: String,
     /// Proves that it was given.
@@ -54,10 +57,11 @@ impl JoinToken {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
     }
 
-    /// The authority's certificate, DER.
+    /// The authorities' certificates, DER.
     #[must_use]
-    pub fn authority_der(&self) -> Option<Vec<u8>> {
-        URL_SAFE_NO_PAD.decode(&self.authority).ok()
+    pub fn authorities_der(&self) -> Option<Vec<Vec<u8>>> {
+        let texts = std::iter::once(&self.authority).chain(&self.others);
+        texts.map(|text| URL_SAFE_NO_PAD.decode(text).ok()).collect()
     }
 
     /// The certificate as tokens carry it.
@@ -128,12 +132,13 @@ mod tests {
             cluster_id: "c".to_owned(),
             members: vec![(1, "127.0.0.1:7701".to_owned())],
             authority: JoinToken::encode_authority(&[1, 2, 3]),
+            others: vec![JoinToken::encode_authority(&[4])],
             id: "t".to_owned(),
             secret: "s".to_owned(),
         };
         let text = token.to_text();
         assert_eq!(JoinToken::parse(&format!(" {text}\n")), Some(token.clone()));
-        assert_eq!(token.authority_der(), Some(vec![1, 2, 3]));
+        assert_eq!(token.authorities_der(), Some(vec![vec![1, 2, 3], vec![4]]));
         for wrong in ["", "vj1_", "vj1_e30", &text[..text.len() - 2], "vj2_AAAA"] {
             assert_eq!(JoinToken::parse(wrong), None, "{wrong}");
         }

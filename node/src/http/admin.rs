@@ -16,15 +16,17 @@ use verdict_consensus::Log;
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Services, Shared, body, caller_of, json, last_segment, streams};
-use crate::cluster::members::TokenOptions;
+use crate::cluster::members::{IssuedToken, TokenOptions};
 use crate::cluster::{Cluster, ClusterError};
 
+mod authority;
 mod blobs;
 mod certificates;
 mod diff;
 mod node;
 mod transfers;
 
+pub(super) use authority::*;
 pub(super) use blobs::*;
 pub(super) use certificates::*;
 pub(super) use diff::*;
@@ -93,7 +95,17 @@ pub(super) async fn post_token(
     let valid = Duration::from_secs(wanted.valid_s);
     let options = TokenOptions { valid, voter: wanted.voter, replaces: None };
     let issued = cluster(&services)?.issue_token(options, caller.author()).await;
-    json(&json!({ "token": issued.map_err(problem)? }))
+    json(&told(&issued.map_err(problem)?))
+}
+
+/// What is told of a token: where certificates are given, also whose is needed.
+fn told(issued: &IssuedToken) -> serde_json::Value {
+    let mut answer = json!({ "token": issued.token });
+    if let Some((node_id, name)) = &issued.for_node {
+        answer["joins_as"] = json!(node_id);
+        answer["certificate_name"] = json!(name);
+    }
+    answer
 }
 
 /// Changes a member (`{id}:promote`, `{id}:remove`, `{id}:drain`, `{id}:replace`), without a body.
@@ -124,7 +136,9 @@ pub(super) async fn post_member(
             let token = cluster.replace(node_id, caller.author()).await;
             let token = token.map_err(problem)?;
             tracing::info!(by = caller.name, node_id, "a replacement may join");
-            return json(&json!({ "node_id": node_id, "token": token }));
+            let mut answer = told(&token);
+            answer["node_id"] = json!(node_id);
+            return json(&answer);
         }
         _ => {
             let detail =

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use verdict_actors::{Proposal, Proposed};
+use verdict_config::definition::AUTHORITY_NAME;
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
@@ -117,6 +118,7 @@ pub(super) async fn post_changes(
     let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
     caller.may(Action::Change(&set))?;
+    leave_authority(&set)?;
     caller.covers(&set, &services.runtime.log().catalogue())?;
     settle(&services, &caller, set, body.dry_run).await
 }
@@ -164,7 +166,7 @@ async fn read<T: serde::de::DeserializeOwned>(services: &Services, request: Requ
     body::parse(&bytes, services.http.json_depth_max)
 }
 
-async fn settle(
+pub(super) async fn settle(
     services: &Arc<Services>,
     caller: &Caller,
     set: ChangeSet,
@@ -179,6 +181,24 @@ async fn settle(
     let proposed = services.runtime.propose(proposal).await.map_err(|error| problem_of(&error))?;
     let Proposed { applied, .. } = proposed;
     json_with_revision(&applied, applied.revision)
+}
+
+/// The cluster's authorities change by a rotation alone, which checks that every node can follow.
+fn leave_authority(set: &ChangeSet) -> Answer<()> {
+    let named =
+        set.changes.iter().enumerate().filter(|(_, change)| {
+            change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME
+        });
+    let fault = |(position, _): (usize, &Change)| {
+        let message = "POST /v1/admin/authority/{step} changes this object";
+        Fault::new(Code::InvalidValue, format!("changes[{position}].name"), message)
+    };
+    let faults: Vec<Fault> = named.map(fault).collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::of(Code::ChangeInvalid).with_faults(faults))
+    }
 }
 
 impl ChangeBody {

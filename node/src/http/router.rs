@@ -43,6 +43,9 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/admin/loglevel", post(admin::post_log_level))
         .route("/v1/admin/drain", post(admin::post_drain))
         .route("/v1/admin/certificates", post(admin::post_certificate))
+        .route("/v1/admin/certificates/own", post(admin::post_own_certificate))
+        .route("/v1/admin/authority", get(admin::authority))
+        .route("/v1/admin/authority/{step}", post(admin::post_authority))
         .route("/v1/admin/transfers", post(admin::post_transfer))
         .route(
             "/v1/admin/transfers/{id}",
@@ -87,7 +90,12 @@ fn methods(path: &str) -> String {
         _ if below("/v1/admin/transfers/") => {
             &[Method::GET, Method::HEAD, Method::POST, Method::DELETE]
         }
-        _ if below("/v1/admin/members/") => &[Method::POST],
+        _ if below("/v1/admin/members/")
+            || below("/v1/admin/authority/")
+            || below("/v1/admin/certificates/") =>
+        {
+            &[Method::POST]
+        }
         _ if path.starts_with("/ofrep/v1/evaluate/") => &[Method::POST],
         _ if below("/v1/units/") => &[Method::DELETE],
         _ if below("/v1/decisions/") => &[Method::GET, Method::HEAD, Method::POST],

@@ -31,7 +31,8 @@ pub const fn status(code: Code) -> StatusCode {
         Code::RequestIdConflict
         | Code::ChangeConflict
         | Code::ChangeTooOld
-        | Code::MembershipRefused => StatusCode::CONFLICT,
+        | Code::MembershipRefused
+        | Code::AuthorityRefused => StatusCode::CONFLICT,
         Code::UnitErased | Code::ReplayUnavailable | Code::RevisionNotRetained => StatusCode::GONE,
         Code::RevisionNotReached => StatusCode::PRECONDITION_FAILED,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -65,9 +66,12 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::PeerUnreachable
         | Code::OutboxFull
         | Code::NotReady
+        | Code::NotAVoter
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        Code::SettingsInvalid | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::SettingsInvalid | Code::CertificateInvalid | Code::Internal => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }

@@ -11,40 +11,40 @@ use crate::cluster::harness::Cluster;
 use crate::process::{VERDICT, eventually};
 
 /// A cluster with the demo, and the folder of an operator.
-struct Desk {
-    cluster: Cluster,
-    key: PathBuf,
+pub struct Desk {
+    pub cluster: Cluster,
+    pub key: PathBuf,
 }
 
 /// What a command came to.
-struct Told {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Told {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Told {
-    fn json(&self) -> Json {
+    pub fn json(&self) -> Json {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 }
 
 impl Desk {
-    fn new(nodes: u16) -> Self {
+    pub fn new(nodes: u16) -> Self {
         let cluster = Cluster::up(nodes, &[]);
         let key = cluster.folder.path().join("cluster/operator.key");
         Self { cluster, key }
     }
 
     /// The admin address of a node: two behind that of HTTP.
-    fn admin_address(&self, node: usize) -> String {
+    pub fn admin_address(&self, node: usize) -> String {
         let http = self.cluster.nodes[node].http.trim_start_matches("http://").to_owned();
         let (host, port) = http.rsplit_once(':').expect("a port");
         format!("{host}:{}", port.parse::<u16>().expect("a number") + 2)
     }
 
-    fn run_with(&self, key: &Path, arguments: &[&str]) -> Told {
+    pub fn run_with(&self, key: &Path, arguments: &[&str]) -> Told {
         let output = Command::new(VERDICT)
             .args(["--json", "admin", "--key"])
             .arg(key)
@@ -57,16 +57,16 @@ impl Desk {
         Told { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    fn run(&self, arguments: &[&str]) -> Json {
+    pub fn run(&self, arguments: &[&str]) -> Json {
         self.run_with(&self.key, arguments).json()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.cluster.folder.path().join(name)
     }
 
     /// Makes a colleague's key and enrols it, as the help texts say.
-    fn colleague(&self, name: &str, rights: &[&str]) -> PathBuf {
+    pub fn colleague(&self, name: &str, rights: &[&str]) -> PathBuf {
         let file = format!("{name}.key");
         let made = self.run(&["keys", "new", name, "--out", &file]);
         let public = made["public_key"].as_str().expect("a key").to_owned();
@@ -77,8 +77,44 @@ impl Desk {
         self.path(&file)
     }
 
+    /// Starts a node beside the cluster, at a place behind it, that joins by a token.
+    pub fn join(&mut self, place: u16, token: &str) {
+        let port = self.cluster.port(place);
+        let data = self.path(&format!("joined-{place}"));
+        let settings = format!(
+            "[node]\nid = {place}\ndata_dir = {data:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n\n\
+             [cluster]\njoin = {token:?}\n\n[[keys]]\nname = \"k\"\nrole = \"operator\"\n\
+             sha256 = \"{}\"\n",
+            "0".repeat(64)
+        );
+        let file = self.path(&format!("joined-{place}.toml"));
+        std::fs::write(&file, settings).unwrap();
+        let log = std::fs::File::create(self.path(&format!("joined-{place}.log"))).unwrap();
+        let node = Command::new(VERDICT)
+            .args(["node", "--config"])
+            .arg(file)
+            .current_dir(self.cluster.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("the node starts");
+        self.cluster.adopt(node);
+    }
+
+    pub fn token(&self) -> String {
+        let token = self.run(&["members", "token", "--valid-s", "600"]);
+        token["token"].as_str().expect("a token").to_owned()
+    }
+
+    pub fn voters(&self) -> usize {
+        let members = self.run(&["members", "list"]);
+        let peers = members["peers"].as_array().cloned().unwrap_or_default();
+        peers.iter().filter(|peer| peer["member"]["voter"] == true).count()
+    }
+
     /// The author and reason of every revision from one on, as a node's audit has it.
-    fn audit(&self, node: usize, from: u64) -> Vec<(u64, String, String)> {
+    pub fn audit(&self, node: usize, from: u64) -> Vec<(u64, String, String)> {
         let address = self.admin_address(node);
         let log = self.run(&["--node", &address, "log", "--limit", "200"]);
         let mut seen: Vec<(u64, String, String)> = Vec::new();
@@ -95,7 +131,7 @@ impl Desk {
 }
 
 /// Looks again until something is so; fails where it never is.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     assert!(eventually(&mut so, |so| *so), "{what}");
 }
 
@@ -165,38 +201,15 @@ fn an_operator_publishes_activates_rolls_both_back_and_every_node_has_it_in_its_
 #[test]
 fn an_operator_adds_and_removes_a_node_and_asks_on_while_one_is_down() {
     let mut desk = Desk::new(3);
-    let token = desk.run(&["members", "token", "--valid-s", "600"]);
-    let token = token["token"].as_str().expect("a token").to_owned();
-    let port = desk.cluster.port(4);
-    let data = desk.path("fourth");
-    let settings = format!(
-        "[node]\nid = 4\ndata_dir = {data:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n\n\
-         [cluster]\njoin = {token:?}\n\n[[keys]]\nname = \"k\"\nrole = \"operator\"\n\
-         sha256 = \"{}\"\n",
-        "0".repeat(64)
-    );
-    std::fs::write(desk.path("fourth.toml"), settings).unwrap();
-    let fourth = Command::new(VERDICT)
-        .args(["node", "--config", "fourth.toml"])
-        .current_dir(desk.cluster.folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the node starts");
-    desk.cluster.adopt(fourth);
-    let voters = |desk: &Desk| {
-        let members = desk.run(&["members", "list"]);
-        let peers = members["peers"].as_array().cloned().unwrap_or_default();
-        peers.iter().filter(|peer| peer["member"]["voter"] == true).count()
-    };
-    until("the fourth node votes", || voters(&desk) == 4);
+    let token = desk.token();
+    desk.join(4, &token);
+    until("the fourth node votes", || desk.voters() == 4);
     // Any node answers: the newcomer, too, by the key that it never saw.
-    let newcomer = format!("127.0.0.1:{}", port + 2);
+    let newcomer = format!("127.0.0.1:{}", desk.cluster.port(4) + 2);
     let status = desk.run(&["--node", &newcomer, "status"]);
     assert!(status["revision"].as_u64() > Some(0), "{status}");
     desk.run(&["members", "remove", "4"]);
-    until("three nodes vote", || voters(&desk) == 3);
+    until("three nodes vote", || desk.voters() == 3);
 
     // The first address does not answer: the next one is asked, and a write is made once.
     desk.cluster.signal(0, "-KILL");

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use verdict_admin::{
-    ADMIN_GROUP, AdminActorOptions, AdminAddress, AdminServer, AdminServerOptions, AdminService,
-    AnswerFuture, Answering, OperatorKey, Outcome, Refusal, Request, acceptor,
+    ADMIN_GROUP, AdminActorOptions, AdminAddress, AdminIdentity, AdminServer, AdminServerOptions,
+    AdminService, AnswerFuture, Answering, OperatorKey, Outcome, Refusal, Request,
 };
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
@@ -82,7 +82,7 @@ impl AdminService for Node {
             let answer = json!({ "asked": request.name(), "by": operator.name, "from": from });
             self.asked.lock().push(serde_json::to_value(&request).unwrap());
             let first = self.first.lock().pop();
-            first.unwrap_or(Outcome::Done { revision: 17, answer })
+            first.unwrap_or(Outcome::Done { revision: 17, answer, trust: String::new() })
         })
     }
 
@@ -104,16 +104,16 @@ async fn serve_until_told() {
     let node = Arc::new(Node::default());
     let answering =
         Answering { cluster_id: CLUSTER.to_owned(), node_id: NODE, started_at: real_now() };
-    let acceptor =
-        acceptor(&world.node_chain, &world.node_key.pkcs8(), &world.authorities()).unwrap();
+    let identity =
+        AdminIdentity::new((&world.node_chain, &[]), &world.node_key.pkcs8(), &world.authorities());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let actor = AdminActorOptions {
         answering,
-        signer: Arc::new(world.signer()),
+        identity: identity.unwrap().into(),
         service: Arc::clone(&node) as Arc<dyn AdminService>,
     };
     let options = AdminServerOptions { handshakes_max, ..AdminServerOptions::default() };
-    let server = AdminServer::new(listener, acceptor, actor, options).unwrap();
+    let server = AdminServer::new(listener, actor, options).unwrap();
     server.start_alone().await.unwrap();
     let authority = hex::encode(world.authority.certificate());
     say(&json!({ "address": server.address.to_string(), "authority": authority,

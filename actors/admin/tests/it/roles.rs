@@ -42,7 +42,9 @@ fn the_roles_of_commands_stand_in_the_docs() {
 #[test]
 fn every_command_is_among_them() {
     let source = include_str!("../../src/request.rs");
-    let variants = source.lines().filter(|line| line.contains(" => \"") && line.contains("Self::"));
+    let names = source.split_once("pub const fn name(").expect("names").1;
+    let names = names.split("pub const fn needs(").next().unwrap_or_default();
+    let variants = names.lines().filter(|line| line.contains(" => \"") && line.contains("Self::"));
     let told: BTreeSet<&str> = every_request().iter().map(|request| request.name()).collect();
     assert_eq!(variants.count(), told.len());
 }

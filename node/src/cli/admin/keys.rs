@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
-use verdict_admin::{AdminAddress, KeyFile, Request};
+use verdict_admin::{Enrolment, KeyFile, Request};
 use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
 
@@ -30,6 +30,9 @@ pub enum KeysCommand {
     /// Complete an own key with what the colleague who enrolled it sent.
     #[command(after_help = "Example: verdict admin keys enrolled alice.key alice.enrolment")]
     Enrolled(EnrolledArgs),
+    /// Sign an operator's key again, for an owner whose file missed a change of the cluster's authority.
+    #[command(after_help = "Example: verdict admin keys renew alice --out alice.enrolment")]
+    Renew(RenewArgs),
     /// Make a key for clients of HTTP. It is shown once.
     #[command(after_help = "Example: verdict admin keys api shop --role decider --flow payment")]
     Api(ApiArgs),
@@ -101,6 +104,16 @@ pub struct EnrolArgs {
     rights: Rights,
     #[command(flatten)]
     write: WriteArgs,
+}
+
+/// Arguments of `keys renew`.
+#[derive(Debug, Args)]
+pub struct RenewArgs {
+    /// The key's name in the catalogue.
+    name: String,
+    /// Where what the owner needs is written: certificate, trust and addresses; nothing secret.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 /// Arguments of `keys enrolled`.
@@ -196,7 +209,7 @@ pub fn new(arguments: &NewArgs, output: &Output) -> Outcome {
 pub fn enrolled(arguments: &EnrolledArgs, output: &Output) -> Outcome {
     let told = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     let mut file = KeyFile::load(&arguments.key).map_err(|error| told(&error))?;
-    complete(&mut file, &read_enrolment(&arguments.enrolment)?)?;
+    file.complete(read_enrolment(&arguments.enrolment)?).map_err(|error| told(&error))?;
     file.save(&arguments.key).map_err(|error| told(&error))?;
     if output.is_json() {
         output.json(&json!({ "name": file.name, "cluster_id": file.cluster_id }));
@@ -207,27 +220,9 @@ pub fn enrolled(arguments: &EnrolledArgs, output: &Output) -> Outcome {
     Ok(EXIT_OK)
 }
 
-fn read_enrolment(path: &Path) -> Result<Json, Failure> {
+fn read_enrolment(path: &Path) -> Result<Enrolment, Failure> {
     serde_json::from_slice(&data::read_bytes(path)?)
         .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
-}
-
-fn complete(file: &mut KeyFile, enrolment: &Json) -> Result<(), Failure> {
-    let strange = || Failure::new("this is no enrolment of this key");
-    if enrolment["name"] != file.name.as_str() {
-        return Err(strange());
-    }
-    let texts = |name: &str| -> Option<Vec<String>> {
-        let list = enrolment[name].as_array()?;
-        list.iter().map(|text| text.as_str().map(str::to_owned)).collect()
-    };
-    file.cluster_id = enrolment["cluster_id"].as_str().ok_or_else(strange)?.to_owned();
-    file.chain = texts("chain").ok_or_else(strange)?;
-    file.authorities = texts("authorities").ok_or_else(strange)?;
-    let addresses: Result<Vec<AdminAddress>, _> =
-        serde_json::from_value(enrolment["addresses"].clone());
-    file.addresses = addresses.map_err(|_| strange())?;
-    Ok(())
 }
 
 /// Runs the commands that ask the cluster.
@@ -236,6 +231,7 @@ pub fn run(command: &KeysCommand, session: &mut Session, output: &Output) -> Out
         KeysCommand::New(arguments) => new(arguments, output),
         KeysCommand::Enrolled(arguments) => enrolled(arguments, output),
         KeysCommand::Enrol(arguments) => enrol(arguments, session, output),
+        KeysCommand::Renew(RenewArgs { name, out }) => certify(name, out, session, output),
         KeysCommand::Api(arguments) => api(arguments, session, output),
         KeysCommand::List => list(session, output),
         KeysCommand::Revoke { name, write } => {
@@ -257,7 +253,12 @@ fn enrol(arguments: &EnrolArgs, session: &mut Session, output: &Output) -> Outco
     if write.dry_run {
         return Ok(EXIT_OK);
     }
-    let enrolment = session.ask(&Request::Certify { name: name.clone() })?.answer;
+    certify(name, out, session, output)
+}
+
+/// Writes what the owner of a key needs beside it.
+fn certify(name: &str, out: &Path, session: &mut Session, output: &Output) -> Outcome {
+    let enrolment = session.ask(&Request::Certify { name: name.to_owned() })?.answer;
     let text = serde_json::to_vec_pretty(&enrolment).map_err(anyhow::Error::from)?;
     data::write_bytes(out, &text)?;
     output.say(format!("{} {}: send it to {name}.", output.styled(GOOD, "Wrote"), out.display()));

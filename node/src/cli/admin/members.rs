@@ -82,6 +82,9 @@ fn token(answer: &Json, output: &Output) -> Outcome {
         output.json(answer);
     } else {
         output.line(plain(&answer["token"]));
+        if let Some(name) = answer["certificate_name"].as_str() {
+            output.note(format!("The node's certificate has to be for {name}."));
+        }
     }
     Ok(EXIT_OK)
 }

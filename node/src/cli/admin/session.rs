@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value as Json;
-use verdict_admin::{Answered, CallError, Client, ClientOptions, KeyFile, Request};
+use verdict_admin::{
+    Answered, CallError, Client, ClientOptions, Enrolment, KeyFile, OpenKey, Request,
+};
 
 use super::super::Failure;
 use super::super::client::faults_of;
@@ -96,6 +98,11 @@ fn admin_addresses(cluster: &Path) -> Vec<String> {
 pub struct Session {
     runtime: tokio::runtime::Runtime,
     client: Client,
+    key: OpenKey,
+    key_path: PathBuf,
+    nodes: Vec<String>,
+    /// Whether the key's file was renewed, or could not be.
+    renewed: bool,
 }
 
 impl Session {
@@ -141,9 +148,9 @@ impl Session {
             .enable_all()
             .build()
             .map_err(anyhow::Error::from)?;
-        let client = runtime.block_on(Client::new(&key, nodes, ClientOptions::default()));
+        let client = runtime.block_on(Client::new(&key, nodes.clone(), ClientOptions::default()));
         let client = client.map_err(failure)?;
-        Ok(Self { runtime, client })
+        Ok(Self { runtime, client, key, key_path, nodes, renewed: false })
     }
 
     /// Asks.
@@ -151,7 +158,33 @@ impl Session {
     /// # Errors
     /// No node answers, or one refuses.
     pub fn ask(&mut self, request: &Request) -> Result<Answered, Failure> {
-        self.runtime.block_on(self.client.call(request)).map_err(failure)
+        let answered = self.runtime.block_on(self.client.call(request)).map_err(failure)?;
+        if self.client.is_outdated() && !self.renewed {
+            self.renewed = true;
+            if let Err(error) = self.renew() {
+                // What was asked for was answered.
+                let text = format!("{}: it was not renewed: {error}", self.key_path.display());
+                crate::output::write_err(&text);
+            }
+        }
+        Ok(answered)
+    }
+
+    /// Follows a change of the cluster's authority: the key's file gets a certificate of the one that
+    /// signs now, and trusts what the cluster trusts.
+    fn renew(&mut self) -> Result<(), String> {
+        let tell = |error: &dyn std::fmt::Display| error.to_string();
+        let renewal = self.runtime.block_on(self.client.call(&Request::Renew {}));
+        let renewal = renewal.map_err(|error| tell(&error))?.answer;
+        let renewal: Enrolment = serde_json::from_value(renewal).map_err(|error| tell(&error))?;
+        let mut file = self.key.file.clone();
+        file.renew(renewal).map_err(|error| tell(&error))?;
+        file.save(&self.key_path).map_err(|error| tell(&error))?;
+        self.key.file = file;
+        let options = ClientOptions::default();
+        let client = self.runtime.block_on(Client::new(&self.key, self.nodes.clone(), options));
+        self.client = client.map_err(|error| tell(&error))?;
+        Ok(())
     }
 }
 
@@ -177,6 +210,10 @@ fn failure(error: CallError) -> Failure {
     let code = error.code();
     Failure::new(match &error {
         CallError::Refused(_) => format!("{error}. {}", code.advice()),
+        CallError::Unreachable(detail) if detail.contains("UnknownIssuer") => format!(
+            "{code} {error}. The cluster's authority was changed since this key was used last: have \
+             another operator run `verdict admin keys renew`."
+        ),
         CallError::Unreachable(_) | CallError::Unknown(_) | CallError::Key(_) => {
             format!("{code} {error}. {}", code.advice())
         }

@@ -15,6 +15,7 @@ mod commits;
 mod etcd;
 mod failover;
 mod filling;
+mod hostile;
 mod http;
 mod serving;
 mod visible;
@@ -63,6 +64,8 @@ enum Measure {
     Filled(filling::Filled),
     /// Decisions a second of processor time, quiet and while changes are applied.
     Serving(serving::Serving),
+    /// Hostile ends at the admin actors, while an operator asks on; not part of `all`.
+    Hostile(hostile::Hostile),
     /// Everything with its defaults.
     All,
 }
@@ -79,6 +82,7 @@ fn main() -> Result<()> {
             Measure::Failover(failover) => failover.run(common).await,
             Measure::Filled(filled) => filled.run(common).await,
             Measure::Serving(serving) => serving.run(common).await,
+            Measure::Hostile(hostile) => hostile.run(common).await,
             Measure::All => Ok(json!([
                 commits::Commits::default().run(common).await?,
                 visible::Visible::default().run(common).await?,

@@ -34,6 +34,14 @@ pub struct Answer {
     pub body: Json,
 }
 
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(30)))
+        .build()
+        .new_agent()
+}
+
 impl Cluster {
     pub fn up(nodes: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -57,19 +65,64 @@ impl Cluster {
             pid: node["pid"].as_u64().expect("a pid"),
             dir: text(&node["dir"]).into(),
         });
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(30)))
-            .build()
-            .new_agent();
         Self {
             nodes: nodes.collect(),
             key: text(&cluster["api_key"]),
-            agent,
+            agent: agent(),
             folder,
             ports,
             children: Vec::new(),
         }
+    }
+
+    /// A cluster without a node: [`add`](Self::add) starts them one by one.
+    pub fn bare() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports = PortBlock::claim().expect("ports");
+        let key = "the-key-of-a-cluster-of-tests".to_owned();
+        Self { folder, nodes: Vec::new(), key, agent: agent(), ports, children: Vec::new() }
+    }
+
+    /// Starts the node of a place, counted from 1, with what stands in its section `cluster`.
+    pub fn add(&mut self, place: u16, section: &str) {
+        let dir = self.write_settings(place, section);
+        std::fs::write(dir.join("node.log"), "").expect("log");
+        let http = format!("http://127.0.0.1:{}", self.port(place));
+        self.nodes.push(Node { id: u64::from(place), http, pid: 0, dir });
+        self.start(self.nodes.len() - 1);
+    }
+
+    /// Runs a node that does not start: what it tells.
+    pub fn run_node(&self, place: u16, section: &str) -> String {
+        let dir = self.write_settings(place, section);
+        let mut command = Command::new(VERDICT);
+        command.args(["node", "--config"]).arg(dir.join("node.toml")).stdin(Stdio::null());
+        let output = command.output().expect("the node runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{told}");
+        told
+    }
+
+    fn write_settings(&self, place: u16, section: &str) -> PathBuf {
+        let (dir, port) = (self.folder.path().join(format!("node-{place}")), self.port(place));
+        let text = format!(
+            "[node]\nid = {place}\ndata_dir = {data:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n\n\
+             [cluster]\n{section}\n[[keys]]\nname = \"tests\"\nrole = \"operator\"\n\
+             sha256 = \"{hash}\"\n",
+            data = dir.join("data"),
+            hash = verdict_config::model::sha256_hex(self.key.as_bytes()),
+        );
+        std::fs::create_dir_all(&dir).expect("folder");
+        std::fs::write(dir.join("node.toml"), text).expect("settings");
+        dir
+    }
+
+    /// Waits until a node takes requests.
+    pub fn wait_ready(&self, node: usize) {
+        eventually(
+            || self.get(node, "/readyz", 0).map(|answer| answer.status),
+            |status| *status == Some(200),
+        );
     }
 
     /// The HTTP port of the node at a place, counted from 1, of a cluster of up to nine; those
@@ -175,10 +228,7 @@ impl Cluster {
 
     pub fn restart(&mut self, node: usize) {
         self.start(node);
-        eventually(
-            || self.get(node, "/readyz", 0).map(|answer| answer.status),
-            |status| *status == Some(200),
-        );
+        self.wait_ready(node);
     }
 
     pub fn history(&self, node: usize, revision: u64) -> Json {
