@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use verdict_actors::Handle;
-use verdict_consensus::peers::{NodeAnswer, NodeRequest};
-use verdict_consensus::{COMMAND_VERSION, Log, MemberCommand};
+use verdict_consensus::Log;
 
 use super::Cluster;
 
@@ -57,28 +56,6 @@ pub(crate) async fn watch_cluster(cluster: Cluster) {
         super::metrics::record(&cluster);
         let members = cluster.log().members();
         cluster.clients().keep(|id| members.get(id).is_some());
-        raise_version(&cluster).await;
-    }
-}
-
-/// The leader allows commands of this program's version as soon as every member knows them: after
-/// the last node of an older program was replaced.
-async fn raise_version(cluster: &Cluster) {
-    let log = cluster.log();
-    if log.command_version() >= COMMAND_VERSION || log.leader() != Some(cluster.node_id()) {
-        return;
-    }
-    let others = log.members().members.into_iter().map(|member| member.node_id);
-    for node_id in others.filter(|id| *id != cluster.node_id()) {
-        match cluster.ask_for(node_id, &NodeRequest::CommandVersion).await {
-            Ok(NodeAnswer::CommandVersion(known)) if known >= COMMAND_VERSION => {}
-            _ => return,
-        }
-    }
-    let raise = MemberCommand::RaiseVersion { version: COMMAND_VERSION };
-    match cluster.change_members(raise).await {
-        Ok(_) => tracing::info!(version = COMMAND_VERSION, "every member knows these commands"),
-        Err(error) => tracing::debug!(%error, "the version of commands is not raised yet"),
     }
 }
 

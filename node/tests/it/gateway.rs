@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use verdict_actors::Handle;
 use verdict_actors::catalogue::LastCompiled;
 use verdict_config::settings::{Role, Settings};
-use verdict_consensus::{LocalLog, LocalLogOptions, Log};
+use verdict_consensus::{Limits, LocalLog, LocalLogOptions, Log};
 use verdict_node::folder_sync::{FolderSync, Synced};
 use verdict_node::http::keys::{KeyEntry, KeyRing, digest};
 use verdict_node::http::{Gateway, GatewayOptions};
@@ -58,6 +58,11 @@ pub fn write(folder: &Path, path: &str, text: &str) {
 
 impl World {
     pub async fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_limits(Limits::default(), change).await
+    }
+
+    /// A node whose catalogue keeps no more history than that.
+    pub async fn with_limits(limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let catalogue = folder.path().join("catalogue");
         write(&catalogue, "flows/payment.yaml", FLOW);
@@ -67,7 +72,7 @@ impl World {
         settings.node.data_dir = folder.path().join("data").display().to_string();
         change(&mut settings);
         let parts = process::RuntimeParts {
-            log: local_log(&settings),
+            log: local_log(&settings, limits),
             blobs: process::open_blobs(&settings).unwrap(),
             peers: None,
             compiled: LastCompiled::default(),
@@ -160,10 +165,11 @@ pub fn payment(amount: f64) -> Json {
 }
 
 /// The log of a node without a cluster, in the state folder.
-fn local_log(settings: &Settings) -> Arc<dyn Log> {
+fn local_log(settings: &Settings, limits: Limits) -> Arc<dyn Log> {
     let folder = std::path::Path::new(&settings.node.data_dir).join("log");
     std::fs::create_dir_all(&folder).unwrap();
-    let (log, _) = LocalLog::open(&folder, LocalLogOptions::new(now)).unwrap();
+    let options = LocalLogOptions { limits, ..LocalLogOptions::new(now) };
+    let (log, _) = LocalLog::open(&folder, options).unwrap();
     Arc::new(log)
 }
 

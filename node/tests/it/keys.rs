@@ -4,6 +4,8 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
+use verdict_config::Code;
+use verdict_consensus::Limits;
 use verdict_node::http::keys::digest;
 
 use crate::flag_events::{Events, stream_address};
@@ -123,4 +125,34 @@ async fn going_back_over_keys_and_members_is_an_operators() {
         let reply = world.send(by, "POST", "/v1/rollback", body.to_string().as_bytes()).await;
         assert_eq!(reply.status.as_u16(), status, "{by} {body}: {reply:?}");
     }
+}
+
+/// Who watches from before the history is told where it begins, and misses nothing from there on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_from_before_the_history_is_told_where_it_begins() {
+    let limits = Limits { history_entries_max: 4, ..Limits::default() };
+    let world = World::with_limits(limits, |_| {}).await;
+    for number in 0..10 {
+        let body = json!({"entries": [{"value": format!("v{number}")}]});
+        let put = json!([{"kind": "list", "name": "words", "op": "put", "body": body}]);
+        assert_eq!(change(&world, "operator", &format!("w{number}"), put).await.status, 200);
+    }
+    let newest = world.handle.log().catalogue().revision();
+    let refused = world.get("/v1/watch?from=0&poll_ms=0").await;
+    assert_eq!(refused.status, 410, "{}", refused.text);
+    let refused = refused.json();
+    assert_eq!(refused["code"], Code::RevisionNotRetained.as_str(), "{refused}");
+    let detail = refused["detail"].as_str().unwrap();
+    let digits = detail.split(|letter: char| !letter.is_ascii_digit());
+    let oldest: u64 = digits.filter_map(|digits| digits.parse().ok()).next().unwrap();
+    assert!(oldest > 0 && oldest < newest, "{detail}");
+    let polled = world.get(&format!("/v1/watch?from={oldest}&poll_ms=0")).await.json();
+    let seen: Vec<u64> = polled["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change["revision"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seen, (oldest + 1..=newest).collect::<Vec<_>>());
+    assert_eq!(polled["next"], newest);
 }

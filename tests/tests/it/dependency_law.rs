@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("burn", &["verdict-neural"]),
     ("sled", &["verdict-consensus"]),
     ("openraft", &["verdict-consensus"]),
-    ("ractor", &["verdict-actors", "verdict-admin", "verdict-node"]),
+    ("ractor", &["verdict-actors", "verdict-admin", "verdict-node", "verdict-tests"]),
     ("axum", &["verdict-node", "verdict-tests"]),
     (
         "tokio",
