@@ -141,6 +141,11 @@ impl Handle {
         self.core.tree.snapshot()
     }
 
+    /// Goes on with something behind an answer: a panic in it is counted, and a drain waits for it.
+    pub fn run_behind(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.core.spawner.spawn(name, work));
+    }
+
     /// Starts another child of the tree's root, which is supervised like the others until the drain.
     ///
     /// # Errors

@@ -160,13 +160,18 @@ impl Starting<'_> {
             self.wait_ready(&mut members[0])?;
         }
         for id in 2..=arguments.nodes {
-            if !self.node_dir(id).join("data/identity/identity.json").exists() {
+            let joins = !self.node_dir(id).join("data/identity/identity.json").exists();
+            if joins {
                 if !fresh {
                     self.wait_majority(members)?;
                 }
                 self.write_settings(id, &self.token(&members[0])?)?;
             }
             members.push(self.spawn(id)?);
+            // One after the other: ids are given in the order in which nodes join.
+            if joins && let Some(member) = members.last_mut() {
+                self.wait_ready(member)?;
+            }
         }
         for member in members.iter_mut() {
             self.wait_ready(member)?;

@@ -106,7 +106,8 @@ pub(in crate::http) async fn post_transfer(
         let transfer = services.transfers.get(&caller.name, &id);
         let transfer = transfer.map_err(|error| failed(&error))?;
         tracing::info!(by = caller.name, "a backup is made");
-        drop(tokio::spawn(make_backup(Arc::clone(&services), id.clone(), transfer)));
+        let making = make_backup(Arc::clone(&services), id.clone(), transfer);
+        services.runtime.run_behind("backup", making);
     }
     json(&json!({ "id": id, "piece_bytes_max": PIECE_BYTES_MAX, "node_id": node_id(&services) }))
 }
@@ -133,13 +134,14 @@ pub(in crate::http) async fn post_piece(
     if let Some(id) = id.strip_suffix(STAGE) {
         let transfer = services.transfers.work(&caller.name, id);
         let transfer = transfer.map_err(|error| failed(&error))?;
-        drop(tokio::spawn(stage_model(Arc::clone(&services), id.to_owned(), transfer)));
+        let staging = stage_model(Arc::clone(&services), id.to_owned(), transfer);
+        services.runtime.run_behind("stage", staging);
         return json(&json!({ "id": id }));
     }
     let piece: PieceBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
     let data = BASE64.decode(&piece.data).ok();
     let data = data.filter(|data| data.len() as u64 <= PIECE_BYTES_MAX).ok_or_else(|| {
-        Problem::parameter("data", &format!("expected base64 of at most {PIECE_BYTES_MAX} bytes"))
+        Problem::parameter("data", format!("expected base64 of at most {PIECE_BYTES_MAX} bytes"))
     })?;
     let (transfers, offset) = (Arc::clone(&services.transfers), piece.offset);
     let writing = move || transfers.write((&caller.name, &id), offset, &data);
