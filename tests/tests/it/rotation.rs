@@ -1,6 +1,7 @@
 //! The cluster's authority is replaced while everything runs: by the command line, under writes.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use verdict_consensus::{NodeAttributes, Peer, PeerChannel, PeerError, PeerTransp
 
 use crate::admin::{Desk, until};
 use crate::cluster::harness::answer;
-use crate::process::eventually;
+use crate::process::{VERDICT, eventually};
 
 /// Writes at one node after the other, one at a time; each is tried again, under its `request_id`,
 /// until it was applied.
@@ -272,4 +273,56 @@ fn an_authority_that_is_not_used_is_abandoned() {
     let certified = || KeptIdentity::load(&kept).unwrap().unwrap();
     eventually(certified, |kept| kept.authorities.len() == 1 && kept.spare_authorities.is_empty());
     desk.run(&["status"]);
+}
+
+#[test]
+fn a_cluster_from_a_backup_has_an_authority_of_its_own() {
+    let mut desk = Desk::new(1);
+    for step in ["install", "use", "remove"] {
+        desk.run(&["authority", step]);
+        let next = if step == "install" { "use" } else { "remove" };
+        settled(&desk, if step == "remove" { "install" } else { next });
+    }
+    desk.run(&["backup", "saved.tar"]);
+    let before = digits(&desk.key);
+    // Whoever was an operator is one there, by the file that the new node completes.
+    let restored = desk.path("restored.key");
+    std::fs::copy(&desk.key, &restored).unwrap();
+    let port = desk.cluster.port(5);
+    let settings = format!(
+        "[node]\nid = 5\ndata_dir = {:?}\n\n[http]\naddress = \"127.0.0.1:{port}\"\n\n\
+         [admin]\nfirst_key_file = {restored:?}\n\n[[keys]]\nname = \"k\"\nrole = \"operator\"\n\
+         sha256 = \"{}\"\n",
+        desk.path("restored"),
+        "0".repeat(64)
+    );
+    std::fs::write(desk.path("restored.toml"), settings).unwrap();
+    desk.run(&["restore", "saved.tar", "--config", "restored.toml"]);
+    let node = Command::new(VERDICT)
+        .args(["node", "--config", "restored.toml"])
+        .current_dir(desk.cluster.folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the node starts");
+    desk.cluster.adopt(node);
+    let address = format!("127.0.0.1:{}", port + 2);
+    let ask = |arguments: &[&str]| {
+        desk.run_with(&restored, &[&["--node", &address][..], arguments].concat())
+    };
+    eventually(|| ask(&["status"]).code, |code| *code == Some(0));
+    assert_ne!(digits(&restored), before);
+    // What was agreed of the cluster of before is nothing here, and makes room for what is.
+    let shown = ask(&["authority", "show"]).json();
+    assert_eq!(
+        (shown["trusted"].as_array().map(Vec::len), &shown["next"]),
+        (Some(1), &json!("install"))
+    );
+    assert_ne!(shown["trusted"][0]["certificate"], json!(before[0]));
+    ask(&["authority", "install"]).json();
+    eventually(
+        || ask(&["authority", "show"]).json(),
+        |shown| shown["next"] == "use" && shown["waits_for"] == json!([]),
+    );
 }
