@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use verdict_config::definition::ClusterAuthority;
+use verdict_config::definition::{ClusterAuthority, is_join_token};
 use verdict_config::{Code, Fault, ObjectId};
 
 use crate::catalogue::Catalogue;
@@ -11,7 +11,7 @@ use crate::error::ChangeRefused;
 
 /// The change set that brings the objects named (all, if none is) back to what they were at
 /// `to_revision`. Which authorities are trusted is never restored: what a rotation removed stays
-/// removed, and its private key is gone. Each change expects the revision that the plan saw, so that of two rollbacks, or
+/// removed, and its private key is gone; nor are one-time tokens, which would be good again. Each change expects the revision that the plan saw, so that of two rollbacks, or
 /// of a rollback and an edit that race, only one takes effect.
 ///
 /// # Errors
@@ -37,13 +37,18 @@ pub fn plan_rollback(
     if objects.is_empty() {
         let now = catalogue.objects().map(|object| &object.id);
         candidates = now.chain(older.objects().map(|object| &object.id)).collect();
-        candidates.retain(|id| !ClusterAuthority::is_object(id));
+        candidates.retain(|id| !ClusterAuthority::is_object(id) && !is_join_token(id));
     }
     let mut changes = Vec::new();
     let mut faults = Vec::new();
     for id in candidates {
         if ClusterAuthority::is_object(id) {
             let message = format!("{id} is changed by a rotation of the authority alone");
+            faults.push(Fault::new(Code::InvalidValue, "objects", message));
+            continue;
+        }
+        if is_join_token(id) {
+            let message = format!("{id} is a one-time token: make a new one");
             faults.push(Fault::new(Code::InvalidValue, "objects", message));
             continue;
         }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::name::is_plain_name;
-use crate::{Code, Fault, Faults};
+use crate::{Code, Fault, Faults, ObjectId, ObjectKind};
 
 /// The name of the object that holds the [`ClusterPolicy`].
 pub const POLICY_NAME: &str = "cluster";
@@ -14,6 +14,16 @@ pub const POLICY_NAME: &str = "cluster";
 const REMOVE_AFTER_S_MIN: u64 = 60;
 /// The longest one.
 const REMOVE_AFTER_S_MAX: u64 = 90 * 86_400;
+
+/// How the names of join tokens begin.
+pub const JOIN_TOKEN_PREFIX: &str = "join-";
+
+/// Whether an object is a one-time token. A rollback never brings one back: it would be good again
+/// although it was used.
+#[must_use]
+pub fn is_join_token(object: &ObjectId) -> bool {
+    object.kind == ObjectKind::Member && object.name.as_str().starts_with(JOIN_TOKEN_PREFIX)
+}
 
 /// Where a member is, in place of what its own settings say. It holds from the revision on that
 /// says so, on every node alike.

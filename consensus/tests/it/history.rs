@@ -7,7 +7,7 @@ use verdict_consensus::{
     plan_rollback,
 };
 
-use super::support::{DAY_MS, after, body, command, flow, id, rule_set, setting};
+use super::support::{DAY_MS, after, body, command, flow, id, put, rule_set, setting};
 
 fn five_revisions() -> Catalogue {
     let mut catalogue = Catalogue::default();
@@ -138,6 +138,20 @@ fn rollback_of_named_objects_only() {
     assert_eq!(plan(5, &[]).unwrap_err().code(), Code::ChangeInvalid);
     assert_eq!(plan(1, std::slice::from_ref(&b)).unwrap_err().code(), Code::ChangeInvalid);
     assert_eq!(plan(9, &[]).unwrap_err().code(), Code::RevisionNotRetained);
+}
+
+/// A token that was used, or taken back, stays so: brought back it would let another node in.
+#[test]
+fn rollback_never_makes_a_token_good_again() {
+    let token = |used: bool| put(ObjectKind::Member, "join-t", &json!({ "used": used }));
+    let made = after(&Catalogue::default(), "made", vec![setting("a", 1), token(false)]);
+    let used = after(&made, "used", vec![setting("a", 2), token(true)]);
+    let set = plan_rollback(&used, "back", "why", 1, &[]).unwrap();
+    let names: Vec<_> = set.changes.iter().map(|change| change.name.as_str()).collect();
+    assert_eq!(names, ["a"]);
+    let named = [id(ObjectKind::Member, "join-t")];
+    let refused = plan_rollback(&used, "back", "why", 1, &named).unwrap_err();
+    assert_eq!(refused.code(), Code::ChangeInvalid);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use verdict_config::ObjectKind;
-use verdict_config::definition::{ClusterPolicy, MemberPlace, POLICY_NAME};
+use verdict_config::definition::{ClusterPolicy, JOIN_TOKEN_PREFIX, MemberPlace, POLICY_NAME};
 use verdict_consensus::peers::NodeRequest;
 use verdict_consensus::{Catalogue, ClusterStatus, Log, Member};
 
@@ -104,7 +104,7 @@ fn replacements(catalogue: &Catalogue, status: &ClusterStatus) -> Vec<(u64, u64)
     };
     let tokens = catalogue.of_kind(ObjectKind::Member);
     tokens
-        .filter(|object| object.id.name.as_str().starts_with("join-"))
+        .filter(|object| object.id.name.as_str().starts_with(JOIN_TOKEN_PREFIX))
         .filter_map(|object| of(&object.body))
         .collect()
 }

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use verdict_config::TimestampMs;
+use verdict_config::definition::JOIN_TOKEN_PREFIX;
 use verdict_config::model::sha256_hex;
 
 const PREFIX: &str = "vj1_";
@@ -92,7 +93,7 @@ pub struct KeptToken {
 /// The name of the object that keeps a token.
 #[must_use]
 pub fn object_name(token_id: &str) -> String {
-    format!("join-{token_id}")
+    format!("{JOIN_TOKEN_PREFIX}{token_id}")
 }
 
 impl KeptToken {
