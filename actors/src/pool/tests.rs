@@ -63,16 +63,15 @@ async fn a_storm_of_panics_costs_only_the_requests_that_panic() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_pool_sheds_and_a_caller_that_left_is_skipped() {
-    let (pool, root) = pool(1, 2).await;
+    let (pool, _root) = pool(1, 2).await;
     let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
     let holding = {
         let pool = pool.clone();
-        Spawner::default()
-            .spawn("test", async move { pool.run(soon(), move |_| held.recv().is_ok()).await })
+        let hold = move |_: &mut u64| begun.send(()).is_ok() && held.recv().is_ok();
+        Spawner::default().spawn("test", async move { pool.run(soon(), hold).await })
     };
-    while root.snapshot().children[0].queue_depth != Some(1) {
-        tokio::task::yield_now().await;
-    }
+    has_begun.await.unwrap();
     // This caller leaves while its job waits behind the one that is held.
     let ran = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let flag = Arc::clone(&ran);
