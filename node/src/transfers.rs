@@ -192,12 +192,15 @@ impl Transfers {
         Ok(piece)
     }
 
-    /// Says that this node now works on a transfer whose pieces are all there; the transfer.
+    /// Says that this node now works on a transfer whose pieces are all there; the transfer. Of two who
+    /// ask at once, one is told so.
     ///
     /// # Errors
     /// Pieces are missing, or it is worked on already.
     pub(crate) fn work(&self, owner: &str, id: &str) -> Result<Transfer, TransferError> {
-        let transfer = self.get(owner, id)?;
+        let mut open = self.open.lock();
+        let transfer = open.get_mut(id).filter(|transfer| transfer.owner == owner);
+        let transfer = transfer.ok_or(TransferError::Unknown)?;
         if !matches!(transfer.stage, Stage::Receiving) {
             return Err(TransferError::Invalid("the transfer is not receiving".to_owned()));
         }
@@ -205,10 +208,8 @@ impl Transfers {
             let text = format!("{} of {} bytes are here", transfer.received, transfer.bytes);
             return Err(TransferError::Invalid(text));
         }
-        if let Some(known) = self.open.lock().get_mut(id) {
-            known.stage = Stage::Working;
-        }
-        Ok(transfer)
+        transfer.stage = Stage::Working;
+        Ok(transfer.clone())
     }
 
     /// Says what came of a transfer, which has so many bytes.
@@ -258,6 +259,7 @@ mod tests {
         // Nobody else sees it.
         assert!(matches!(transfers.get("bob", &id), Err(TransferError::Unknown)));
         let transfer = transfers.work("alice", &id).unwrap();
+        assert!(matches!(transfers.work("alice", &id), Err(TransferError::Invalid(_))));
         let mut whole = vec![0; 6];
         transfer.file.read_exact_at(&mut whole, 0).unwrap();
         assert_eq!(whole, b"abcdef");
