@@ -1,7 +1,8 @@
 //! The gateway: everything that happens to a request before and after its handler.
 //!
 //! ```text
-//! request -> request id -> preflight? -> key -> revision floor -> permit -> deadline -> handler
+//! request -> request id -> small body -> preflight? -> key -> revision floor -> permit -> deadline
+//!         -> handler
 //! answer  <- count <- CORS <- X-Verdict-Revision <- X-Request-Id <- problem or body
 //! ```
 //!
@@ -223,7 +224,12 @@ impl Gateway {
         let ofrep = matches!(route, Route::OfrepFlag | Route::OfrepFlags);
         let key = (route == Route::OfrepFlag).then(|| ofrep::key_of(request.uri().path()));
 
-        let mut response = match self.admit(route, request).instrument(span).await {
+        let answered = async {
+            let wait = Duration::from_millis(self.services.http.request_timeout_ms);
+            let request = body::small_first(request, wait).await?;
+            self.admit(route, request).await
+        };
+        let mut response = match answered.instrument(span).await {
             Ok(response) => response,
             Err(problem) if ofrep => ofrep::failure(key.flatten().as_deref(), &problem),
             Err(problem) => problem.into_response(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use verdict_config::settings::HttpSettings;
@@ -17,6 +17,37 @@ use super::problem::{Answer, Problem};
 
 /// How long a body that is too large is still read.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Bodies up to this many bytes are read before their request is looked at.
+const SMALL_BYTES_MAX: u64 = 16 * 1024;
+
+/// Waits until the small body of an HTTP/1 request has come, and puts it back into the request.
+///
+/// A connection whose request is answered before its body was read cannot be used again and is
+/// closed, which a client with a pool learns only when its next request fails. Refusals and routes
+/// that take no body would do that to whoever sends head and body one after the other.
+///
+/// # Errors
+/// [`Code::RequestInvalid`] when the client stopped sending, [`Code::DeadlineExceeded`] when the body
+/// did not come within `wait`.
+pub async fn small_first(request: Request, wait: Duration) -> Answer<Request> {
+    let one_after_the_other = request.version() < Version::HTTP_2;
+    let length = announced(request.headers()).unwrap_or_default();
+    if !one_after_the_other || !(1..=SMALL_BYTES_MAX).contains(&length) {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    let Ok(collected) = tokio::time::timeout(wait, body.collect()).await else {
+        let detail = format!("The body of {length} bytes did not come within {wait:?}.");
+        return Err(Problem::new(Code::DeadlineExceeded, detail));
+    };
+    let body = collected.map_err(|_| ended_early())?.to_bytes();
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
+fn ended_early() -> Problem {
+    Problem::new(Code::RequestInvalid, "The body ended before it was complete.")
+}
 
 /// Reads a body of at most `bytes_max` bytes.
 ///
@@ -37,7 +68,7 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Answer<B
             drain(body, bytes_max).await;
             Err(too_large())
         }
-        Err(_) => Err(Problem::new(Code::RequestInvalid, "The body ended before it was complete.")),
+        Err(_) => Err(ended_early()),
     }
 }
 
@@ -74,10 +105,7 @@ pub async fn stream(
                 drain(body, bytes_max).await;
                 return Err(too_large());
             }
-            Err(_) => {
-                let detail = "The body ended before it was complete.";
-                return Err(Problem::new(Code::RequestInvalid, detail));
-            }
+            Err(_) => return Err(ended_early()),
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Whatever a client sends, the node answers with a code and goes on.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -101,6 +101,48 @@ fn keys_are_asked_for() {
     stream.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 401"), "{text}");
     assert!(text.contains("VD0801"), "{text}");
+}
+
+/// Reads one answer with its `content-length`; its head.
+fn read_answer(stream: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(stream.read_line(&mut head).expect("a line of the head"), 0, "closed: {head}");
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.expect("a length").parse().expect("a number")];
+    stream.read_exact(&mut body).expect("the body");
+    head
+}
+
+/// A pool of connections gets one back after every answer: it has to be good for the next request.
+#[test]
+fn a_body_that_comes_after_its_head_costs_no_connection() {
+    let node = Node::start(FILES);
+    let stream = TcpStream::connect(&node.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
+    for (path, key, status) in [
+        ("/v1/decisions/payment", "wrong", 401),
+        ("/v1/decisions/00000000000000000000000000:replay", KEY, 404),
+        ("/v1/nowhere", KEY, 404),
+        ("/v1/decisions/payment", "wrong", 401),
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n\
+             content-type: application/json\r\ncontent-length: 4\r\n\r\n"
+        );
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        // Time enough for a node that would answer already: then the answer is there to be read.
+        stream.get_mut().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let early = stream.fill_buf().map(<[u8]>::to_vec);
+        stream.get_mut().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        assert!(early.is_err(), "{path}: answered before the body: {early:?}");
+        stream.get_mut().write_all(b"null").unwrap();
+        let answered = read_answer(&mut stream);
+        assert!(answered.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answered}");
+    }
 }
 
 #[test]
