@@ -2,8 +2,8 @@ use verdict_actors::blobs::BlobStore;
 use verdict_config::settings::Settings;
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::{
-    Command, DefinitionValidator, Member, MemberAnswer, NodeAttributes, Op, Propose, apply,
-    plan_rollback,
+    ChangeRefused, Command, DefinitionValidator, Member, MemberAnswer, NodeAttributes, Op, Propose,
+    apply, plan_rollback,
 };
 
 use super::*;
@@ -115,8 +115,13 @@ fn no_rollback_touches_what_a_node_is() {
     assert_eq!(names, ["l"]);
     let kind = ObjectKind::Member;
     let named = ObjectId { kind, name: ObjectName::new(kind, "standing-4").expect("a name") };
-    let refused = plan_rollback(&later, "back", "", 0, &[named]).expect_err("it is refused");
-    assert!(refused.to_string().contains("standing-4"), "{refused}");
+    match plan_rollback(&later, "back", "", 0, &[named]) {
+        Err(ChangeRefused::Invalid(faults)) => {
+            assert_eq!((faults.len(), faults[0].code), (1, Code::InvalidValue));
+            assert!(faults[0].message.starts_with("member/standing-4 is what a node is"));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -180,8 +180,13 @@ pub(in crate::http) async fn post_member(
     }
     let asked = asked(&caller, wanted, &format!("{name} node {node_id}"));
     // Who asked may hang up: what was begun is ended all the same.
-    let work = tokio::spawn(async move { carry_out(&cluster, node_id, verb, &asked).await });
-    let done = work.await.map_err(|_| Problem::of(Code::Internal))?.map_err(problem)?;
+    let work = async move { carry_out(&cluster, node_id, verb, &asked).await };
+    let done = services
+        .tasks
+        .spawn(work)
+        .await
+        .map_err(|_| Problem::of(Code::Internal))?
+        .map_err(problem)?;
     tracing::info!(by = caller.name, node_id, verb = name, "a member was changed");
     let mut answer = done.unwrap_or_else(|| json!({ "done": name }));
     answer["node_id"] = json!(node_id);
