@@ -266,9 +266,14 @@ impl Cluster {
         if changes.is_empty() {
             return Ok(None);
         }
-        // A request whose entry was taken back makes another one when it is made again.
-        let unused = |id: &String| catalogue.changes_of_request(id).is_empty();
-        let request_id = asked.request_id.clone().filter(unused);
+        // A request whose entry was taken back makes another one when it is made again. A name that
+        // belongs to something else is refused by the log.
+        let usable = |id: &String| {
+            let done = catalogue.changes_of_request(id);
+            let of_members = |change: &Change| MemberStanding::is_named(change.kind, &change.name);
+            done.is_empty() || !done.iter().all(of_members)
+        };
+        let request_id = asked.request_id.clone().filter(usable);
         let request_id = request_id.unwrap_or_else(|| ulid::Ulid::generate().to_string());
         let set = ChangeSet::new(request_id, asked.why.clone(), changes);
         Ok(Some(self.log().propose(set, asked.author.clone()).await?.revision))

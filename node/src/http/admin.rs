@@ -40,6 +40,14 @@ pub(super) fn problem(error: ClusterError) -> Problem {
     Problem::new(error.code, error.detail)
 }
 
+/// Whether the query asks for a dry run; a body may ask for one as well.
+pub(super) fn asks_dry_run(request: &Request) -> Answer<bool> {
+    let mut query = Query::read(request.uri(), &["dry_run"]);
+    let dry_run = query.flag("dry_run").unwrap_or(false);
+    query.finish()?;
+    Ok(dry_run)
+}
+
 /// A backup of everything that the cluster agreed, with the models: a tar stream.
 #[utoipa::path(
     get, path = "/v1/admin/backup", tag = "Operating", operation_id = "backup",

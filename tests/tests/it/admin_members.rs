@@ -114,8 +114,14 @@ fn every_change_of_the_members_is_shown_before_and_in_every_log_after() {
     let shown = desk.dry(&["members", "remove", "5"]);
     assert_eq!(side(&shown["after"]), (vec!["1 voter".to_owned(), "2 voter".to_owned()], 2, 2));
     let body = json!({ "request_id": "remove-5", "why": "by automation" });
+    let path = "/v1/admin/members/5:remove";
+    let shown = desk.cluster.post(0, &format!("{path}?dry_run=true"), &body, 0).expect("an answer");
+    assert_eq!((shown.status, &shown.body["would"]), (200, &json!("remove")), "{}", shown.body);
+    // What is misspelt is not taken for a wish to have it done.
+    let refused = desk.cluster.post(0, &format!("{path}?dryrun=true"), &body, 0);
+    assert_eq!(refused.expect("an answer").body["code"], "VD0808");
+    assert!(desk.members().contains(&(5, true)));
     for _ in 0..2 {
-        let path = "/v1/admin/members/5:remove";
         let answer = desk.cluster.post(0, path, &body, 0).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.body);
     }

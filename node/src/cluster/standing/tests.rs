@@ -227,10 +227,17 @@ async fn what_is_refused_after_its_entry_is_taken_back() {
 
     cluster.remove(node_id, &asked("t")).await.expect("it goes");
     assert_eq!(standing_of(&cluster, node_id).await, (3, Some(Standing::Removed)));
+    // Of another request's name nothing comes.
+    let list = Change::put(ObjectKind::List, "l", r#"{"entries":[]}"#);
+    let set = ChangeSet::new("u", "", vec![list]);
+    cluster.log().propose(set, Author::named("bob")).await.expect("a list");
+    let other = MemberCommand::Promote { node_id };
+    let taken = cluster.record(&other, &asked("u")).await.expect_err("the name is taken");
+    assert_eq!(taken.code, Code::RequestIdConflict);
     let again = cluster.remove(node_id, &asked("t")).await;
-    assert_eq!((again, standing_of(&cluster, node_id).await.0), (Ok(()), 3));
+    assert_eq!((again, standing_of(&cluster, node_id).await.0), (Ok(()), 4));
     let mut doubts = Doubts::default();
     cluster.correct_standings(&mut doubts, Duration::ZERO).await.expect("nothing to do");
-    assert_eq!(standing_of(&cluster, node_id).await.0, 3);
+    assert_eq!(standing_of(&cluster, node_id).await.0, 4);
     cluster.log().drain().await;
 }

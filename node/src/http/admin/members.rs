@@ -17,7 +17,7 @@ use super::super::keys::Caller;
 use super::super::problem::{Answer, Problem};
 use super::super::query::Query;
 use super::super::{Shared, body, caller_of, json, last_segment};
-use super::{BODY_BYTES_MAX, cluster, problem};
+use super::{BODY_BYTES_MAX, asks_dry_run, cluster, problem};
 use crate::cluster::members::{IssuedToken, TokenOptions};
 use crate::cluster::standing::Asked;
 use crate::cluster::{Cluster, ClusterError};
@@ -103,6 +103,7 @@ pub(in crate::http) async fn members(
 /// Makes a one-time token that lets a node join, or says what that would allow.
 #[utoipa::path(
     post, path = "/v1/admin/tokens", tag = "Operating", operation_id = "make_token",
+    params(("dry_run" = Option<bool>, Query, description = "Only says what would happen.")),
     request_body(content = TokenBody),
     responses((status = 200, description = "The token: a secret that is shown once; or, with \
         `dry_run`, the members now and after.", body = Object))
@@ -113,13 +114,14 @@ pub(in crate::http) async fn post_token(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
+    let asks_dry_run = asks_dry_run(&request)?;
     let wanted: TokenBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
     if !(1..=TOKEN_SECONDS_MAX).contains(&wanted.valid_s) {
         let message = format!("a token is good for 1 to {TOKEN_SECONDS_MAX} seconds");
         return Err(Problem::parameter("valid_s", message));
     }
     let cluster = cluster(&services)?;
-    if wanted.dry_run {
+    if wanted.dry_run || asks_dry_run {
         let before = members_now(cluster);
         let newcomer = (None, Standing::of_member(wanted.voter));
         let after = before.iter().copied().chain([newcomer]).collect::<Vec<_>>();
@@ -154,7 +156,8 @@ fn told(issued: &IssuedToken) -> Json {
 #[utoipa::path(
     post, path = "/v1/admin/members/{key}", tag = "Operating", operation_id = "change_member",
     params(("key" = String, Path, pattern = "^[0-9]{1,20}:(promote|remove|drain|replace)$",
-        description = "A node's id and what is to become of it.")),
+        description = "A node's id and what is to become of it."),
+        ("dry_run" = Option<bool>, Query, description = "Only says what would happen.")),
     request_body(content = Option<MemberBody>),
     responses((status = 200, description = "It is done; or, with `dry_run`, the members now and \
         after.", body = Object))
@@ -169,9 +172,10 @@ pub(in crate::http) async fn post_member(
     let (id, name) = key.split_once(':').unwrap_or((&key, ""));
     let node_id: u64 = id.parse().map_err(|_| Problem::parameter("id", "expected a node's id"))?;
     let verb = Verb::of(name)?;
+    let asks_dry_run = asks_dry_run(&request)?;
     let wanted: MemberBody = body::json_or_default(request, BODY_BYTES_MAX, &services.http).await?;
     let cluster = cluster(&services)?.clone();
-    if wanted.dry_run {
+    if wanted.dry_run || asks_dry_run {
         let mut answer = dry_run(&cluster, node_id, verb).await.map_err(problem)?;
         answer["dry_run"] = json!(true);
         answer["node_id"] = json!(node_id);

@@ -13,7 +13,7 @@ use verdict_config::settings::Role;
 use super::super::problem::{Answer, Problem};
 use super::super::query::Query;
 use super::super::{Shared, body, caller_of, json};
-use super::BODY_BYTES_MAX;
+use super::{BODY_BYTES_MAX, asks_dry_run};
 use crate::cluster::members::next_leader;
 use crate::logging;
 
@@ -68,6 +68,7 @@ pub(in crate::http) struct LogLevelBody {
 /// Sets what this node logs, for a time, or says what that would change.
 #[utoipa::path(
     post, path = "/v1/admin/loglevel", tag = "Operating", operation_id = "set_log_level",
+    params(("dry_run" = Option<bool>, Query, description = "Only says what would happen.")),
     request_body(content = LogLevelBody),
     responses((status = 200, description = "It is set; or, with `dry_run`, what is logged now and \
         after.", body = Object))
@@ -78,6 +79,7 @@ pub(in crate::http) async fn post_log_level(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
+    let asks_dry_run = asks_dry_run(&request)?;
     let wanted: LogLevelBody = body::json(request, BODY_BYTES_MAX, &services.http).await?;
     let seconds = wanted.for_s.unwrap_or(LOG_LEVEL_SECONDS);
     if !(1..=LOG_LEVEL_SECONDS_MAX).contains(&seconds) {
@@ -85,7 +87,7 @@ pub(in crate::http) async fn post_log_level(
         return Err(Problem::parameter("for_s", message));
     }
     let directives = wanted.directives.as_deref();
-    if wanted.dry_run {
+    if wanted.dry_run || asks_dry_run {
         let unfit = |detail| Problem::parameter("directives", detail);
         logging::check(directives).map_err(unfit)?;
         let logged = logging::now().map_err(unfit)?;
@@ -113,6 +115,7 @@ pub(in crate::http) struct DrainBody {
 /// stays a member. The body may be absent.
 #[utoipa::path(
     post, path = "/v1/admin/drain", tag = "Operating", operation_id = "drain",
+    params(("dry_run" = Option<bool>, Query, description = "Only says what would happen.")),
     request_body(content = Option<DrainBody>),
     responses((status = 200, description = "It has begun; or, with `dry_run`, what would happen.",
         body = Object))
@@ -123,8 +126,9 @@ pub(in crate::http) async fn post_drain(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, Role::Operator)?;
     caller.require_whole_scope()?;
+    let asks_dry_run = asks_dry_run(&request)?;
     let wanted: DrainBody = body::json_or_default(request, BODY_BYTES_MAX, &services.http).await?;
-    if wanted.dry_run {
+    if wanted.dry_run || asks_dry_run {
         let log = services.runtime.log();
         let (status, members) = (log.cluster(), log.members());
         let leads = status.as_ref().is_some_and(|status| status.leader == Some(status.node_id));
