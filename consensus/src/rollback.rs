@@ -12,8 +12,7 @@ use crate::error::ChangeRefused;
 /// Why no rollback brings an object back, if so. What a rotation of the authority removed stays removed,
 /// and its private key is gone; a one-time token would be good again; who the members are, no
 /// catalogue changes.
-#[must_use]
-pub fn not_restored(id: &ObjectId) -> Option<&'static str> {
+fn not_restored(id: &ObjectId) -> Option<&'static str> {
     if ClusterAuthority::is_object(id) {
         Some("is changed by a rotation of the authority alone")
     } else if is_join_token(id) {
@@ -26,9 +25,9 @@ pub fn not_restored(id: &ObjectId) -> Option<&'static str> {
 }
 
 /// The change set that brings the objects named (all, if none is) back to what they were at
-/// `to_revision`. What [`not_restored`] names is never among them. Each change expects the revision that
-/// the plan saw, so that of two rollbacks, or of a rollback and an edit that race, only one takes
-/// effect.
+/// `to_revision`. What follows the cluster is never among them: its authorities, one-time tokens, and what
+/// its nodes are. Each change expects the revision that the plan saw, so that of two rollbacks, or of a
+/// rollback and an edit that race, only one takes effect.
 ///
 /// # Errors
 /// [`ChangeRefused::NotRetained`]; [`ChangeRefused::Invalid`] when there is nothing to restore, an
