@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use verdict_config::model::sha256_hex;
-use verdict_config::{ObjectKind, TimestampMs};
+use verdict_config::{Code, ObjectKind, TimestampMs};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest, name_of_node};
 use verdict_consensus::{
     Change, ChangeSet, ClusterStatus, Log, Member, MemberAnswer, MemberCommand, MembershipError,
@@ -52,6 +52,18 @@ pub(crate) fn next_leader(status: &ClusterStatus) -> Option<u64> {
         .filter(|peer| peer.member.voter && peer.member.node_id != status.node_id);
     let next = others.max_by_key(|peer| peer.matched_index);
     next.filter(|_| status.leader == Some(status.node_id)).map(|next| next.member.node_id)
+}
+
+/// A newcomer that has next to nothing of the log knows nobody yet.
+fn not_yet(node_id: u64, error: ClusterError) -> ClusterError {
+    if error.code != Code::MembershipRefused {
+        return error;
+    }
+    let detail = format!(
+        "node {node_id} cannot take the authority's key yet ({}): try again once it has caught up",
+        error.detail
+    );
+    ClusterError { detail, retryable: true, ..error }
 }
 
 impl Cluster {
@@ -152,7 +164,7 @@ impl Cluster {
             }
         };
         let late = || ClusterError {
-            code: verdict_config::Code::NoLeader,
+            code: Code::NoLeader,
             detail: "no other voter took the lead in time".to_owned(),
             retryable: true,
         };
@@ -203,13 +215,24 @@ impl Cluster {
     }
 
     pub(super) async fn give_authority(&self, node_id: u64) -> Result<(), ClusterError> {
-        let key = self.inner.identity.lock().authority_key_pem.clone();
-        if node_id != self.node_id()
-            && let Some(key_pem) = key
-        {
-            self.ask(node_id, &NodeRequest::KeepAuthority { key_pem }).await?;
+        let Some(key_pem) = self.key_for(node_id) else { return Ok(()) };
+        let given = self.ask(node_id, &NodeRequest::KeepAuthority { key_pem }).await;
+        given.map_err(|error| not_yet(node_id, error))
+    }
+
+    /// Whether a node would take the authority's key now; nothing is given.
+    pub(crate) async fn could_give_authority(&self, node_id: u64) -> Result<(), ClusterError> {
+        if self.key_for(node_id).is_none() {
+            return Ok(());
         }
-        Ok(())
+        let asked = self.ask_for(node_id, &NodeRequest::AuthorityState).await;
+        asked.map(|_| ()).map_err(|error| not_yet(node_id, error))
+    }
+
+    /// The key that another node is given before it votes, where this one has it.
+    fn key_for(&self, node_id: u64) -> Option<String> {
+        let key = self.inner.identity.lock().authority_key_pem.clone();
+        key.filter(|_| node_id != self.node_id())
     }
 
     /// Promotes a learner as soon as it has caught up.

@@ -231,7 +231,11 @@ async fn dry_run(cluster: &Cluster, node_id: u64, verb: Verb) -> Result<Json, Cl
     };
     match verb {
         Verb::Promote => {
-            Ok(answer(&cluster.plan_members(MemberCommand::Promote { node_id }).await?))
+            let plan = cluster.plan_members(MemberCommand::Promote { node_id }).await?;
+            if !plan.is_done() {
+                cluster.could_give_authority(node_id).await?;
+            }
+            Ok(answer(&plan))
         }
         Verb::Remove => Ok(answer(&cluster.plan_members(MemberCommand::Remove { node_id }).await?)),
         Verb::Drain => {
