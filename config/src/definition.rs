@@ -11,6 +11,7 @@ mod member;
 mod outcome;
 mod rule_set;
 mod snooze;
+mod standing;
 mod table;
 
 pub use authority::*;
@@ -21,4 +22,5 @@ pub use member::*;
 pub use outcome::*;
 pub use rule_set::*;
 pub use snooze::*;
+pub use standing::*;
 pub use table::*;

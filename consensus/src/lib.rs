@@ -52,10 +52,10 @@ pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
 pub use raft::{
     BackupInfo, BodyStore, CLUSTER_VERSION, ClusterStatus, FolderIdentity, FolderStart,
-    InProcessNetwork, Member, MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError,
-    NoPeers, NodeAttributes, NodeId, PEER_FRAME_BYTES_MAX, Peer, PeerChannel, PeerError,
-    PeerFuture, PeerHandler, PeerStatus, PeerTransport, Probe, RaftLog, RaftLogOptions,
-    RaftLogRecovery, Seed, Step, SurvivorReport, check_backup, create_raft_folder,
+    InProcessNetwork, Member, MemberAnswer, MemberCommand, MemberPlan, Members, MembersWatch,
+    MembershipError, NoPeers, NodeAttributes, NodeId, PEER_FRAME_BYTES_MAX, Peer, PeerChannel,
+    PeerError, PeerFuture, PeerHandler, PeerStatus, PeerTransport, PlannedMember, Probe, RaftLog,
+    RaftLogOptions, RaftLogRecovery, Seed, Step, SurvivorReport, check_backup, create_raft_folder,
     migrate_local_folder, recover_survivor, restore_backup,
 };
 pub use references::interface_hash;

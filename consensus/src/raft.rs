@@ -49,7 +49,10 @@ pub use bodies::BodyStore;
 pub use folder::{FolderIdentity, FolderStart, Seed, create_raft_folder};
 pub use handler::PeerHandler;
 pub use in_process::InProcessNetwork;
-pub use members::{Member, MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError};
+pub use members::{
+    Member, MemberAnswer, MemberCommand, MemberPlan, Members, MembersWatch, MembershipError,
+    PlannedMember,
+};
 pub use messages::PEER_FRAME_BYTES_MAX;
 pub use migration::migrate_local_folder;
 pub use options::{CLUSTER_VERSION, RaftLogOptions};

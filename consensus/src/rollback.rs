@@ -2,17 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use verdict_config::definition::{ClusterAuthority, is_join_token};
+use verdict_config::definition::{ClusterAuthority, MemberStanding, is_join_token};
 use verdict_config::{Code, Fault, ObjectId};
 
 use crate::catalogue::Catalogue;
 use crate::command::{CHANGES_MAX, Change, ChangeSet, Op, Restores};
 use crate::error::ChangeRefused;
 
+/// Why no rollback brings an object back, if so. What a rotation of the authority removed stays removed,
+/// and its private key is gone; a one-time token would be good again; who the members are, no
+/// catalogue changes.
+fn not_restored(id: &ObjectId) -> Option<&'static str> {
+    if ClusterAuthority::is_object(id) {
+        Some("is changed by a rotation of the authority alone")
+    } else if is_join_token(id) {
+        Some("is a one-time token: make a new one")
+    } else if MemberStanding::is_object(id) {
+        Some("is what a node is in the cluster: promote, remove or replace the member")
+    } else {
+        None
+    }
+}
+
 /// The change set that brings the objects named (all, if none is) back to what they were at
-/// `to_revision`. Which authorities are trusted is never restored: what a rotation removed stays
-/// removed, and its private key is gone; nor are one-time tokens, which would be good again. Each change expects the revision that the plan saw, so that of two rollbacks, or
-/// of a rollback and an edit that race, only one takes effect.
+/// `to_revision`. What follows the cluster is never among them: its authorities, one-time tokens, and what
+/// its nodes are. Each change expects the revision that the plan saw, so that of two rollbacks, or of a
+/// rollback and an edit that race, only one takes effect.
 ///
 /// # Errors
 /// [`ChangeRefused::NotRetained`]; [`ChangeRefused::Invalid`] when there is nothing to restore, an
@@ -37,18 +52,13 @@ pub fn plan_rollback(
     if objects.is_empty() {
         let now = catalogue.objects().map(|object| &object.id);
         candidates = now.chain(older.objects().map(|object| &object.id)).collect();
-        candidates.retain(|id| !ClusterAuthority::is_object(id) && !is_join_token(id));
+        candidates.retain(|id| not_restored(id).is_none());
     }
     let mut changes = Vec::new();
     let mut faults = Vec::new();
     for id in candidates {
-        if ClusterAuthority::is_object(id) {
-            let message = format!("{id} is changed by a rotation of the authority alone");
-            faults.push(Fault::new(Code::InvalidValue, "objects", message));
-            continue;
-        }
-        if is_join_token(id) {
-            let message = format!("{id} is a one-time token: make a new one");
+        if let Some(reason) = not_restored(id) {
+            let message = format!("{id} {reason}");
             faults.push(Fault::new(Code::InvalidValue, "objects", message));
             continue;
         }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
     AUTHORITY_NAME, Category, ClusterAuthority, ClusterPolicy, FlowDefinition, KeyDefinition,
-    ListDefinition, MemberPlace, POLICY_NAME, RuleSetDefinition, SNOOZE_SALTS_MAX, SNOOZES_MAX,
-    SnoozeDefinition, TableDefinition,
+    ListDefinition, MemberPlace, MemberStanding, POLICY_NAME, RuleSetDefinition, SNOOZE_SALTS_MAX,
+    SNOOZES_MAX, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;
@@ -85,6 +85,10 @@ impl Validator for DefinitionValidator {
             ObjectKind::Member if MemberPlace::node_of(object.name.as_str()).is_some() => {
                 parse(body).map_or_else(|fault| vec![fault], |place: MemberPlace| place.faults())
             }
+            ObjectKind::Member if MemberStanding::is_object(object) => parse(body).map_or_else(
+                |fault| vec![fault],
+                |standing: MemberStanding| standing.faults(object.name.as_str()),
+            ),
             ObjectKind::Experiment | ObjectKind::Rollout | ObjectKind::Member => {
                 let object = parse::<serde_json::Map<String, serde_json::Value>>(body);
                 object.err().into_iter().collect()

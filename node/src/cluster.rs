@@ -20,6 +20,7 @@ pub mod policy;
 pub mod recovery;
 pub mod rotation;
 pub mod service;
+pub mod standing;
 pub mod start;
 pub mod token;
 pub mod upkeep;

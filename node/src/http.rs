@@ -23,6 +23,7 @@ use futures::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
 use verdict_actors::Handle;
@@ -101,6 +102,8 @@ pub struct GatewayOptions {
     pub refusals: Arc<Refusals>,
     /// Ends the process, after a drain.
     pub stop: CancellationToken,
+    /// Work that goes on where whoever asked for it hangs up.
+    pub tasks: TaskTracker,
     /// How long a change may wait until other nodes are ready for it.
     pub activation_wait: Duration,
 }
@@ -127,6 +130,8 @@ pub(crate) struct Services {
     pub(crate) refusals: Arc<Refusals>,
     /// Ends the process, after a drain.
     pub(crate) stop: CancellationToken,
+    /// Work that goes on where whoever asked for it hangs up.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Answers requests; shared by every connection.
@@ -150,7 +155,8 @@ impl Gateway {
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
         let GatewayOptions { runtime, http, keys, open, prometheus, .. } = options;
-        let GatewayOptions { cluster, data_dir, activation_wait, refusals, stop, .. } = options;
+        let GatewayOptions { cluster, data_dir, activation_wait, refusals, stop, tasks, .. } =
+            options;
         let permits = Semaphore::new(http.requests_max);
         let cors = Cors::new(&http.cors_origins);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
@@ -173,6 +179,7 @@ impl Gateway {
             ready: AtomicBool::new(false),
             refusals,
             stop,
+            tasks,
         });
         let router = router::routes(Arc::clone(&services));
         Self { services, open, permits, cors, router }

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use verdict_config::settings::{LogFormat, LogSettings};
@@ -21,6 +22,48 @@ struct Started {
     change: Change,
     /// Counts changes, so that an older one's end does not undo a newer one.
     changes: AtomicU64,
+    /// Those that hold in place of the settings' own.
+    others: Mutex<Option<String>>,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Logged {
+    /// What holds now.
+    pub directives: String,
+    /// What the settings say.
+    pub settings: String,
+}
+
+/// What is logged now.
+///
+/// # Errors
+/// A log that is not this module's.
+pub fn now() -> Result<Logged, String> {
+    let started = started()?;
+    let settings = started.directives.clone();
+    let others = started.others.lock().clone();
+    Ok(Logged { directives: others.unwrap_or_else(|| settings.clone()), settings })
+}
+
+/// Whether directives may be set.
+///
+/// # Errors
+/// As [`set`].
+pub fn check(directives: Option<&str>) -> Result<(), String> {
+    wanted(directives).map(|_| ())
+}
+
+fn started() -> Result<&'static Started, String> {
+    STARTED.get().ok_or_else(|| "this process has another log".to_owned())
+}
+
+fn wanted(directives: Option<&str>) -> Result<EnvFilter, String> {
+    let started = started()?;
+    if directives.is_some_and(|directives| directives.len() > DIRECTIVES_BYTES_MAX) {
+        return Err(format!("they have at most {DIRECTIVES_BYTES_MAX} bytes"));
+    }
+    filter(directives.unwrap_or(&started.directives))
 }
 
 static STARTED: OnceLock<Started> = OnceLock::new();
@@ -69,7 +112,12 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
     };
     if let Some(change) = change {
         let directives = settings.level.clone();
-        drop(STARTED.set(Started { directives, change, changes: AtomicU64::new(0) }));
+        drop(STARTED.set(Started {
+            directives,
+            change,
+            changes: AtomicU64::new(0),
+            others: Mutex::new(None),
+        }));
     }
     Ok(())
 }
@@ -79,21 +127,22 @@ pub fn start(settings: &LogSettings) -> Result<(), String> {
 /// # Errors
 /// Directives that cannot be read; a log that is not this module's.
 pub fn set(directives: Option<&str>, length: Duration) -> Result<(), String> {
-    let started = STARTED.get().ok_or("this process has another log")?;
-    if directives.is_some_and(|directives| directives.len() > DIRECTIVES_BYTES_MAX) {
-        return Err(format!("they have at most {DIRECTIVES_BYTES_MAX} bytes"));
-    }
-    (started.change)(filter(directives.unwrap_or(&started.directives))?)?;
+    let started = started()?;
+    let mut others = started.others.lock();
+    (started.change)(wanted(directives)?)?;
+    *others = directives.map(str::to_owned);
     let this = started.changes.fetch_add(1, Ordering::SeqCst) + 1;
     if directives.is_none() {
         return Ok(());
     }
     let back = std::thread::Builder::new().name("log-level".to_owned()).spawn(move || {
         std::thread::sleep(length);
+        let mut others = started.others.lock();
         if started.changes.load(Ordering::SeqCst) == this
             && let Ok(filter) = filter(&started.directives)
         {
             drop((started.change)(filter));
+            *others = None;
             tracing::info!("what the settings say is logged again");
         }
     });

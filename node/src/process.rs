@@ -176,6 +176,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         data_dir: PathBuf::from(&settings.node.data_dir),
         refusals: Arc::clone(&refusals),
         stop: stop.clone(),
+        tasks: tasks.clone(),
         activation_wait: Duration::from_millis(settings.cluster.activation_wait_ms),
     }));
     let address = server.address();

@@ -10,6 +10,8 @@
 
 #[path = "it/admin.rs"]
 mod admin;
+#[path = "it/admin_members.rs"]
+mod admin_members;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/catalogue_folder.rs"]

@@ -3,7 +3,7 @@
 use verdict_config::ObjectKind;
 
 use crate::request::{
-    ChangeRequest, ObjectName, Request, RollbackRequest, RotateRequest, RotationStep,
+    ChangeRequest, MemberRequest, ObjectName, Request, RollbackRequest, RotateRequest, RotationStep,
 };
 use crate::transfer::{Transfer, TransferPurpose};
 
@@ -40,12 +40,12 @@ pub fn every_request() -> Vec<Request> {
             objects: vec![ObjectName { kind, name: name.clone() }],
         }),
         Request::Refusals {},
-        Request::LogLevel { directives: None, for_s: None },
-        Request::Token { valid_s: 1, voter: false },
-        Request::Promote { node_id },
-        Request::Remove { node_id },
-        Request::Replace { node_id },
-        Request::Retire { node_id },
+        Request::LogLevel { directives: None, for_s: None, dry_run: false },
+        Request::Token { valid_s: 1, voter: false, why: None, dry_run: false },
+        Request::Promote(MemberRequest::new(node_id)),
+        Request::Remove(MemberRequest::new(node_id)),
+        Request::Replace(MemberRequest::new(node_id)),
+        Request::Retire(MemberRequest::new(node_id)),
         Request::Certify { name: text("no-such-key") },
         Request::Renew {},
         Request::Authority {},
@@ -67,6 +67,6 @@ pub fn every_request() -> Vec<Request> {
         Transfer::Begin { purpose: TransferPurpose::Backup, bytes: None },
     ];
     all.extend(steps.map(Request::Transfer));
-    all.push(Request::Drain {});
+    all.push(Request::Drain { dry_run: false });
     all
 }

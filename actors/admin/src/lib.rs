@@ -52,8 +52,8 @@ pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
 pub use renewal::{Enrolment, trust_digest};
 pub use request::{
-    ChangeRequest, ObjectChange, ObjectName, Request, RollbackRequest, RotateRequest, RotationStep,
-    RouteCall,
+    ChangeRequest, MemberRequest, ObjectChange, ObjectName, Request, RollbackRequest,
+    RotateRequest, RotationStep, RouteCall,
 };
 pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions, Listener};
 pub use service::{AdminService, AnswerFuture, Outcome, Refusal};

@@ -6,9 +6,15 @@
 use serde::{Deserialize, Serialize};
 use verdict_config::ObjectKind;
 use verdict_config::settings::Role;
-use verdict_consensus::Op;
 
 use crate::transfer::Transfer;
+
+mod bodies;
+
+pub use bodies::{
+    ChangeRequest, MemberRequest, ObjectChange, ObjectName, RollbackRequest, RotateRequest,
+    RotationStep,
+};
 
 /// A request of an operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +88,9 @@ pub enum Request {
         /// Seconds until those of the settings hold again.
         #[serde(default)]
         for_s: Option<u64>,
+        /// Only says what would happen.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     /// Makes a one-time token that lets a node join.
     Token {
@@ -89,30 +98,28 @@ pub enum Request {
         valid_s: u64,
         /// Whether the node becomes a voter.
         voter: bool,
+        /// Why, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// Only says what would happen.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     /// Makes a learner a voter.
-    Promote {
-        /// The node.
-        node_id: u64,
-    },
+    Promote(MemberRequest),
     /// Removes a member for good.
-    Remove {
-        /// The node.
-        node_id: u64,
-    },
+    Remove(MemberRequest),
     /// Makes a token for a node that takes the place of a dead one: in one change, once it has
     /// caught up.
-    Replace {
-        /// The node that is gone.
-        node_id: u64,
-    },
+    Replace(MemberRequest),
     /// Removes a member for good, which hands over the lead first if it has it.
-    Retire {
-        /// The node.
-        node_id: u64,
-    },
+    Retire(MemberRequest),
     /// Tells the node that answers to hand its offices over, finish and end.
-    Drain {},
+    Drain {
+        /// Only says what would happen.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
     /// A step of a transfer of what is longer than a call.
     Transfer(Transfer),
     /// Which nodes have loaded a model's folder.
@@ -132,112 +139,6 @@ pub enum Request {
     Authority {},
     /// Takes a step of a change of the authority, or says what it would do.
     Rotate(RotateRequest),
-}
-
-/// A step of a change of the cluster's authority.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RotateRequest {
-    /// The step.
-    pub step: RotationStep,
-    /// Makes a retry harmless.
-    pub request_id: String,
-    /// Why, for people.
-    pub why: String,
-    /// Only says what would happen.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-}
-
-/// The steps of a change of the cluster's authority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RotationStep {
-    /// A new authority is made and trusted beside the one that signs.
-    Install,
-    /// The new one signs: every node gets a certificate of it.
-    Use,
-    /// The old one is trusted no more, and its private key is gone.
-    Remove,
-    /// The new one, which signs nothing yet, is trusted no more.
-    Abandon,
-}
-
-impl RotationStep {
-    /// Every step.
-    pub const ALL: [Self; 4] = [Self::Install, Self::Use, Self::Remove, Self::Abandon];
-
-    /// The step as routes name it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Install => "install",
-            Self::Use => "use",
-            Self::Remove => "remove",
-            Self::Abandon => "abandon",
-        }
-    }
-}
-
-/// A change set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChangeRequest {
-    /// Makes a retry harmless.
-    pub request_id: String,
-    /// Why, for people.
-    pub why: String,
-    /// Only says what would happen.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-    /// Applied whole or not at all.
-    pub changes: Vec<ObjectChange>,
-}
-
-/// One change.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectChange {
-    /// Kind of the object.
-    pub kind: ObjectKind,
-    /// Its name.
-    pub name: String,
-    /// What is done.
-    pub op: Op,
-    /// Revision of the object's last change as the author saw it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_revision: Option<u64>,
-    /// The object; only with `put`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<serde_json::Value>,
-}
-
-/// A rollback.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackRequest {
-    /// Makes a retry harmless.
-    pub request_id: String,
-    /// Why, for people.
-    pub why: String,
-    /// Only says what would happen.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-    /// The revision whose state is restored.
-    pub to_revision: u64,
-    /// The objects that are restored; all, if there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub objects: Vec<ObjectName>,
-}
-
-/// An object by kind and name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectName {
-    /// Its kind.
-    pub kind: ObjectKind,
-    /// Its name.
-    pub name: String,
 }
 
 /// A call of the HTTP interface.
@@ -270,11 +171,11 @@ impl Request {
             Self::Refusals {} => "refusals",
             Self::LogLevel { .. } => "log_level",
             Self::Token { .. } => "token",
-            Self::Promote { .. } => "promote",
-            Self::Remove { .. } => "remove",
-            Self::Replace { .. } => "replace",
-            Self::Retire { .. } => "retire",
-            Self::Drain {} => "drain",
+            Self::Promote(_) => "promote",
+            Self::Remove(_) => "remove",
+            Self::Replace(_) => "replace",
+            Self::Retire(_) => "retire",
+            Self::Drain { .. } => "drain",
             Self::Certify { .. } => "certify",
             Self::Renew {} => "renew",
             Self::Authority {} => "authority",
@@ -307,11 +208,11 @@ impl Request {
             Self::Refusals {}
             | Self::LogLevel { .. }
             | Self::Token { .. }
-            | Self::Promote { .. }
-            | Self::Remove { .. }
-            | Self::Replace { .. }
-            | Self::Retire { .. }
-            | Self::Drain {}
+            | Self::Promote(_)
+            | Self::Remove(_)
+            | Self::Replace(_)
+            | Self::Retire(_)
+            | Self::Drain { .. }
             | Self::Certify { .. }
             | Self::Rotate(_) => Role::Operator,
         }
@@ -326,11 +227,11 @@ impl Request {
                 | Self::Rollback(_)
                 | Self::LogLevel { .. }
                 | Self::Token { .. }
-                | Self::Promote { .. }
-                | Self::Remove { .. }
-                | Self::Replace { .. }
-                | Self::Retire { .. }
-                | Self::Drain {}
+                | Self::Promote(_)
+                | Self::Remove(_)
+                | Self::Replace(_)
+                | Self::Retire(_)
+                | Self::Drain { .. }
                 | Self::Rotate(_)
                 | Self::Transfer(_)
         )
@@ -339,7 +240,7 @@ impl Request {
     /// Whether it may be sent to another node without knowing what became of it at the first.
     #[must_use]
     pub const fn may_be_repeated(&self) -> bool {
-        !matches!(self, Self::Token { .. } | Self::Replace { .. } | Self::Drain {})
+        !matches!(self, Self::Token { .. } | Self::Replace(_) | Self::Drain { .. })
     }
 
     /// The route that answers it.
@@ -378,18 +279,28 @@ impl Request {
             Self::Actors {} => get("/v1/admin/actors"),
             Self::Blobs {} => get("/v1/admin/blobs"),
             Self::Refusals {} => get("/v1/admin/refusals"),
-            Self::LogLevel { directives, for_s } => post(
-                "/v1/admin/loglevel",
-                &serde_json::json!({ "directives": directives, "for_s": for_s }),
-            ),
-            Self::Token { valid_s, voter } => {
-                post("/v1/admin/tokens", &serde_json::json!({ "valid_s": valid_s, "voter": voter }))
+            Self::LogLevel { directives, for_s, dry_run } => {
+                let mut body = serde_json::json!({ "directives": directives, "for_s": for_s });
+                only_said(&mut body, *dry_run);
+                post("/v1/admin/loglevel", &body)
             }
-            Self::Promote { node_id } => member(*node_id, "promote"),
-            Self::Remove { node_id } => member(*node_id, "remove"),
-            Self::Replace { node_id } => member(*node_id, "replace"),
-            Self::Retire { node_id } => member(*node_id, "drain"),
-            Self::Drain {} => post("/v1/admin/drain", &serde_json::json!({})),
+            Self::Token { valid_s, voter, why, dry_run } => {
+                let mut body = serde_json::json!({ "valid_s": valid_s, "voter": voter });
+                if let Some(why) = why {
+                    body["why"] = why.as_str().into();
+                }
+                only_said(&mut body, *dry_run);
+                post("/v1/admin/tokens", &body)
+            }
+            Self::Promote(asked) => member(asked, "promote"),
+            Self::Remove(asked) => member(asked, "remove"),
+            Self::Replace(asked) => member(asked, "replace"),
+            Self::Retire(asked) => member(asked, "drain"),
+            Self::Drain { dry_run } => {
+                let mut body = serde_json::json!({});
+                only_said(&mut body, *dry_run);
+                post("/v1/admin/drain", &body)
+            }
             Self::Transfer(step) => step.route(),
             Self::Readiness { content_hash } => {
                 get(&format!("/v1/models/{}:readiness", encode(content_hash)))
@@ -428,9 +339,24 @@ fn post(path: &str, body: &impl Serialize) -> RouteCall {
     RouteCall::post(path, body)
 }
 
-fn member(node_id: u64, verb: &str) -> RouteCall {
-    let path = format!("/v1/admin/members/{node_id}:{verb}");
-    RouteCall { method: "POST", path, body: None }
+/// A change of a member. What is not said is left out, so that a node of before it could be said
+/// understands the rest.
+fn member(asked: &MemberRequest, verb: &str) -> RouteCall {
+    let MemberRequest { node_id, request_id, why, dry_run } = asked;
+    let mut body = serde_json::json!({});
+    for (name, text) in [("request_id", request_id), ("why", why)] {
+        if let Some(text) = text {
+            body[name] = text.as_str().into();
+        }
+    }
+    only_said(&mut body, *dry_run);
+    post(&format!("/v1/admin/members/{node_id}:{verb}"), &body)
+}
+
+fn only_said(body: &mut serde_json::Value, dry_run: bool) {
+    if dry_run {
+        body["dry_run"] = true.into();
+    }
 }
 
 /// A path with a query that grows.

@@ -1,7 +1,8 @@
 //! What the catalogue says about members: where a node is, and how the cluster looks after itself.
 //!
 //! Objects of the kind `member`: `node-N` is a [`MemberPlace`], `cluster` is the [`ClusterPolicy`],
-//! `authority` is a [`ClusterAuthority`](super::ClusterAuthority), `join-...` is a token.
+//! `authority` is a [`ClusterAuthority`](super::ClusterAuthority), `standing-N` is a
+//! [`MemberStanding`](super::MemberStanding), `join-...` is a token.
 
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use verdict_config::TimestampMs;
 
 use super::log_store::LogStore;
-use super::members::{self, MemberAnswer, MemberCommand, Members, MembershipError};
+use super::members::{self, MemberAnswer, MemberCommand, MemberPlan, Members, MembershipError};
 use super::messages::{Answer, FailureV1, RequestBody};
 use super::network::PeerNetwork;
 use super::options::RaftLogOptions;
@@ -242,6 +242,41 @@ impl Core {
             }
         }
         Err(ReadError::NoLeader)
+    }
+
+    /// Whether this node leads, and has applied what the leaders before it agreed.
+    pub fn leads(&self) -> bool {
+        matches!(self.leadership(), Leadership::Here(term) if self.shared.applied_term() == term)
+    }
+
+    /// What a change of the members would make of them, as the leader sees it. None where the leader
+    /// runs a program that does not plan.
+    pub async fn plan_members(
+        &self,
+        command: MemberCommand,
+    ) -> Result<Option<MemberPlan>, MembershipError> {
+        let until = Instant::now() + self.patience();
+        while Instant::now() < until {
+            match self.leadership() {
+                Leadership::Here(_) if self.leads() => {
+                    return members::planned(self, &command).map(Some);
+                }
+                Leadership::There(peer) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let body = RequestBody::PlanMembers(command.clone().into());
+                    let asked = self.network.ask(&peer, PeerChannel::Forward, body, left);
+                    match asked.await {
+                        Ok(Answer::Planned(result)) => return Result::from(result).map(Some),
+                        Ok(Answer::Failed(FailureV1::Misdirected(_))) => return Ok(None),
+                        _ => {}
+                    }
+                }
+                Leadership::Ended(failure) => return Err(MembershipError::Storage(failure)),
+                Leadership::Here(_) | Leadership::Nobody => {}
+            }
+            self.look_again(until).await;
+        }
+        Err(MembershipError::NoLeader)
     }
 
     /// Changes the members, here or at the leader.

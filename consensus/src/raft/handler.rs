@@ -75,6 +75,7 @@ impl PeerHandler {
             RequestBody::Propose { .. }
             | RequestBody::ReadIndex
             | RequestBody::Member(_)
+            | RequestBody::PlanMembers(_)
             | RequestBody::Version => true,
         };
         if asks_to_change && self.core.members().get(from).is_none() {
@@ -96,6 +97,10 @@ impl PeerHandler {
                 Err(failure) => failed(failure),
             },
             RequestBody::Member(command) => self.member(command.into()).await,
+            RequestBody::PlanMembers(command) => match self.core.leads() {
+                true => Answer::Planned(members::planned(&self.core, &command.into()).into()),
+                false => failed(FailureV1::NotLeader),
+            },
             RequestBody::Version => Answer::Version { version: self.core.options.version },
         }
     }
@@ -295,8 +300,7 @@ impl PeerHandler {
 
     async fn member(&self, command: super::members::MemberCommand) -> Answer {
         let core = &self.core;
-        let ready = matches!(core.leadership(), Leadership::Here(term) if core.shared.applied_term() == term);
-        if !ready {
+        if !core.leads() {
             return failed(FailureV1::NotLeader);
         }
         let done = members::carry_out(core, command);

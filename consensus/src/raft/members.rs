@@ -15,12 +15,13 @@ use super::types::{EntryReply, NodeAttributes, NodeId};
 use super::wire::NodeV1;
 use crate::command::REQUEST_ID_BYTES_MAX;
 
-mod checks;
+mod plan;
 mod upkeep;
 
-use checks::{Removal, check_promotion, check_removal};
+pub use plan::{MemberPlan, PlannedMember};
+use plan::{Seen, plan};
+use upkeep::all_know;
 pub(super) use upkeep::look_after;
-use upkeep::{all_know, replace};
 
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -253,21 +254,15 @@ pub(super) async fn carry_out(
             }
             change(core, ChangeMembers::AddNodes(BTreeMap::from([(node_id, attributes)]))).await
         }
-        MemberCommand::Promote { node_id } => {
-            if check_promotion(core, node_id)? {
-                return Ok(MemberAnswer::Done);
+        MemberCommand::Promote { .. }
+        | MemberCommand::Remove { .. }
+        | MemberCommand::Replace { .. } => {
+            let planned = plan(&Seen::of(core), &command)?;
+            match change_of(&command, &planned) {
+                Some(wanted) => change(core, wanted).await,
+                None => Ok(MemberAnswer::Done),
             }
-            change(core, ChangeMembers::AddVoterIds(BTreeSet::from([node_id]))).await
         }
-        MemberCommand::Remove { node_id } => match check_removal(core, node_id)? {
-            Removal::Voter => {
-                change(core, ChangeMembers::RemoveVoters(BTreeSet::from([node_id]))).await
-            }
-            Removal::Learner => {
-                change(core, ChangeMembers::RemoveNodes(BTreeSet::from([node_id]))).await
-            }
-            Removal::Absent => Ok(MemberAnswer::Done),
-        },
         MemberCommand::SetAttributes { node_id, attributes } => {
             check_attributes(&attributes)?;
             if core.members().get(node_id).is_none() {
@@ -275,12 +270,48 @@ pub(super) async fn carry_out(
             }
             change(core, ChangeMembers::SetNodes(BTreeMap::from([(node_id, attributes)]))).await
         }
-        MemberCommand::Replace { node_id, by } => replace(core, node_id, by).await,
         MemberCommand::RaiseVersion { version } => {
             all_know(core, version).await?;
             write(core, EntryCommand::RaiseVersion { version }).await.map(|_| MemberAnswer::Done)
         }
     }
+}
+
+/// What a change would make of the members, as the leader sees them: nothing is changed.
+pub(super) fn planned(core: &Core, command: &MemberCommand) -> Result<MemberPlan, MembershipError> {
+    plan(&Seen::of(core), command)
+}
+
+/// The change that brings the members to what was planned; none where they are that already.
+fn change_of(
+    command: &MemberCommand,
+    planned: &MemberPlan,
+) -> Option<ChangeMembers<NodeId, NodeAttributes>> {
+    if planned.is_done() {
+        return None;
+    }
+    let votes = |members: &[PlannedMember], node_id| {
+        members.iter().any(|member| member.node_id == node_id && member.voter)
+    };
+    let change = match *command {
+        MemberCommand::Promote { node_id } => ChangeMembers::AddVoterIds(BTreeSet::from([node_id])),
+        MemberCommand::Remove { node_id } if !votes(&planned.before, node_id) => {
+            ChangeMembers::RemoveNodes(BTreeSet::from([node_id]))
+        }
+        // In place of one that goes, one that votes already: the one just goes.
+        MemberCommand::Replace { by, .. } if !votes(&planned.before, by) => {
+            let voters = planned.after.iter().filter(|member| member.voter);
+            ChangeMembers::ReplaceAllVoters(voters.map(|member| member.node_id).collect())
+        }
+        MemberCommand::Remove { node_id } | MemberCommand::Replace { node_id, .. } => {
+            ChangeMembers::RemoveVoters(BTreeSet::from([node_id]))
+        }
+        MemberCommand::Allocate { .. }
+        | MemberCommand::AddLearner { .. }
+        | MemberCommand::SetAttributes { .. }
+        | MemberCommand::RaiseVersion { .. } => return None,
+    };
+    Some(change)
 }
 
 fn check_attributes(attributes: &NodeAttributes) -> Result<(), MembershipError> {

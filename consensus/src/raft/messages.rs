@@ -11,7 +11,7 @@ pub mod results;
 
 use serde::{Deserialize, Serialize};
 
-use self::results::{MemberResultV1, ProposalResultV1};
+use self::results::{MemberResultV1, PlanResultV1, ProposalResultV1};
 use super::wire::{EntryV1, LogIdV1, MembersV1, NodeV1, VoteV1};
 use crate::catalogue::Bytes;
 use crate::command::{EnvelopeError, decode_within, open, seal};
@@ -62,6 +62,8 @@ pub enum RequestBody {
     Member(MemberCommandV1),
     /// Up to which version the asked node knows commands.
     Version,
+    /// What a change of the members would make of them.
+    PlanMembers(MemberCommandV1),
 }
 
 /// A piece of a snapshot.
@@ -113,6 +115,7 @@ pub enum Answer {
     Version {
         version: u16,
     },
+    Planned(PlanResultV1),
 }
 
 /// Why a request cannot be answered here.

@@ -22,7 +22,9 @@ use super::elector;
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
 use super::log_store::{self, LogStore};
-use super::members::{MemberAnswer, MemberCommand, Members, MembersWatch, MembershipError};
+use super::members::{
+    MemberAnswer, MemberCommand, MemberPlan, Members, MembersWatch, MembershipError,
+};
 use super::network::{Clients, PeerNetwork};
 use super::options::RaftLogOptions;
 use super::proposer::{Proposal, Proposer, unstamped};
@@ -188,6 +190,17 @@ impl RaftLog {
         let core = Arc::clone(&self.core);
         let work = self.on_own_threads(Box::pin(async move { core.change_members(command).await }));
         Box::pin(async move { work.await.unwrap_or(Err(MembershipError::OutcomeUnknown)) })
+    }
+
+    /// What a change of the members would make of them, or why it would be refused; nothing changes.
+    /// None where the node that leads runs a program of before there were plans.
+    pub fn plan_members(
+        &self,
+        command: MemberCommand,
+    ) -> LogFuture<'_, Result<Option<MemberPlan>, MembershipError>> {
+        let core = Arc::clone(&self.core);
+        let work = self.on_own_threads(Box::pin(async move { core.plan_members(command).await }));
+        Box::pin(async move { work.await.unwrap_or(Err(MembershipError::NoLeader)) })
     }
 
     /// The members, as they change.

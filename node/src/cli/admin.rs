@@ -79,8 +79,12 @@ enum AdminCommand {
     #[command(subcommand)]
     Members(members::MembersCommand),
     /// Tell the node that answers to hand its offices over, finish and end.
-    #[command(after_help = "Example: verdict admin --node 127.0.0.1:7722 drain")]
-    Drain,
+    #[command(after_help = "Example: verdict admin --node 127.0.0.1:7722 drain --dry-run")]
+    Drain {
+        /// Only show what would happen.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Fetch a backup of everything that the cluster agreed, with the models.
     #[command(after_help = "Example: verdict admin backup verdict-2026-11-24.tar")]
     Backup(transfers::BackupArgs),
@@ -116,6 +120,9 @@ enum AdminCommand {
         /// Seconds until those of the settings hold again.
         #[arg(long, value_name = "SECONDS", default_value_t = 900)]
         for_s: u64,
+        /// Only show what is logged now and after.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -153,7 +160,7 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
         C::Keys(command) => keys::run(command, &mut session, output),
         C::Authority(command) => authority::run(command, &mut session, output),
         C::Members(command) => members::run(command, &mut session, output),
-        C::Drain => operating::drain(&mut session, output),
+        C::Drain { dry_run } => operating::drain(*dry_run, &mut session, output),
         C::Restore(restore) => super::recovery::restore(restore, output),
         C::Backup(backup) => transfers::backup(backup, &mut session, output),
         C::Blobs => operating::blobs(&mut session, output),
@@ -168,10 +175,9 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
             }
             Ok(EXIT_OK)
         }
-        C::Loglevel { directives, for_s } => {
-            let directives = directives.clone();
-            let request = Request::LogLevel { directives, for_s: Some(*for_s) };
-            operating::done(&session.ask(&request)?, "The node logs so now.", output)
+        C::Loglevel { directives, for_s, dry_run } => {
+            let wanted = (directives.clone(), *for_s, *dry_run);
+            operating::log_level(wanted, &mut session, output)
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct RestoreArgs {
     /// Settings of the node that begins the new cluster.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Only read the backup, and say what would be restored.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Arguments of `recover`.
@@ -82,6 +85,20 @@ pub fn backup(arguments: &BackupArgs, output: &Output) -> Outcome {
 /// Begins a new cluster from a backup.
 pub fn restore(arguments: &RestoreArgs, output: &Output) -> Outcome {
     let settings = super::node::load_file(&arguments.config, &[])?;
+    if arguments.dry_run {
+        let info = recovery::check_restore(&arguments.file, &settings).map_err(Failure::new)?;
+        if output.is_json() {
+            let mut told = serde_json::to_value(&info).map_err(anyhow::Error::from)?;
+            told["dry_run"] = json!(true);
+            output.json(&told);
+        } else {
+            output.say(format!(
+                "Would restore revision {} of cluster {} into {}, as a new cluster.",
+                info.revision, info.cluster_id, settings.node.data_dir,
+            ));
+        }
+        return Ok(EXIT_OK);
+    }
     let info = recovery::restore(&arguments.file, &settings).map_err(Failure::new)?;
     if output.is_json() {
         output.json(&info);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
+use verdict_config::definition::{MemberStanding, Standing};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, ObjectKind};
 use verdict_consensus::peers::{
@@ -17,6 +18,7 @@ use verdict_consensus::{
 };
 
 use super::given::Given;
+use super::standing;
 use super::token::{JoinToken, KeptToken, object_name};
 use super::{Cluster, ClusterError};
 
@@ -138,7 +140,9 @@ impl Cluster {
         // Of two nodes with one token, one comes first.
         change.expected_revision = Some(object.revision);
         let id = format!("join-{}-{}", request.token_id, &sha256_hex(&request.public_key)[..16]);
-        let set = ChangeSet::new(id, format!("node {node_id} joins"), vec![change]);
+        let learner = MemberStanding::new(self.cluster_id(), node_id, Standing::Learner);
+        let changes = vec![change, standing::put(catalogue, &learner)];
+        let set = ChangeSet::new(id, format!("node {node_id} joins"), changes);
         self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
         Ok((node_id, kept.voter && kept.replaces.is_none()))
     }

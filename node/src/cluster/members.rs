@@ -6,10 +6,11 @@ use verdict_config::model::sha256_hex;
 use verdict_config::{ObjectKind, TimestampMs};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest, name_of_node};
 use verdict_consensus::{
-    Author, Change, ChangeSet, Log, MemberAnswer, MemberCommand, MembershipError, PeerChannel,
-    PeerTransport,
+    Change, ChangeSet, ClusterStatus, Log, Member, MemberAnswer, MemberCommand, MembershipError,
+    PeerChannel, PeerTransport,
 };
 
+use super::standing::{Asked, asked_by_token};
 use super::token::{JoinToken, KeptToken, object_name};
 use super::{ASK_WITHIN, Cluster, ClusterError};
 
@@ -43,15 +44,25 @@ pub struct IssuedToken {
     pub for_node: Option<(u64, String)>,
 }
 
+/// Who a node that leads asks to take the lead over when it ends: the voter that is furthest.
+pub(crate) fn next_leader(status: &ClusterStatus) -> Option<u64> {
+    let others = status
+        .peers
+        .iter()
+        .filter(|peer| peer.member.voter && peer.member.node_id != status.node_id);
+    let next = others.max_by_key(|peer| peer.matched_index);
+    next.filter(|_| status.leader == Some(status.node_id)).map(|next| next.member.node_id)
+}
+
 impl Cluster {
     /// Makes a token that lets one node join.
     ///
     /// # Errors
     /// No leader, or the log's.
-    pub async fn issue_token(
+    pub(crate) async fn issue_token(
         &self,
         options: TokenOptions,
-        author: Author,
+        asked: &Asked,
     ) -> Result<IssuedToken, ClusterError> {
         let secret = hex::encode(rand::random::<[u8; 24]>());
         let id = ulid::Ulid::generate().to_string().to_lowercase();
@@ -66,9 +77,9 @@ impl Cluster {
         };
         let body = serde_json::to_string(&kept).unwrap_or_default();
         let change = Change::put(ObjectKind::Member, object_name(&id), body);
-        let set =
-            ChangeSet::new(format!("token-{id}"), "a token to join with".to_owned(), vec![change]);
-        self.log().propose(set, author).await?;
+        let request_id = asked.request_id.clone().unwrap_or_else(|| format!("token-{id}"));
+        let set = ChangeSet::new(request_id, asked.why.clone(), vec![change]);
+        self.log().propose(set, asked.author.clone()).await?;
         let for_node = if self.is_given() { Some(self.reserve(&id).await?) } else { None };
         let identity = self.inner.identity.lock();
         let mut authorities =
@@ -103,29 +114,36 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such member; no leader.
-    pub async fn replace(&self, node_id: u64, author: Author) -> Result<IssuedToken, ClusterError> {
-        let members = self.log().members();
-        let Some(member) = members.get(node_id) else {
-            return Err(ClusterError::refused(format!("node {node_id} is no member")));
-        };
-        let (valid, voter) = (REPLACEMENT_VALID, member.voter);
-        self.issue_token(TokenOptions { valid, voter, replaces: Some(node_id) }, author).await
+    pub(crate) async fn replace(
+        &self,
+        node_id: u64,
+        asked: &Asked,
+    ) -> Result<IssuedToken, ClusterError> {
+        let (valid, voter) = (REPLACEMENT_VALID, self.member(node_id)?.voter);
+        self.issue_token(TokenOptions { valid, voter, replaces: Some(node_id) }, asked).await
+    }
+
+    /// A member.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub(crate) fn member(&self, node_id: u64) -> Result<Member, ClusterError> {
+        let absent = || ClusterError::refused(format!("node {node_id} is no member"));
+        self.log().members().get(node_id).cloned().ok_or_else(absent)
     }
 
     /// Lets a member go for ever: one that leads hands its office over first.
     ///
     /// # Errors
     /// As [`Self::remove`]; nobody takes the lead.
-    pub async fn drain(&self, node_id: u64) -> Result<(), ClusterError> {
-        if self.log().members().get(node_id).is_none() {
-            return Err(ClusterError::refused(format!("node {node_id} is no member")));
-        }
+    pub(crate) async fn drain(&self, node_id: u64, asked: &Asked) -> Result<(), ClusterError> {
+        self.member(node_id)?;
         let draining = async {
             loop {
                 if self.log().leader() == Some(node_id) {
                     self.hand_over(node_id).await?;
                 } else {
-                    match self.remove(node_id).await {
+                    match self.remove(node_id, asked).await {
                         Err(error) if error.retryable => {}
                         done => return done,
                     }
@@ -143,9 +161,7 @@ impl Cluster {
 
     /// Asks a voter other than one to stand for election.
     async fn hand_over(&self, from: u64) -> Result<(), ClusterError> {
-        let members = self.log().members().members.into_iter();
-        let others = members.filter(|member| member.voter && member.node_id != from);
-        let others: Vec<u64> = others.map(|member| member.node_id).collect();
+        let others = self.heirs(from);
         if others.is_empty() {
             return Err(ClusterError::refused("the last voter cannot go"));
         }
@@ -162,22 +178,31 @@ impl Cluster {
         Ok(())
     }
 
+    /// The voters that are asked to take the lead over from a node, in this order.
+    pub(crate) fn heirs(&self, from: u64) -> Vec<u64> {
+        let members = self.log().members().members.into_iter();
+        let others = members.filter(|member| member.voter && member.node_id != from);
+        others.map(|member| member.node_id).collect()
+    }
+
     /// Makes a learner a voter: it gets the authority's key first, because voters sign.
     ///
     /// # Errors
     /// It is no member, has not caught up, or cannot be reached.
-    pub async fn promote(&self, node_id: u64) -> Result<(), ClusterError> {
-        self.give_authority(node_id).await?;
-        self.change(MemberCommand::Promote { node_id }).await
+    pub(crate) async fn promote(&self, node_id: u64, asked: &Asked) -> Result<(), ClusterError> {
+        self.change_standing(MemberCommand::Promote { node_id }, asked).await
     }
 
     /// Puts a learner in the place of a voter.
-    pub(crate) async fn put_in_place(&self, node_id: u64, by: u64) -> Result<(), ClusterError> {
-        self.give_authority(by).await?;
-        self.change(MemberCommand::Replace { node_id, by }).await
+    pub(crate) async fn put_in_place(
+        &self,
+        (node_id, by): (u64, u64),
+        asked: &Asked,
+    ) -> Result<(), ClusterError> {
+        self.change_standing(MemberCommand::Replace { node_id, by }, asked).await
     }
 
-    async fn give_authority(&self, node_id: u64) -> Result<(), ClusterError> {
+    pub(super) async fn give_authority(&self, node_id: u64) -> Result<(), ClusterError> {
         let key = self.inner.identity.lock().authority_key_pem.clone();
         if node_id != self.node_id()
             && let Some(key_pem) = key
@@ -189,9 +214,16 @@ impl Cluster {
 
     /// Promotes a learner as soon as it has caught up.
     pub(crate) async fn promote_when_ready(self, node_id: u64) {
+        let attempt = || async {
+            // Who made the token stands in what was agreed, which this node may not have yet.
+            let catalogue = self.log().linearizable().await?;
+            let what = format!("node {node_id} votes");
+            let asked = asked_by_token(&catalogue, node_id, self.node_id(), &what);
+            self.promote(node_id, &asked).await
+        };
         let trying = async {
             loop {
-                match self.promote(node_id).await {
+                match attempt().await {
                     Ok(()) => return,
                     Err(error) => tracing::debug!(node_id, %error, "not a voter yet"),
                 }
@@ -207,8 +239,8 @@ impl Cluster {
     ///
     /// # Errors
     /// As refused; no leader.
-    pub async fn remove(&self, node_id: u64) -> Result<(), ClusterError> {
-        self.change(MemberCommand::Remove { node_id }).await
+    pub(crate) async fn remove(&self, node_id: u64, asked: &Asked) -> Result<(), ClusterError> {
+        self.change_standing(MemberCommand::Remove { node_id }, asked).await
     }
 
     /// Tells the members where this node is found now, if that changed since it was last told.
@@ -233,23 +265,14 @@ impl Cluster {
 
     /// Hands the lead to the voter that is furthest, before this node leaves.
     pub(crate) async fn step_down(&self) {
-        let Some(status) = self.log().cluster() else { return };
-        if status.leader != Some(self.node_id()) {
-            return;
-        }
-        let others = status
-            .peers
-            .iter()
-            .filter(|peer| peer.member.voter && peer.member.node_id != self.node_id());
-        let Some(next) = others.max_by_key(|peer| peer.matched_index) else { return };
-        let node_id = next.member.node_id;
+        let Some(node_id) = self.log().cluster().as_ref().and_then(next_leader) else { return };
         match self.ask(node_id, &NodeRequest::StandForElection).await {
             Ok(()) => tracing::info!(node_id, "another node takes the lead"),
             Err(error) => tracing::debug!(node_id, %error, "nobody takes the lead at once"),
         }
     }
 
-    async fn change(&self, command: MemberCommand) -> Result<(), ClusterError> {
+    pub(super) async fn change(&self, command: MemberCommand) -> Result<(), ClusterError> {
         self.change_members(command).await.map(|_| ()).map_err(ClusterError::from)
     }
 

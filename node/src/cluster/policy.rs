@@ -11,6 +11,7 @@ use verdict_config::definition::{ClusterPolicy, JOIN_TOKEN_PREFIX, MemberPlace, 
 use verdict_consensus::peers::NodeRequest;
 use verdict_consensus::{Catalogue, ClusterStatus, Log, Member};
 
+use super::standing::{AGREE_WITHIN, Asked, Doubts, asked_by_token};
 use super::token::KeptToken;
 use super::{Cluster, ClusterError};
 
@@ -38,6 +39,7 @@ pub(crate) async fn look_after(cluster: Cluster) {
         let status = cluster.log().cluster().filter(|status| status.role == "leader");
         let Some(status) = status else {
             leading = None;
+            office.doubts = Doubts::default();
             continue;
         };
         let led_for = leading.get_or_insert_with(Instant::now).elapsed();
@@ -55,8 +57,12 @@ async fn act(
     status: &ClusterStatus,
     (led_for, office): (Duration, &mut Office),
 ) -> Result<(), ClusterError> {
+    // Whatever fails below is tried again each time; this is not to wait for it.
+    if let Err(error) = cluster.correct_standings(&mut office.doubts, AGREE_WITHIN).await {
+        tracing::debug!(%error, "what the audit says of the members is corrected later");
+    }
     for (old, new) in replacements(catalogue, status) {
-        take_place(cluster, status, (old, new)).await?;
+        take_place(cluster, (catalogue, status), (old, new)).await?;
     }
     let policy = policy_of(catalogue);
     let after = Duration::from_secs(policy.remove_dead_after_s);
@@ -64,7 +70,8 @@ async fn act(
         && let Some(node_id) = long_dead(status, led_for, after)
     {
         tracing::warn!(node_id, ?after, "a member that is silent for so long is removed");
-        cluster.remove(node_id).await?;
+        let why = format!("nobody heard of node {node_id} for {} s", after.as_secs());
+        cluster.remove(node_id, &Asked::by_node(cluster.node_id(), why)).await?;
     }
     if led_for >= SETTLED
         && let Some(node_id) = successor(catalogue, status, &policy.preferred_leader_region)
@@ -111,7 +118,7 @@ fn replacements(catalogue: &Catalogue, status: &ClusterStatus) -> Vec<(u64, u64)
 
 async fn take_place(
     cluster: &Cluster,
-    status: &ClusterStatus,
+    (catalogue, status): (&Catalogue, &ClusterStatus),
     (old, new): (u64, u64),
 ) -> Result<(), ClusterError> {
     let voter = |node_id| {
@@ -121,10 +128,12 @@ async fn take_place(
         cluster.step_down().await;
         return Ok(());
     }
+    let what = format!("node {new} takes the place of node {old}");
+    let asked = asked_by_token(catalogue, new, cluster.node_id(), &what);
     if voter(old) {
-        cluster.put_in_place(old, new).await?;
+        cluster.put_in_place((old, new), &asked).await?;
     } else {
-        cluster.remove(old).await?;
+        cluster.remove(old, &asked).await?;
     }
     tracing::info!(old, new, "a member was replaced");
     Ok(())
@@ -162,9 +171,11 @@ fn successor(catalogue: &Catalogue, status: &ClusterStatus, preferred: &str) -> 
     able.max_by_key(|peer| peer.matched_index).map(|peer| peer.member.node_id)
 }
 
-/// When the office may change hands for the sake of a region.
+/// What a leader remembers: what it doubts, and when the office may change hands for the sake of a
+/// region.
 #[derive(Debug, Default)]
 struct Office {
+    doubts: Doubts,
     last: Option<(Instant, Duration)>,
 }
 

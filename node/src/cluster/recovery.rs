@@ -110,6 +110,28 @@ fn model_hashes(catalogue: &verdict_consensus::Catalogue) -> Vec<String> {
     hashes
 }
 
+/// Reads a whole backup as [`restore`] would, and makes nothing of it.
+///
+/// # Errors
+/// As [`restore`] would be refused.
+pub fn check_restore(backup: &Path, settings: &Settings) -> Result<BackupInfo, String> {
+    require_no_state(Path::new(&settings.node.data_dir))?;
+    let scratch = std::env::temp_dir().join(format!("verdict-restore-{}", ulid::Ulid::generate()));
+    std::fs::create_dir(&scratch).map_err(text)?;
+    let unpacked = unpack(backup, &scratch.join("state"), &scratch.join("blobs"));
+    let removed = std::fs::remove_dir_all(&scratch).map_err(text);
+    let info = unpacked?;
+    begin_again(settings, u64::from(settings.node.id), &info.cluster_id)?;
+    removed.map(|()| info)
+}
+
+fn require_no_state(data_dir: &Path) -> Result<(), String> {
+    if data_dir.join("raft").exists() || data_dir.join("identity/identity.json").exists() {
+        return Err(format!("{} has state already: restore into a new folder", data_dir.display()));
+    }
+    Ok(())
+}
+
 /// Makes the state folder of the first node of a new cluster from a backup. Revision, history and
 /// request ids are kept.
 ///
@@ -118,9 +140,7 @@ fn model_hashes(catalogue: &verdict_consensus::Catalogue) -> Vec<String> {
 pub fn restore(backup: &Path, settings: &Settings) -> Result<BackupInfo, String> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let identity_dir = data_dir.join("identity");
-    if data_dir.join("raft").exists() || identity_dir.join("identity.json").exists() {
-        return Err(format!("{} has state already: restore into a new folder", data_dir.display()));
-    }
+    require_no_state(&data_dir)?;
     std::fs::create_dir_all(&data_dir).map_err(text)?;
     let state = data_dir.join("restore.state");
     let unpacked = unpack(backup, &state, &data_dir.join("blobs"));

@@ -226,6 +226,24 @@ pub async fn json<T: DeserializeOwned>(
     parse(&bytes, http.json_depth_max)
 }
 
+/// The same, where a body that is absent or `null` says nothing.
+///
+/// # Errors
+/// As [`json`].
+pub async fn json_or_default<T: DeserializeOwned + Default>(
+    request: Request,
+    bytes_max: usize,
+    http: &HttpSettings,
+) -> Answer<T> {
+    let (parts, content) = request.into_parts();
+    let bytes = read(&parts.headers, content, bytes_max).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    require_json(&parts.headers)?;
+    Ok(parse::<Option<T>>(&bytes, http.json_depth_max)?.unwrap_or_default())
+}
+
 /// What serde_json says, as a problem: broken syntax and wrong shape are told apart.
 #[must_use]
 pub fn shape_problem(path: String, error: &serde_json::Error) -> Problem {

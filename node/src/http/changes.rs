@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use verdict_actors::{Proposal, Proposed};
-use verdict_config::definition::AUTHORITY_NAME;
+use verdict_config::definition::{AUTHORITY_NAME, MemberStanding};
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
@@ -118,7 +118,7 @@ pub(super) async fn post_changes(
     let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
     caller.may(Action::Change(&set))?;
-    leave_authority(&set)?;
+    leave_to_cluster(&set)?;
     caller.covers(&set, &services.runtime.log().catalogue())?;
     settle(&services, &caller, set, body.dry_run).await
 }
@@ -183,17 +183,23 @@ pub(super) async fn settle(
     json_with_revision(&applied, applied.revision)
 }
 
-/// The cluster's authorities change by a rotation alone, which checks that every node can follow.
-fn leave_authority(set: &ChangeSet) -> Answer<()> {
-    let named =
-        set.changes.iter().enumerate().filter(|(_, change)| {
-            change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME
-        });
-    let fault = |(position, _): (usize, &Change)| {
-        let message = "POST /v1/admin/authority/{step} changes this object";
-        Fault::new(Code::InvalidValue, format!("changes[{position}].name"), message)
+/// Some objects follow what the cluster does: its authorities change by a rotation, which checks that
+/// every node can follow, and standings by changes of the members.
+fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
+    let changed_by = |change: &Change| {
+        if MemberStanding::is_named(change.kind, &change.name) {
+            Some("POST /v1/admin/members/{key} changes the members, and with them this object")
+        } else if change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME {
+            Some("POST /v1/admin/authority/{step} changes this object")
+        } else {
+            None
+        }
     };
-    let faults: Vec<Fault> = named.map(fault).collect();
+    let fault = |(position, change): (usize, &Change)| {
+        let path = format!("changes[{position}].name");
+        Some(Fault::new(Code::InvalidValue, path, changed_by(change)?))
+    };
+    let faults: Vec<Fault> = set.changes.iter().enumerate().filter_map(fault).collect();
     if faults.is_empty() {
         Ok(())
     } else {

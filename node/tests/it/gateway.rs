@@ -88,6 +88,7 @@ impl World {
         let gateway = Gateway::new(GatewayOptions {
             refusals: Arc::default(),
             stop: tokio_util::sync::CancellationToken::new(),
+            tasks: tokio_util::task::TaskTracker::new(),
             runtime: handle.clone(),
             http: settings.http.clone(),
             keys: KeyRing::new(vec![

@@ -115,8 +115,12 @@ impl Desk {
 
     /// The author and reason of every revision from one on, as a node's audit has it.
     pub fn audit(&self, node: usize, from: u64) -> Vec<(u64, String, String)> {
-        let address = self.admin_address(node);
-        let log = self.run(&["--node", &address, "log", "--limit", "200"]);
+        self.audit_at(&self.admin_address(node), from)
+    }
+
+    /// The same, of the node at an admin address.
+    pub fn audit_at(&self, address: &str, from: u64) -> Vec<(u64, String, String)> {
+        let log = self.run(&["--node", address, "log", "--limit", "200"]);
         let mut seen: Vec<(u64, String, String)> = Vec::new();
         for entry in log["entries"].as_array().expect("entries") {
             let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
@@ -254,8 +258,14 @@ fn a_model_and_a_backup_go_through_admin_calls() {
         desk.path("restored"),
     );
     std::fs::write(desk.path("restored.toml"), settings).expect("settings");
-    let restored = desk.run(&["restore", "saved.tar", "--config", "restored.toml"]);
+    let restore = ["restore", "saved.tar", "--config", "restored.toml"];
+    let shown = desk.run(&[&restore[..], &["--dry-run"]].concat());
+    assert_eq!((&shown["dry_run"], &shown["revision"]), (&json!(true), &json!(revision)));
+    assert!(!desk.path("restored").exists(), "a dry run makes nothing");
+    let restored = desk.run(&restore);
     assert_eq!(restored["revision"], revision, "{restored}");
+    let again = desk.run_with(&desk.key, &[&restore[..], &["--dry-run"]].concat());
+    assert!(again.err.contains("has state already"), "{}", again.err);
     // Of a colleague who edits, no backup is made.
     let bob = desk.colleague("bob", &["--role", "editor"]);
     let refused = desk.run_with(&bob, &["backup", "other.tar"]);
@@ -282,7 +292,7 @@ fn every_role_is_tried_against_every_command() {
         };
         for request in every_request() {
             let allowed = role >= request.needs();
-            if allowed && request == (Request::Drain {}) {
+            if allowed && request == (Request::Drain { dry_run: false }) {
                 // The node would end; another test drains.
                 continue;
             }

@@ -38,6 +38,41 @@ fn every_request_has_its_route() {
 }
 
 #[test]
+fn a_dry_run_is_asked_of_the_same_route_and_its_absence_is_not_said() {
+    let body = |json: &str| {
+        let request: Request = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), json);
+        serde_json::from_slice::<serde_json::Value>(&request.route().body.unwrap()).unwrap()
+    };
+    let check = |json: &str, expected: &str| {
+        assert_eq!(
+            body(json),
+            serde_json::from_str::<serde_json::Value>(expected).unwrap(),
+            "{json}"
+        );
+    };
+    check(r#"{"command":"promote","node_id":4}"#, "{}");
+    check(
+        r#"{"command":"retire","node_id":4,"request_id":"r","why":"w","dry_run":true}"#,
+        r#"{"dry_run":true,"request_id":"r","why":"w"}"#,
+    );
+    check(r#"{"command":"drain"}"#, "{}");
+    check(r#"{"command":"drain","dry_run":true}"#, r#"{"dry_run":true}"#);
+    let level = r#"{"command":"log_level","directives":"info","for_s":1"#;
+    check(&format!("{level}}}"), r#"{"directives":"info","for_s":1}"#);
+    check(
+        &format!(r#"{level},"dry_run":true}}"#),
+        r#"{"directives":"info","dry_run":true,"for_s":1}"#,
+    );
+    let token = r#"{"command":"token","valid_s":1,"voter":true"#;
+    check(&format!("{token}}}"), r#"{"valid_s":1,"voter":true}"#);
+    check(
+        &format!(r#"{token},"why":"w","dry_run":true}}"#),
+        r#"{"dry_run":true,"valid_s":1,"voter":true,"why":"w"}"#,
+    );
+}
+
+#[test]
 fn the_steps_of_a_transfer_have_theirs() {
     let path = "/v1/admin/transfers";
     check(r#"{"command":"transfer","step":"begin","purpose":"model","bytes":7}"#, "POST", path);

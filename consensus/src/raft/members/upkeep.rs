@@ -1,4 +1,4 @@
-//! What the leader does about the members by itself, and changes of more than one step.
+//! What the leader does about the members by itself.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,49 +9,10 @@ use openraft::ChangeMembers;
 use super::super::core::{Core, Leadership};
 use super::super::messages::{Answer, RequestBody};
 use super::super::transport::{Peer, PeerChannel};
-use super::super::types::NodeId;
-use super::checks::{check_majority, check_promotion};
-use super::{MemberAnswer, MemberCommand, MembershipError, carry_out, change, refused};
+use super::{MemberCommand, MembershipError, carry_out, change, refused};
 
 /// How long a member may take to say which commands it knows.
 const VERSION_WITHIN: Duration = Duration::from_secs(1);
-
-/// Puts a learner in the place of a voter.
-pub(super) async fn replace(
-    core: &Core,
-    node_id: NodeId,
-    by: NodeId,
-) -> Result<MemberAnswer, MembershipError> {
-    let members = core.members();
-    let voters = || members.members.iter().filter(|member| member.voter).map(|m| m.node_id);
-    if members.get(node_id).is_none() {
-        // Said again after it was done.
-        let done = members.get(by).is_some_and(|member| member.voter);
-        return if done { Ok(MemberAnswer::Done) } else { refused(no_member(node_id)) };
-    }
-    if node_id == by {
-        return refused("a node cannot take its own place");
-    }
-    if node_id == core.node_id {
-        return refused("the node that leads is not replaced: hand its lead over first");
-    }
-    if !voters().any(|voter| voter == node_id) {
-        return refused(format!("node {node_id} is a learner: remove it, and add another"));
-    }
-    let is_voter = check_promotion(core, by)?;
-    let next: BTreeSet<NodeId> =
-        voters().filter(|voter| *voter != node_id).chain(std::iter::once(by)).collect();
-    let next_list: Vec<NodeId> = next.iter().copied().collect();
-    check_majority(core, &next_list)?;
-    if is_voter {
-        return change(core, ChangeMembers::RemoveVoters(BTreeSet::from([node_id]))).await;
-    }
-    change(core, ChangeMembers::ReplaceAllVoters(next)).await
-}
-
-fn no_member(node_id: NodeId) -> String {
-    format!("node {node_id} is no member")
-}
 
 /// Whether every member knows commands of a version. One that cannot be asked may not.
 pub(super) async fn all_know(core: &Core, version: u16) -> Result<(), MembershipError> {

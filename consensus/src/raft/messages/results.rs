@@ -6,7 +6,7 @@ use verdict_config::{Code, Fault};
 use crate::apply::{Applied, AppliedChange};
 use crate::command::{EnvelopeError, ObjectIdV1, Op};
 use crate::error::{ChangeRefused, Conflict, ProposeError};
-use crate::raft::members::{MemberAnswer, MembershipError};
+use crate::raft::members::{MemberAnswer, MemberPlan, MembershipError, PlannedMember};
 
 /// The result of a proposal.
 pub type ProposalResultV1 = Result<AppliedV1, ProposeErrorV1>;
@@ -205,6 +205,48 @@ impl From<MemberResultV1> for Result<MemberAnswer, MembershipError> {
             MemberResultV1::InProgress => Err(MembershipError::InProgress),
             MemberResultV1::OutcomeUnknown => Err(MembershipError::OutcomeUnknown),
             MemberResultV1::Storage(detail) => Err(MembershipError::Storage(detail)),
+        }
+    }
+}
+
+/// What a change of the members would make of them, or why it may not be made.
+#[derive(Serialize, Deserialize)]
+pub enum PlanResultV1 {
+    /// Members by id, and whether they vote.
+    Planned { leader: u64, before: Vec<(u64, bool)>, after: Vec<(u64, bool)> },
+    /// As the change itself would fail.
+    Failed(MemberResultV1),
+}
+
+impl From<Result<MemberPlan, MembershipError>> for PlanResultV1 {
+    fn from(result: Result<MemberPlan, MembershipError>) -> Self {
+        let list = |members: Vec<PlannedMember>| {
+            members.into_iter().map(|member| (member.node_id, member.voter)).collect()
+        };
+        match result {
+            Ok(MemberPlan { leader, before, after }) => {
+                Self::Planned { leader, before: list(before), after: list(after) }
+            }
+            Err(error) => Self::Failed(Err(error).into()),
+        }
+    }
+}
+
+impl From<PlanResultV1> for Result<MemberPlan, MembershipError> {
+    fn from(result: PlanResultV1) -> Self {
+        let list = |members: Vec<(u64, bool)>| {
+            let member = |(node_id, voter)| PlannedMember { node_id, voter };
+            members.into_iter().map(member).collect()
+        };
+        match result {
+            PlanResultV1::Planned { leader, before, after } => {
+                Ok(MemberPlan { leader, before: list(before), after: list(after) })
+            }
+            PlanResultV1::Failed(failed) => match failed.into() {
+                Err(error) => Err(error),
+                // Nobody says that a plan failed by having been carried out.
+                Ok(_) => Err(MembershipError::OutcomeUnknown),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::apply::{Applied, AppliedChange};
 use crate::command::Op;
 use crate::error::{ChangeRefused, Conflict, ProposeError};
+use crate::raft::members::{MemberPlan, MembershipError, PlannedMember};
 use crate::raft::types::NodeAttributes;
 
 fn request(body: RequestBody) -> Vec<u8> {
@@ -26,6 +27,7 @@ fn golden_requests() {
         (RequestBody::Member(MemberCommandV1::Remove { node_id: 7 }), "05 03 07"),
         (RequestBody::Member(MemberCommandV1::Replace { node_id: 7, by: 9 }), "05 06 07 09"),
         (RequestBody::Version, "06"),
+        (RequestBody::PlanMembers(MemberCommandV1::Promote { node_id: 7 }), "07 02 07"),
     ];
     for (body, text) in cases {
         let text: String = text.split_whitespace().collect();
@@ -39,6 +41,8 @@ fn golden_requests() {
 #[test]
 fn golden_answers() {
     let vote = VoteV1 { term: 3, node_id: 1, committed: false };
+    let (before, after) = (vec![(1, true), (4, false)], vec![(1, true)]);
+    let planned = Answer::Planned(PlanResultV1::Planned { leader: 1, before, after });
     let cases = [
         (Answer::Failed(FailureV1::NotLeader), "0001"),
         (Answer::Append(AppendAnswerV1::PartialSuccess(None)), "010100"),
@@ -47,6 +51,8 @@ fn golden_answers() {
         (Answer::ReadIndex { index: 4 }, "0504"),
         (Answer::Member(MemberResultV1::Allocated { node_id: 5 }), "060105"),
         (Answer::Version { version: 2 }, "0702"),
+        (planned, "08 00 01 02 0101 0400 01 0101"),
+        (Answer::Planned(PlanResultV1::Failed(MemberResultV1::NoLeader)), "08 01 02"),
     ];
     for (answer, text) in cases {
         let text: String = text.split_whitespace().collect();
@@ -61,6 +67,22 @@ fn golden_answers() {
 fn a_node_keeps_its_attributes() {
     let node = NodeAttributes { region: "r".to_owned(), ..NodeAttributes::default() };
     assert_eq!(NodeV1::new(4, &node).into_parts(), (4, node));
+}
+
+#[test]
+fn plans_come_back_as_they_went() {
+    let member = |node_id, voter| PlannedMember { node_id, voter };
+    let plan = MemberPlan {
+        leader: 2,
+        before: vec![member(1, true), member(2, true)],
+        after: vec![member(2, true)],
+    };
+    let cases =
+        [Ok(plan), Err(MembershipError::Refused("no".to_owned())), Err(MembershipError::NoLeader)];
+    for case in cases {
+        let again = Result::from(PlanResultV1::from(case.clone()));
+        assert_eq!(again, case);
+    }
 }
 
 #[test]

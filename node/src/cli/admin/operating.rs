@@ -1,4 +1,4 @@
-//! `verdict admin status`, `drain`, `blobs`, `actors` and `refusals`.
+//! `verdict admin status`, `drain`, `loglevel`, `blobs`, `actors` and `refusals`.
 
 use serde_json::{Value as Json, json};
 use verdict_admin::{Answered, Request};
@@ -50,11 +50,52 @@ pub fn show_members(cluster: &Json, output: &Output) {
     output.table(&["node", "role", "region", "http", "admin", "log index"], rows.collect());
 }
 
-/// Tells the node to end.
-pub fn drain(session: &mut Session, output: &Output) -> Outcome {
-    let answered = session.ask(&Request::Drain {})?;
-    let text = format!("Node {} finishes what runs and ends.", answered.node_id);
-    done(&answered, &text, output)
+/// Tells the node to end, or shows what that would do.
+pub fn drain(dry_run: bool, session: &mut Session, output: &Output) -> Outcome {
+    let answered = session.ask(&Request::Drain { dry_run })?;
+    if !dry_run {
+        let text = format!("Node {} finishes what runs and ends.", answered.node_id);
+        return done(&answered, &text, output);
+    }
+    if output.is_json() {
+        output.json(&answered.answer);
+        return Ok(EXIT_OK);
+    }
+    output.say(draining(answered.node_id, &answered.answer));
+    Ok(EXIT_OK)
+}
+
+/// What a drain would do, in sentences.
+fn draining(node_id: u64, answer: &Json) -> String {
+    let lead = match (answer["leads"] == true, answer["lead_goes_to"].as_u64()) {
+        (false, _) => "would not have to hand the lead over".to_owned(),
+        (true, Some(next)) => format!("would hand the lead to node {next}"),
+        (true, None) => "leads, and no other voter takes the lead: changes would wait".to_owned(),
+    };
+    format!("Node {node_id} {lead}, finish what runs and end. It stays a member.")
+}
+
+/// Sets what the node logs, or shows what that would change.
+pub fn log_level(
+    (directives, for_s, dry_run): (Option<String>, u64, bool),
+    session: &mut Session,
+    output: &Output,
+) -> Outcome {
+    let answered = session.ask(&Request::LogLevel { directives, for_s: Some(for_s), dry_run })?;
+    if !dry_run {
+        return done(&answered, "The node logs so now.", output);
+    }
+    let answer = &answered.answer;
+    if output.is_json() {
+        output.json(answer);
+        return Ok(EXIT_OK);
+    }
+    output.say(output.styled(BAD, &format!("  - {}", plain(&answer["before"]))));
+    output.say(output.styled(GOOD, &format!("  + {}", plain(&answer["after"]))));
+    if let Some(seconds) = answer["for_s"].as_u64() {
+        output.say(format!("For {seconds} s, then {}.", plain(&answer["then"])));
+    }
+    Ok(EXIT_OK)
 }
 
 /// Shows which node has what.
@@ -159,4 +200,20 @@ pub fn refusals(session: &mut Session, output: &Output) -> Outcome {
     output.table(&["at", "key", "code", "detail"], rows.collect());
     output.say(format!("{} since the start.", json!(answer["total"])));
     Ok(EXIT_OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_says_where_the_lead_goes() {
+        let check = |leads: bool, next: Option<u64>, part: &str| {
+            let told = draining(3, &json!({ "leads": leads, "lead_goes_to": next }));
+            assert!(told.contains(part) && told.contains("stays a member"), "{told}");
+        };
+        check(true, Some(2), "hand the lead to node 2");
+        check(true, None, "no other voter");
+        check(false, None, "not have to hand");
+    }
 }

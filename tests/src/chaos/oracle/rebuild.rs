@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
+use verdict_config::definition::STANDING_PREFIX;
 use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
 use verdict_consensus::{
     Author, Catalogue, Change, ChangeSet, Command, NoValidation, Op, Propose, Restores, apply,
@@ -81,10 +82,11 @@ fn next(
             let set = told_set(entries, true)?;
             ChangeSet { restores: Some(restores(&call.request)?), ..set }
         }
-        // A node's own: tokens and joining.
+        // A node's own: tokens, joining, and what the members become, which expect what was before.
         None => {
-            let joins = head["request_id"].as_str().is_some_and(|id| id.starts_with("join-"));
-            told_set(entries, joins)?
+            let of_members = entries.iter().filter_map(|entry| entry["name"].as_str());
+            let expecting = of_members.into_iter().any(|name| name.starts_with(STANDING_PREFIX));
+            told_set(entries, expecting)?
         }
     };
     let change_set = set.normalised().map_err(|faults| anyhow::anyhow!("{faults:?}"))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
+use verdict_config::definition::STANDING_PREFIX;
 
 use super::Verdict;
 use super::rebuild::Rebuilt;
@@ -74,8 +75,20 @@ fn restored(records: &[Record], verdict: &mut Verdict) {
             let what = format!("the backup has revision {newest}, and {least} was acknowledged");
             verdict.add(1, what);
         }
+        let entries = without_farewells(entries);
         if whole.is_some_and(|whole| !whole.starts_with(entries) && whole != entries) {
             verdict.add(11, "the restored history is another one".to_owned());
         }
     }
+}
+
+/// What a restored cluster was given. By itself it says that the members of the one before are not its
+/// own.
+fn without_farewells(entries: &[Json]) -> &[Json] {
+    let is_farewell = |entry: &Json| {
+        let name = entry["name"].as_str().unwrap_or_default();
+        entry["op"] == "delete" && name.starts_with(STANDING_PREFIX)
+    };
+    let given = entries.iter().rposition(|entry| !is_farewell(entry));
+    &entries[..given.map_or(0, |last| last + 1)]
 }
