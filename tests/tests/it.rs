@@ -12,6 +12,8 @@
 mod admin;
 #[path = "it/bad_input.rs"]
 mod bad_input;
+#[path = "it/bodies.rs"]
+mod bodies;
 #[path = "it/catalogue_folder.rs"]
 mod catalogue_folder;
 #[path = "it/chaos.rs"]
