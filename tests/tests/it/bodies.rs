@@ -80,19 +80,21 @@ async fn counts(cluster: &Cluster, node: u64) -> Json {
     answer.body["runtime"]["blobs"].clone()
 }
 
-/// Makes node 2 lead: node 3 asks node 1 first for what it lacks, which then is another one than the
-/// one that it has the entries of.
-async fn second_leads(cluster: &Cluster) {
-    loop {
-        let leader = until("a leader", async || cluster.leader().await).await;
-        if leader == 2 {
-            return;
-        }
-        cluster.kill(leader);
-        until("another leader", async || cluster.leader().await.filter(|id| *id != leader)).await;
-        cluster.restart(leader).expect("it starts");
-        cluster.wait_ready(leader).await.expect("it is ready");
-    }
+/// Waits until everything in a node's store is what its hash says.
+async fn whole(cluster: &Cluster, node: u64) {
+    until("its store is whole", async || {
+        let (_, damaged) = bodies(&cluster.dir(node)).expect("its store");
+        damaged.is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Who leads, a node that is to be away, and the third: the one that the second asks first for what
+/// it lacks, though it has the entries of the first.
+async fn roles(cluster: &Cluster) -> (u64, u64, u64) {
+    let leader = until("a leader", async || cluster.leader().await).await;
+    let next = |id: u64| id % 3 + 1;
+    (leader, next(leader), next(next(leader)))
 }
 
 /// Flips a bit near the end of a file, where it is.
@@ -115,47 +117,43 @@ async fn a_body_is_brought_past_a_peer_that_lies_cuts_short_or_stalls() {
     let folder = tempfile::tempdir().expect("a folder");
     let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 3, seed()).await;
     let cluster = cluster.expect("it starts");
-    second_leads(&cluster).await;
     for (fault, count) in [("lie", "lies"), ("cut", "cut_short"), ("stall", "bytes_resumed")] {
-        cluster.kill(3);
-        let put = put(&cluster, 2, fault, 1_900_000).await;
+        let (leader, away, third) = roles(&cluster).await;
+        cluster.kill(away);
+        let put = put(&cluster, leader, fault, 1_900_000).await;
         assert!(put.bytes > PIECE + 100_000, "of two pieces");
-        // What node 3 asks node 1 for comes late: between two pieces, the disk of node 1 changes.
-        cluster.links.set((3, 1), Mode::Delay { ms: 1_500, jitter_ms: 0 });
-        cluster.restart(3).expect("it starts");
+        serves(&cluster, third, put.revision).await;
+        // What is asked of the third comes late: between two pieces, its disk changes.
+        cluster.links.set((away, third), Mode::Delay { ms: 1_500, jitter_ms: 0 });
+        cluster.restart(away).expect("it starts");
         let partial = format!(".partial-{}", put.hash);
-        let partial = cluster.dir(3).join("data/blobs/objects").join(partial);
+        let partial = cluster.dir(away).join("data/blobs/objects").join(partial);
         until("the first piece came", async || {
             partial.metadata().ok().filter(|about| about.len() == PIECE)
         })
         .await;
-        let given = place(&cluster, 1, &put.hash);
+        let given = place(&cluster, third, &put.hash);
         match fault {
             "lie" => flip_the_end(&given),
             "cut" => cut_the_end(&given),
-            _ => cluster.links.set((1, 3), Mode::Cut),
+            _ => cluster.links.set((third, away), Mode::Cut),
         }
-        serves(&cluster, 3, put.revision).await;
+        serves(&cluster, away, put.revision).await;
         cluster.links.heal();
-        let told = counts(&cluster, 3).await;
+        let told = counts(&cluster, away).await;
         let seen = told[count].as_u64().expect("a count");
         assert!(if fault == "stall" { seen == PIECE } else { seen == 1 }, "{fault}: {told}");
         assert_eq!(told["brought"], 1, "{fault}: {told}");
-        let (_, damaged) = bodies(&cluster.dir(3)).expect("its store");
-        assert_eq!(damaged, [""; 0], "{fault}");
-        cluster.wait_ready(3).await.expect("it is ready");
-        if fault != "stall" {
-            // Whoever gave what was wrong finds it by itself, at the latest when it starts.
-            cluster.kill(1);
-            cluster.restart(1).expect("it starts");
-            until("it is mended", async || {
-                let (_, damaged) = bodies(&cluster.dir(1)).expect("its store");
-                damaged.is_empty().then_some(())
-            })
-            .await;
-            cluster.wait_ready(1).await.expect("it is ready");
-            second_leads(&cluster).await;
-        }
+        whole(&cluster, away).await;
+        cluster.wait_ready(away).await.expect("it is ready");
+        // Whoever gave what was wrong finds it by itself, at the latest when it starts.
+        cluster.kill(third);
+        cluster.restart(third).expect("it starts");
+        whole(&cluster, third).await;
+        cluster.wait_ready(third).await.expect("it is ready");
+        let told = counts(&cluster, third).await;
+        let expected = json!(u64::from(fault != "stall"));
+        assert_eq!((&told["damaged"], &told["repaired"]), (&expected, &expected), "{told}");
     }
 }
 
@@ -164,38 +162,33 @@ async fn whoever_holds_a_damaged_body_says_so_mends_it_and_then_gives_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 3, seed()).await;
     let cluster = cluster.expect("it starts");
-    second_leads(&cluster).await;
-    cluster.kill(3);
-    let put = put(&cluster, 2, "large", 200_000).await;
-    // Nobody but node 2 can be asked, and what it has is damaged.
-    flip_the_end(&place(&cluster, 2, &put.hash));
-    cluster.links.set((1, 3), Mode::Cut);
-    cluster.links.set((3, 1), Mode::Cut);
-    cluster.restart(3).expect("it starts");
-    serves(&cluster, 3, put.revision).await;
-    let told = counts(&cluster, 2).await;
+    let (leader, away, third) = roles(&cluster).await;
+    cluster.kill(away);
+    let first = put(&cluster, leader, "large", 200_000).await;
+    // Nobody but the leader can be asked, and what it has is damaged.
+    flip_the_end(&place(&cluster, leader, &first.hash));
+    cluster.links.set((third, away), Mode::Cut);
+    cluster.links.set((away, third), Mode::Cut);
+    cluster.restart(away).expect("it starts");
+    serves(&cluster, away, first.revision).await;
+    let told = counts(&cluster, leader).await;
     assert_eq!((&told["damaged"], &told["repaired"]), (&json!(1), &json!(1)), "{told}");
-    assert_eq!(counts(&cluster, 3).await["lies"], 0, "it was given nothing wrong");
+    assert_eq!(counts(&cluster, away).await["lies"], 0, "it was given nothing wrong");
     for node in 1..=3 {
-        let (_, damaged) = bodies(&cluster.dir(node)).expect("its store");
-        assert_eq!(damaged, [""; 0], "node {node}");
+        whole(&cluster, node).await;
     }
     // Where nobody has it whole on a disk, what is in memory takes its place.
     cluster.links.heal();
-    cluster.wait_ready(3).await.expect("it is ready");
-    cluster.kill(1);
-    let put = self::put(&cluster, 2, "larger", 300_000).await;
-    serves(&cluster, 3, put.revision).await;
-    for node in [2, 3] {
-        flip_the_end(&place(&cluster, node, &put.hash));
+    cluster.wait_ready(away).await.expect("it is ready");
+    cluster.kill(third);
+    let second = put(&cluster, leader, "larger", 300_000).await;
+    serves(&cluster, away, second.revision).await;
+    for node in [leader, away] {
+        flip_the_end(&place(&cluster, node, &second.hash));
     }
-    cluster.restart(1).expect("it starts");
-    serves(&cluster, 1, put.revision).await;
+    cluster.restart(third).expect("it starts");
+    serves(&cluster, third, second.revision).await;
     for node in 1..=3 {
-        until("it is mended", async || {
-            let (_, damaged) = bodies(&cluster.dir(node)).expect("its store");
-            damaged.is_empty().then_some(())
-        })
-        .await;
+        whole(&cluster, node).await;
     }
 }
