@@ -124,7 +124,7 @@ async fn a_body_is_brought_past_a_peer_that_lies_cuts_short_or_stalls() {
         assert!(put.bytes > PIECE + 100_000, "of two pieces");
         serves(&cluster, third, put.revision).await;
         // What is asked of the third comes late: between two pieces, its disk changes.
-        cluster.links.set((away, third), Mode::Delay { ms: 1_500, jitter_ms: 0 });
+        cluster.links.set((away, third), Mode::Delay { ms: 600, jitter_ms: 0 });
         cluster.restart(away).expect("it starts");
         let partial = format!(".partial-{}", put.hash);
         let partial = cluster.dir(away).join("data/blobs/objects").join(partial);
