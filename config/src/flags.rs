@@ -75,6 +75,7 @@ mod trail;
 mod version;
 
 pub use canonical::write_canonical;
+pub use compile::check_alone;
 pub use context::{CONTEXT_DEPTH_MAX, ContextError, EvaluationContext, TARGETING_KEY};
 pub use definition::{
     CheckedFlag, FlagDefinition, FlagParts, FlagState, FlagType, VARIANTS_MAX, check_flag,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::{Code, Fault};
 
@@ -114,10 +115,10 @@ impl FromStr for ObjectKind {
     }
 }
 
-/// A name that was checked for its kind.
+/// A name that was checked for its kind. Cheap to clone: it stands in every index of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ObjectName(String);
+pub struct ObjectName(SmolStr);
 
 impl ObjectName {
     /// Checks a name: `[a-z0-9][a-z0-9._-]{0,63}`, but for flags any text of 1 to 256 bytes without
@@ -125,18 +126,18 @@ impl ObjectName {
     ///
     /// # Errors
     /// [`Code::InvalidName`].
-    pub fn new(kind: ObjectKind, text: impl Into<String>) -> Result<Self, Fault> {
-        let text = text.into();
+    pub fn new(kind: ObjectKind, text: impl AsRef<str>) -> Result<Self, Fault> {
+        let text = text.as_ref();
         let fits = match kind {
             ObjectKind::Flag | ObjectKind::Segment => {
                 !text.is_empty()
                     && text.len() <= FLAG_KEY_BYTES_MAX
                     && !text.chars().any(char::is_control)
             }
-            _ => is_plain_name(&text),
+            _ => is_plain_name(text),
         };
         if fits {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(Fault::new(
                 Code::InvalidName,

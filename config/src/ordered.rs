@@ -6,8 +6,12 @@
 //! are shared, so that a change copies the nodes between the root and one leaf, and only those that
 //! somebody else still holds. Iteration is in key order, always.
 //!
-//! Of well-kept crates, `imbl` holds entries inside its nodes, so that a copied leaf clones every key
-//! and value in it; and none tells what was put again with the same value. So it is written here.
+//! Entries sit inside the nodes, so that a search reads a few lines of memory and not an entry's
+//! allocation a step. A copied leaf clones its keys and values: both are to be cheap to clone (numbers,
+//! hashes, short texts, shared pointers).
+//!
+//! Of well-kept crates none tells what changed between two maps without reading both; so it is
+//! written here.
 
 mod cursor;
 mod node;
@@ -53,7 +57,7 @@ impl<K: Ord, V: PartialEq> PartialEq for OrderedMap<K, V> {
     }
 }
 
-impl<K: Ord, V> OrderedMap<K, V> {
+impl<K, V> OrderedMap<K, V> {
     /// How many entries there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -65,22 +69,12 @@ impl<K: Ord, V> OrderedMap<K, V> {
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
 
-    /// The value of a key.
-    #[must_use]
-    pub fn get(&self, key: &K) -> Option<&V> {
-        self.root.get(key).map(|entry| &entry.1)
-    }
-
-    /// Whether a key is there.
-    #[must_use]
-    pub fn contains(&self, key: &K) -> bool {
-        self.get(key).is_some()
-    }
-
+impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     /// Puts an entry, replacing one of the same key.
     pub fn insert(&mut self, key: K, value: V) {
-        let inserted = Node::insert(&mut self.root, Arc::new((key, value)), true);
+        let inserted = Node::insert(&mut self.root, key, value, true);
         self.len += usize::from(inserted.added);
         if let Some(right) = inserted.split {
             self.root = Arc::new(Node::over([Arc::clone(&self.root), right]));
@@ -101,6 +95,20 @@ impl<K: Ord, V> OrderedMap<K, V> {
             *self = Self::default();
         }
         true
+    }
+}
+
+impl<K: Ord, V> OrderedMap<K, V> {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.root.get(key)
+    }
+
+    /// Whether a key is there.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.get(key).is_some()
     }
 
     /// Every entry in key order.
@@ -132,8 +140,13 @@ impl<K: Ord, V> OrderedMap<K, V> {
 
     /// What became of the entries of an older map, in key order: the key, the value it had, the value
     /// it has. Nodes that the maps share are passed over, so that the cost is that of what was changed
-    /// and not of what is there; an entry that was put again is told even if its value is the same.
-    pub fn changed_since<'map>(&'map self, older: &'map Self) -> Vec<Changed<'map, K, V>> {
+    /// and not of what is there. An entry of which both values are there is told unless they are the
+    /// `same`.
+    pub fn changed_since<'map>(
+        &'map self,
+        older: &'map Self,
+        same: impl Fn(&V, &V) -> bool,
+    ) -> Vec<Changed<'map, K, V>> {
         let (mut before, mut after) = (Cursor::first(&older.root), Cursor::first(&self.root));
         let mut changed = Vec::new();
         loop {
@@ -149,10 +162,10 @@ impl<K: Ord, V> OrderedMap<K, V> {
             };
             let old = if order.is_le() { before.next() } else { None };
             let new = if order.is_ge() { after.next() } else { None };
-            let shared = old.zip(new).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
-            let key = old.or(new).map(|entry| &entry.0).filter(|_| !shared);
+            let unchanged = old.zip(new).is_some_and(|(old, new)| same(&old.1, &new.1));
+            let key = old.or(new).map(|entry| &entry.0).filter(|_| !unchanged);
             if let Some(key) = key {
-                let value = |entry: &'map Arc<(K, V)>| &entry.1;
+                let value = |entry: &'map (K, V)| &entry.1;
                 changed.push(Changed { key, before: old.map(value), after: new.map(value) });
             }
         }
@@ -161,7 +174,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
     /// The first entry.
     #[must_use]
     pub fn first(&self) -> Option<(&K, &V)> {
-        self.root.first().map(|entry| (&entry.0, &entry.1))
+        Cursor::first(&self.root).next().map(|(key, value)| (key, value))
     }
 }
 
@@ -216,7 +229,7 @@ mod tests {
                 .filter(|(_, before, after)| before != after)
                 .collect();
             let told: Vec<_> = map
-                .changed_since(&older)
+                .changed_since(&older, PartialEq::eq)
                 .into_iter()
                 .map(|changed| (changed.key, changed.before, changed.after))
                 .collect();
@@ -232,7 +245,7 @@ mod tests {
         assert!(map.iter().zip(map.iter().skip(1)).all(|((a, _), (b, _))| a < b));
         let older = map.clone();
         map.insert(7, 7);
-        assert_eq!(map.changed_since(&older).len(), 1);
+        assert_eq!(map.changed_since(&older, PartialEq::eq).len(), 1);
         let keys: Vec<u32> = map.iter().map(|(key, _)| *key).collect();
         keys.iter().for_each(|key| assert!(map.remove(key)));
         assert!(map.is_empty() && map.first().is_none() && map.iter().next().is_none());

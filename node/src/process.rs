@@ -280,6 +280,7 @@ async fn bind(settings: &Settings) -> Result<Server, NodeError> {
         address: http.address,
         connections_max: http.connections_max,
         header_read: Duration::from_millis(http.header_read_timeout_ms),
+        idle: Duration::from_millis(http.idle_timeout_ms),
         drain_grace: DRAIN_GRACE,
         drain_wait: Duration::from_millis(settings.node.drain_timeout_ms),
     };

@@ -62,7 +62,7 @@ pub fn compile(
     let nothing = OrderedMap::default();
     let before = previous.map_or(&nothing, |state| &state.objects);
     let mut compiler = Compiler::new(objects, previous, options);
-    compiler.changed = objects.objects.changed_since(before);
+    compiler.changed = objects.objects.changed_since(before, Arc::ptr_eq);
     compiler.read_objects();
     compiler.compile_flags();
     compiler.compile_flows();

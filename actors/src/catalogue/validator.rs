@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use verdict_config::flags::check_alone;
 use verdict_config::{Fault, Faults, ObjectId, ObjectKind};
 use verdict_consensus::{Catalogue, DefinitionValidator, Validator};
 use verdict_rules::RuleLimits;
@@ -46,6 +47,26 @@ const fn is_compiled_against(kind: ObjectKind) -> bool {
     }
 }
 
+/// The faults of a change set that puts flags only which name nothing and which nothing names, found
+/// without a compilation of the whole: most changes are of that kind, and a leader checks each. `None`
+/// for any other change set.
+fn faults_of_lone_flags(next: &Catalogue, touched: &[ObjectId]) -> Option<Faults> {
+    let mut faults = Faults::new();
+    for (position, id) in touched.iter().enumerate() {
+        if !is_compiled_against(id.kind) {
+            continue;
+        }
+        if id.kind != ObjectKind::Flag || next.referrers_of(id).next().is_some() {
+            return None;
+        }
+        let body = next.get(id)?.json().ok()?;
+        let path = format!("changes[{position}].body");
+        let found = check_alone(id.name.as_str(), &body)?;
+        faults.extend(found.into_iter().map(|fault| fault.under(&path)));
+    }
+    Some(faults)
+}
+
 impl Validator for CompilingValidator {
     fn check_body(&self, object: &ObjectId, body: &[u8]) -> Faults {
         DefinitionValidator.check_body(object, body)
@@ -66,6 +87,9 @@ impl Validator for CompilingValidator {
     fn check_catalogue(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
         let faults = DefinitionValidator.check_catalogue(next, touched);
         if !faults.is_empty() || !touched.iter().any(|id| is_compiled_against(id.kind)) {
+            return faults;
+        }
+        if let Some(faults) = faults_of_lone_flags(next, touched) {
             return faults;
         }
         let previous = self.last.get();
@@ -114,6 +138,30 @@ mod tests {
         let propose = Propose { change_set, author: Author::named("test"), at };
         apply(catalogue, &Command::Propose(propose), 1, &validator)
             .map(|transition| Catalogue::clone(&transition.catalogue))
+    }
+
+    #[test]
+    fn flags_that_name_each_other_are_judged_together() {
+        let flag = |rest: &str| {
+            format!(
+                r#"{{"state":"ENABLED","variants":{{"on":1,"off":0}},"defaultVariant":"on"{rest}}}"#
+            )
+        };
+        let needs = |key: &str| {
+            flag(&format!(r#","off":"off","prerequisites":[{{"flag":"{key}","variant":"on"}}]"#))
+        };
+        let empty = Catalogue::new(Limits::default());
+        let one = change(&empty, ObjectKind::Flag, "a", &flag("")).unwrap();
+        let two = change(&one, ObjectKind::Flag, "b", &needs("a")).unwrap();
+        // Right alone, and named by `b`: whether it may change is seen with `b` only.
+        change(&two, ObjectKind::Flag, "a", &flag(r#","metadata":{"x":1}"#)).unwrap();
+        let circle = change(&two, ObjectKind::Flag, "a", &needs("b")).unwrap_err();
+        let without = flag("").replace("\"on\"", "\"yes\"");
+        let lost = change(&two, ObjectKind::Flag, "a", &without).unwrap_err();
+        let wrong = change(&two, ObjectKind::Flag, "c", &flag(r#","targeting":{"nope":[1]}"#));
+        for refused in [circle, lost, wrong.unwrap_err()] {
+            assert!(matches!(refused, ChangeRefused::Invalid(_)), "{refused:?}");
+        }
     }
 
     #[test]

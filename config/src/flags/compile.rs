@@ -8,6 +8,7 @@
 //! A set is made from the one before it: whatever neither changed nor was compiled against something
 //! that did is taken over. The first set is made from the empty one, so there is one way only.
 
+mod alone;
 mod file;
 mod flag;
 mod prerequisites;
@@ -19,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
+pub use self::alone::check_alone;
 pub(super) use self::file::CompiledFile;
 use self::flag::FlagCompiler;
 use super::canonical::write_canonical;

@@ -1,6 +1,6 @@
 //! Places between entries, and ways from there.
 
-use super::node::{Entry, Node};
+use super::node::Node;
 
 /// A place between two entries: the nodes from the root down to it, each with how many of its entries
 /// or children lie before it. Empty at an end.
@@ -34,7 +34,7 @@ impl<'map, K, V> Cursor<'map, K, V> {
     }
 
     /// The entry behind the place.
-    pub fn peek(&mut self) -> Option<&'map Entry<K, V>> {
+    pub fn peek(&mut self) -> Option<&'map (K, V)> {
         loop {
             let &(node, place) = self.path.last()?;
             match node {
@@ -56,7 +56,7 @@ impl<'map, K, V> Cursor<'map, K, V> {
     }
 
     /// The entry behind the place, which is passed.
-    pub fn next(&mut self) -> Option<&'map Entry<K, V>> {
+    pub fn next(&mut self) -> Option<&'map (K, V)> {
         let entry = self.peek()?;
         if let Some((_, place)) = self.path.last_mut() {
             *place += 1;
@@ -65,7 +65,7 @@ impl<'map, K, V> Cursor<'map, K, V> {
     }
 
     /// The entry before the place, which is passed.
-    fn previous(&mut self) -> Option<&'map Entry<K, V>> {
+    fn previous(&mut self) -> Option<&'map (K, V)> {
         loop {
             let (node, place) = self.path.last_mut()?;
             if *place == 0 {
@@ -106,12 +106,12 @@ impl<'map, K, V> Cursor<'map, K, V> {
 
     /// Entries behind the place, in key order.
     pub fn forward(mut self) -> impl Iterator<Item = (&'map K, &'map V)> {
-        std::iter::from_fn(move || self.next().map(|entry| (&entry.0, &entry.1)))
+        std::iter::from_fn(move || self.next().map(|(key, value)| (key, value)))
     }
 
     /// Entries before the place, in reverse key order.
     pub fn backward(mut self) -> impl Iterator<Item = (&'map K, &'map V)> {
-        std::iter::from_fn(move || self.previous().map(|entry| (&entry.0, &entry.1)))
+        std::iter::from_fn(move || self.previous().map(|(key, value)| (key, value)))
     }
 }
 
@@ -134,7 +134,7 @@ impl<'map, K, V> Iterator for Iter<'map, K, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        self.front.next().map(|entry| (&entry.0, &entry.1))
+        self.front.next().map(|(key, value)| (key, value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -145,6 +145,6 @@ impl<'map, K, V> Iterator for Iter<'map, K, V> {
 impl<K, V> DoubleEndedIterator for Iter<'_, K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        self.back.previous().map(|entry| (&entry.0, &entry.1))
+        self.back.previous().map(|(key, value)| (key, value))
     }
 }

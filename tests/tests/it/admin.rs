@@ -465,6 +465,9 @@ fn status_actors_blobs_and_completions_say_how_the_cluster_is() {
     assert_eq!(words(&["list", "show", "stolen"]), "stolen_cards");
     assert_eq!(words(&["flow", "show", "mess"]), "message");
     assert_eq!(words(&["model", "activate", "industry", "payment-r"]), "payment-risk");
+    assert_eq!(words(&["flag", "set", "checkout-copy", "lo"]), "long");
+    assert_eq!(words(&["flag", "kill", "checkout-copy", "--variant", "lo"]), "long");
+    assert_eq!(words(&["snooze", "add", "payment_fraud", "blocked_dev"]), "blocked_device");
     let nobody = ["--", "verdict", "admin", "--node", "127.0.0.1:1", "--key", &key];
     let nobody = [&nobody[..], &["flag", "get", "checkout-c"]].concat();
     assert_eq!(verdict(&nobody, Some(nobody.len() - 2)), "");

@@ -29,7 +29,7 @@ pub enum FlagCommand {
         #[arg(add = names::of(ObjectKind::Flag))]
         name: String,
         /// The variant.
-        #[arg(required_unless_present = "file")]
+        #[arg(required_unless_present = "file", add = names::of_variants("set"))]
         variant: Option<String>,
         /// A JSON file with the whole definition instead.
         #[arg(long, value_name = "FILE", conflicts_with = "variant")]
@@ -53,7 +53,7 @@ pub enum FlagCommand {
         #[arg(add = names::of(ObjectKind::Flag))]
         name: String,
         /// The variant; the default one, if absent.
-        #[arg(long, value_name = "VARIANT")]
+        #[arg(long, value_name = "VARIANT", add = names::of_variants("kill"))]
         variant: Option<String>,
         /// Let the flag's own rules hold again.
         #[arg(long, conflicts_with = "variant")]

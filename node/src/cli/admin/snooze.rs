@@ -61,7 +61,7 @@ pub struct AddArgs {
     #[arg(value_name = "RULE_SET", add = names::of(ObjectKind::RuleSet))]
     rule_set: String,
     /// The rule's id in the set.
-    #[arg(value_name = "RULE")]
+    #[arg(value_name = "RULE", add = names::of_rules("add"))]
     rule: String,
     /// The unit of the flow's decisions that it is for, as requests write it; `-` reads it from the
     /// standard input.

@@ -1,7 +1,6 @@
 //! Durable commits: the same writes to three nodes of ours and to three members of etcd.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::cluster::{Cluster, cpu_seconds};
 use super::etcd::{Etcd, Grpc};
-use super::http::Client;
+use super::http::{Client, Multiplexed};
 use super::{Common, quantiles};
 
 /// What is written before anything is counted.
@@ -34,9 +33,12 @@ pub struct Commits {
     /// Bytes of each value: a flag, written as JSON.
     #[arg(long, default_value_t = 160)]
     bytes: usize,
-    /// Connections to etcd at most; writers share them, as clients of gRPC do.
+    /// Connections at most, to either; writers share them, as clients of gRPC and of HTTP/2 do.
     #[arg(long, default_value_t = 48)]
-    etcd_connections: usize,
+    connections: usize,
+    /// A connection of HTTP/1.1 to Verdict for each writer.
+    #[arg(long)]
+    http1: bool,
     /// Only this side.
     #[arg(long, value_parser = ["verdict", "etcd"])]
     only: Option<String>,
@@ -45,13 +47,14 @@ pub struct Commits {
 impl Default for Commits {
     fn default() -> Self {
         let (writers, seconds) = (vec![1, 64, 500], 10.0);
-        Self { writers, seconds, bytes: 160, etcd_connections: 48, only: None }
+        Self { writers, seconds, bytes: 160, connections: 48, http1: false, only: None }
     }
 }
 
 /// One of the two that are compared.
 enum Writer {
-    Verdict(Client),
+    Verdict(Multiplexed),
+    VerdictHttp1(Client),
     Etcd(Grpc),
 }
 
@@ -66,6 +69,14 @@ fn value(bytes: usize, number: u64) -> String {
     whole(bytes.saturating_sub(whole(0).len()))
 }
 
+/// The change set that puts a flag.
+fn change_of(request_id: &str, key: &str, value: &str) -> Bytes {
+    let body = format!(
+        r#"{{"request_id":"{request_id}","why":"","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{value}}}]}}"#
+    );
+    Bytes::from(body)
+}
+
 impl Writer {
     async fn write(&mut self, writer: usize, number: u64, bytes: usize) -> Result<()> {
         let key = format!("bench-{writer}-{}", number % KEYS);
@@ -73,10 +84,12 @@ impl Writer {
         match self {
             Self::Etcd(etcd) => etcd.put(key.as_bytes(), value.as_bytes()).await,
             Self::Verdict(client) => {
-                let body = format!(
-                    r#"{{"request_id":"{writer}-{number}-{bytes}","why":"","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{value}}}]}}"#
-                );
-                client.change(Bytes::from(body)).await.map(|_| ())
+                let body = change_of(&format!("{writer}-{number}-{bytes}"), &key, &value);
+                client.change(body).await.map(|_| ())
+            }
+            Self::VerdictHttp1(client) => {
+                let body = change_of(&format!("{writer}-{number}-{bytes}"), &key, &value);
+                client.change(body).await.map(|_| ())
             }
         }
     }
@@ -90,12 +103,9 @@ impl Commits {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         if wanted("verdict") {
             let cluster = Cluster::up(common, false)?;
-            let addresses: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.http).collect();
             let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid).collect();
             for (round, writers) in self.writers.iter().enumerate() {
-                let all = (0..*writers)
-                    .map(|w| Writer::Verdict(Client::new(addresses[w % 3], &cluster.key)))
-                    .collect();
+                let all = self.writers_of(&cluster, *writers).await?;
                 ours.push(self.measure(all, round, &pids).await?);
             }
         }
@@ -103,7 +113,7 @@ impl Commits {
             let etcd = Etcd::up(&common.dir, common.base_port + 100).await?;
             for (round, writers) in self.writers.iter().enumerate() {
                 let mut connections = Vec::new();
-                for connection in 0..self.etcd_connections.min(*writers) {
+                for connection in 0..self.connections.min(*writers) {
                     connections.push(Grpc::connect(etcd.clients[connection % 3]).await?);
                 }
                 let all = (0..*writers)
@@ -117,6 +127,21 @@ impl Commits {
             "measure": "commits", "value_bytes": self.bytes, "disk_sync_us": sync_us,
             "verdict": ours, "etcd": theirs, "ratios": ratios(&ours, &theirs),
         }))
+    }
+
+    /// Writers, spread over the nodes.
+    async fn writers_of(&self, cluster: &Cluster, writers: usize) -> Result<Vec<Writer>> {
+        let address = |at: usize| cluster.nodes[at % cluster.nodes.len()].http;
+        if self.http1 {
+            let client = |at| Writer::VerdictHttp1(Client::new(address(at), &cluster.key));
+            return Ok((0..writers).map(client).collect());
+        }
+        let mut connections = Vec::new();
+        for connection in 0..self.connections.min(writers) {
+            connections.push(Multiplexed::connect(address(connection), &cluster.key).await?);
+        }
+        let connection = |at| Multiplexed::clone(&connections[at % connections.len()]);
+        Ok((0..writers).map(|at| Writer::Verdict(connection(at))).collect())
     }
 
     /// Writes for a while from all writers at once.

@@ -1,14 +1,16 @@
-//! One HTTP/1.1 connection that is kept.
+//! Connections to a node that are kept: one of HTTP/1.1 for itself, or one of HTTP/2 that many share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::http2;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value as Json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -84,10 +86,57 @@ impl Client {
     /// The revision that a change made.
     pub async fn change(&mut self, body: Bytes) -> Result<u64> {
         let (status, answer) = self.ask(Method::POST, "/v1/changes", body).await?;
-        if status != 200 {
-            bail!("a change: {status} {}", String::from_utf8_lossy(&answer));
-        }
-        let answer: Json = serde_json::from_slice(&answer)?;
-        answer["revision"].as_u64().context("a revision")
+        revision_of(status, &answer)
+    }
+}
+
+/// The revision in the answer to a change.
+fn revision_of(status: u16, answer: &[u8]) -> Result<u64> {
+    if status != 200 {
+        bail!("a change: {status} {}", String::from_utf8_lossy(answer));
+    }
+    let answer: Json = serde_json::from_slice(answer)?;
+    answer["revision"].as_u64().context("a revision")
+}
+
+/// One HTTP/2 connection to a node; clones share it, as clients of gRPC do.
+#[derive(Clone)]
+pub struct Multiplexed {
+    sender: http2::SendRequest<Full<Bytes>>,
+    key: String,
+    _driver: Arc<JoinSet<()>>,
+}
+
+impl Multiplexed {
+    pub async fn connect(address: SocketAddr, key: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = http2::handshake(executor, io).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // What breaks a connection is told to whoever asks on it.
+            drop(connection.await);
+        });
+        Ok(Self { sender, key: key.to_owned(), _driver: Arc::new(driver) })
+    }
+
+    /// The revision that a change made.
+    pub async fn change(&mut self, body: Bytes) -> Result<u64> {
+        self.sender.ready().await?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("http://bench/v1/changes")
+            .header("content-type", "application/json")
+            .header("x-api-key", &self.key)
+            .body(Full::new(body))?;
+        let asked = async {
+            let response = self.sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
+        };
+        let asked = tokio::time::timeout(REQUEST_TIMEOUT, asked).await;
+        let (status, answer) = asked.context("no answer in time")??;
+        revision_of(status, &answer)
     }
 }
