@@ -14,6 +14,7 @@ use verdict_config::{ObjectKind, TimestampMs};
 use verdict_consensus::{Author, Change, ChangeSet, LocalLog, LocalLogOptions};
 use verdict_decisions::DecideRequest;
 
+#[allow(clippy::disallowed_methods, reason = "of a measurement")]
 fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(0))

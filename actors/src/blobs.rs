@@ -9,9 +9,11 @@
 //!
 //! Bytes come in as a stream, are hashed on their way and written under another name, every file and
 //! folder synced, then renamed: what stands under its hash is whole. It is verified again at every
-//! load, because disks lie. What no retained revision names goes after an hour; the hour is what a
+//! load, and now and then besides, because disks lie; what is damaged is brought anew from another node
+//! (`Handle::check_blobs`). What no retained revision names goes after an hour; the hour is what a
 //! client has between staging a folder and proposing the change that names it.
 
+mod damage;
 mod fetch;
 mod holdings;
 mod objects;
@@ -19,6 +21,7 @@ mod source;
 mod store;
 mod writer;
 
+pub use damage::{PlaceProbe, PlaceStep};
 pub use fetch::BlobCounts;
 pub use holdings::{HOLDINGS_MAX, Held, Holdings};
 pub use source::{BlobSource, PIECE_BYTES_MAX, SourceError};

@@ -4,7 +4,9 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 const COUNTERS: &[(&str, &str)] = &[
     ("verdict_blob_cut_short_total", "Contents from other nodes that ended before their length."),
+    ("verdict_blob_damaged_total", "Contents on this disk that were not what their hash says."),
     ("verdict_blob_lies_total", "Contents from other nodes that were not what was asked for."),
+    ("verdict_blob_repaired_total", "Damaged contents that were brought anew."),
     ("verdict_circuit_opened_total", "Circuit breakers of models that opened."),
     ("verdict_decision_errors_total", "Requests for a decision that were refused, by code."),
     ("verdict_decision_retries_total", "Requests answered with the decision of their request_id."),

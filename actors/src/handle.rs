@@ -6,6 +6,7 @@ mod changes;
 mod holdings;
 mod outcomes;
 mod reading;
+mod repair;
 mod staging;
 mod status;
 

@@ -14,7 +14,7 @@
 
 pub mod blobs;
 pub mod catalogue;
-mod clock;
+pub mod clock;
 mod core;
 mod decide;
 mod descriptions;

@@ -364,7 +364,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 28] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 29] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -373,6 +373,7 @@ impl Settings {
             ("http.change_body_bytes_max", http.change_body_bytes_max as u64, 1 << 10, 64 << 20),
             ("http.model_body_bytes_max", http.model_body_bytes_max as u64, 1 << 10, 16 << 30),
             ("http.header_read_timeout_ms", http.header_read_timeout_ms, 100, 60_000),
+            ("http.idle_timeout_ms", http.idle_timeout_ms, 100, 3_600_000),
             ("http.request_timeout_ms", http.request_timeout_ms, 10, 600_000),
             ("http.requests_max", http.requests_max as u64, 1, 65_536),
             ("http.connections_max", http.connections_max as u64, 1, 65_536),

@@ -184,6 +184,28 @@ impl Catalogue {
         objects.map(|object| object.hash).chain(versions.map(|version| version.hash))
     }
 
+    /// A body as [`Catalogue::stored_bodies`] names it: its length in bytes, and itself where an
+    /// object is it or the history retains it.
+    #[must_use]
+    pub fn stored_body(&self, hash: ContentHash) -> Option<(u64, Option<Arc<[u8]>>)> {
+        if let Some(object) = self.objects().find(|object| object.hash == hash) {
+            return Some((object.body.len() as u64, Some(Arc::clone(&object.body))));
+        }
+        let versions = self
+            .history
+            .entries
+            .iter()
+            .flat_map(|(_, entry)| [&entry.before, &entry.after].into_iter().flatten());
+        let mut known = None;
+        for version in versions.filter(|version| version.hash == hash) {
+            known = Some((version.bytes, version.body.clone()));
+            if version.body.is_some() {
+                break;
+            }
+        }
+        known
+    }
+
     /// How many objects there are.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -449,10 +449,9 @@ pub(crate) fn json_with_revision<T: serde::Serialize>(
     Ok(response)
 }
 
-/// The time by the system's clock.
+/// The time by the node's clock.
 pub(crate) fn now() -> TimestampMs {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    TimestampMs(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+    verdict_actors::clock::now()
 }
 
 /// A plain 200 with JSON.

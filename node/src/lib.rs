@@ -36,3 +36,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub fn main() -> std::process::ExitCode {
     cli::run(std::env::args_os())
 }
+
+/// Runs the program as [`main`] does, with times from another clock than the system's: tests play
+/// nodes whose clock jumps with it.
+#[must_use]
+pub fn main_with_clock(
+    clock: impl Fn() -> verdict_config::TimestampMs + Send + Sync + 'static,
+) -> std::process::ExitCode {
+    verdict_actors::clock::give(clock);
+    main()
+}

@@ -31,7 +31,7 @@ use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::policy;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
-use crate::cluster::upkeep::{catch_up, spawn_until, watch_cluster};
+use crate::cluster::upkeep::{catch_up, check_blobs, spawn_until, watch_cluster};
 use crate::folder_sync::{FolderSync, Synced};
 use crate::http::keys::{KeyEntry, KeyRing};
 use crate::http::{Gateway, GatewayOptions};
@@ -160,6 +160,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     spawn_until(&tasks, &leave, cluster.clone().tell_addresses());
     spawn_until(&tasks, &leave, deliver(cluster.clone(), runtime.clone()));
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
+    spawn_until(&tasks, &leave, check_blobs(runtime.clone()));
     spawn_until(&tasks, &leave, policy::look_after(cluster.clone()));
     let open = keys.is_empty() && settings.http.address.ip().is_loopback();
     if open {
@@ -280,6 +281,7 @@ async fn bind(settings: &Settings) -> Result<Server, NodeError> {
         address: http.address,
         connections_max: http.connections_max,
         header_read: Duration::from_millis(http.header_read_timeout_ms),
+        idle: Duration::from_millis(http.idle_timeout_ms),
         drain_grace: DRAIN_GRACE,
         drain_wait: Duration::from_millis(settings.node.drain_timeout_ms),
     };

@@ -1,7 +1,7 @@
 //! Connections: accepting, TLS, limits of time and number, and the drain.
 //!
 //! ```text
-//! accept (permit) -> TLS handshake (bounded) -> hyper (header timeout) -> Gateway::handle
+//! accept (permit) -> TLS handshake (bounded) -> head timeout -> hyper (idle timeout) -> Gateway::handle
 //! stop: keep accepting for the grace -> take what waits in the backlog -> close the listener
 //!       -> every connection ends after its request -> bounded wait
 //! ```
@@ -31,6 +31,9 @@ use verdict_config::Code;
 
 use crate::http::{Gateway, PeerAddress};
 
+use heads::{HeadTimeout, Requests};
+
+mod heads;
 pub mod tls;
 
 /// Bounds of the server.
@@ -42,6 +45,8 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// How long a client may take to send a request's headers, or its TLS handshake.
     pub header_read: Duration,
+    /// How long an HTTP/1 connection is kept open between two requests.
+    pub idle: Duration,
     /// How long connections are still taken after the stop was asked for.
     pub drain_grace: Duration,
     /// How long accepted requests may take after that.
@@ -109,8 +114,8 @@ impl Server {
         let connection = Connection {
             gateway: Arc::clone(&gateway),
             tls: self.tls.clone(),
-            builder: builder(self.options.header_read),
-            handshake: self.options.header_read,
+            builder: builder(self.options.idle),
+            header_read: self.options.header_read,
         };
         let connection = Arc::new(connection);
         let end = drain_end(&gateway, &stop, self.options.drain_grace);
@@ -172,12 +177,12 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
-fn builder(header_read: Duration) -> Builder<TokioExecutor> {
+fn builder(idle: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_read)
+        .header_read_timeout(idle)
         .max_headers(64)
         .max_buf_size(64 * 1024)
         .pipeline_flush(true);
@@ -195,7 +200,7 @@ struct Connection {
     gateway: Arc<Gateway>,
     tls: Option<TlsAcceptor>,
     builder: Builder<TokioExecutor>,
-    handshake: Duration,
+    header_read: Duration,
 }
 
 impl Connection {
@@ -214,7 +219,8 @@ impl Connection {
             let from = PeerAddress(from.ip().to_canonical());
             match &this.tls {
                 None => this.serve(stream, from, watcher).await,
-                Some(tls) => match tokio::time::timeout(this.handshake, tls.accept(stream)).await {
+                Some(tls) => match tokio::time::timeout(this.header_read, tls.accept(stream)).await
+                {
                     Ok(Ok(stream)) => this.serve(stream, from, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake timed out"),
@@ -233,10 +239,14 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let gateway = Arc::clone(&self.gateway);
+        let requests = Arc::new(Requests::default());
+        let stream = HeadTimeout::new(stream, Arc::clone(&requests), self.header_read);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(from);
             let gateway = Arc::clone(&gateway);
+            let running = requests.begin();
             async move {
+                let _running = running;
                 Ok::<_, std::convert::Infallible>(gateway.handle(request.map(Body::new)).await)
             }
         });

@@ -14,6 +14,8 @@ mod admin;
 mod admin_members;
 #[path = "it/bad_input.rs"]
 mod bad_input;
+#[path = "it/bodies.rs"]
+mod bodies;
 #[path = "it/catalogue_folder.rs"]
 mod catalogue_folder;
 #[path = "it/chaos.rs"]

@@ -343,6 +343,7 @@ fn nonce() -> Result<[u8; 16], EnvelopeFault> {
     Ok(nonce)
 }
 
+#[allow(clippy::disallowed_methods, reason = "the clock of whoever asks, not of a node")]
 fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     TimestampMs(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))

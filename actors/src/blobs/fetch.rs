@@ -55,6 +55,10 @@ pub struct BlobCounts {
     pub cut_short: u64,
     /// Fetches that were given up.
     pub given_up: u64,
+    /// Contents on this disk that were not what their hash says.
+    pub damaged: u64,
+    /// Damaged contents that were brought anew.
+    pub repaired: u64,
 }
 
 #[derive(Default)]
@@ -124,6 +128,7 @@ impl Fetches {
             lies: of(&self.counters.lies),
             cut_short: of(&self.counters.cut_short),
             given_up: of(&self.counters.given_up),
+            ..BlobCounts::default()
         }
     }
 

@@ -54,7 +54,7 @@ impl BlobStore {
     }
 }
 
-fn hashes_in(folder: &std::path::Path) -> Result<Vec<String>, BlobError> {
+pub(super) fn hashes_in(folder: &std::path::Path) -> Result<Vec<String>, BlobError> {
     let mut hashes = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();

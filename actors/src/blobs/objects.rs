@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use verdict_config::model::sha256_hex;
 use verdict_consensus::{BodyStore, StoredBody};
 
+use super::damage::PlaceStep;
 use super::fetch::{Givers, TurnEnd, Wanted};
-use super::store::{BlobStore, OBJECTS, PARTIAL, piece_of, verified};
+use super::store::{BlobStore, OBJECTS, PARTIAL, piece_of};
 use super::{BlobError, OBJECT_BYTES_MAX, check_hash};
 
 impl BlobStore {
-    fn object_place(&self, hash: &str) -> Result<PathBuf, BlobError> {
+    pub(super) fn object_place(&self, hash: &str) -> Result<PathBuf, BlobError> {
         check_hash(hash)?;
         Ok(self.shared.root.join(OBJECTS).join(hash))
     }
@@ -44,8 +45,11 @@ impl BlobStore {
     }
 
     fn put_object_in_place(&self, path: &PathBuf, hash: &str) -> Result<(), BlobError> {
+        self.step(PlaceStep::Rename);
         fs::rename(path, self.object_place(hash)?)?;
+        self.step(PlaceStep::Sync);
         File::open(self.shared.root.join(OBJECTS))?.sync_all()?;
+        self.placed(hash);
         Ok(())
     }
 
@@ -65,15 +69,18 @@ impl BlobStore {
             return Err(BlobError::Absent(hash.to_owned()));
         }
         let body = fs::read(place)?;
-        verified(hash, &sha256_hex(&body))?;
+        self.verified(hash, &sha256_hex(&body))?;
         Ok(body)
     }
 
-    /// A piece of a body, as [`BlobStore::piece`].
+    /// A piece of a body, as [`BlobStore::piece`]. Before the first piece the whole is verified.
     ///
     /// # Errors
-    /// Absent, or the disk.
+    /// Absent, damaged, or the disk.
     pub fn object_piece(&self, hash: &str, span: (u64, usize)) -> Result<Vec<u8>, BlobError> {
+        if span.0 == 0 {
+            self.check_object(hash)?;
+        }
         let place = self.object_place(hash)?;
         if !place.is_file() {
             return Err(BlobError::Absent(hash.to_owned()));

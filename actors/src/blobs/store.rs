@@ -11,6 +11,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use verdict_config::model::{ModelFile, content_hash};
 
+use super::damage::{Damage, PlaceProbe, PlaceStep};
 use super::fetch::Fetches;
 use super::source::BlobSource;
 use super::writer::{FolderWriter, Staged, copy_hashed};
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     source: OnceLock<Arc<dyn BlobSource>>,
     staged: AtomicU64,
     pub fetches: Fetches,
+    pub damage: Damage,
+    pub probe: OnceLock<PlaceProbe>,
     unreferenced_since: Mutex<HashMap<PathBuf, (Instant, u64)>>,
 }
 
@@ -62,6 +65,8 @@ impl BlobStore {
             source: OnceLock::new(),
             staged: AtomicU64::new(0),
             fetches: Fetches::default(),
+            damage: Damage::default(),
+            probe: OnceLock::new(),
             unreferenced_since: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -79,7 +84,11 @@ impl BlobStore {
     /// What came of bringing things from other nodes, since the start.
     #[must_use]
     pub fn counts(&self) -> BlobCounts {
-        self.shared.fetches.counts()
+        BlobCounts {
+            damaged: self.shared.damage.noticed(),
+            repaired: self.shared.damage.repaired(),
+            ..self.shared.fetches.counts()
+        }
     }
 
     /// A name under which something is written before it is whole.
@@ -111,11 +120,18 @@ impl BlobStore {
     /// Renames a whole and synced folder to its hash, in the place of a damaged one.
     pub(super) fn put_in_place(&self, folder: &Path, hash: &str) -> Result<(), BlobError> {
         let place = self.place(hash)?;
+        let damaged = self.staging();
         if place.exists() {
-            fs::remove_dir_all(&place)?;
+            fs::rename(&place, &damaged)?;
         }
+        self.step(PlaceStep::Rename);
         fs::rename(folder, place)?;
+        self.step(PlaceStep::Sync);
         File::open(&self.shared.root)?.sync_all()?;
+        self.placed(hash);
+        if damaged.exists() {
+            fs::remove_dir_all(damaged)?;
+        }
         Ok(())
     }
 
@@ -158,7 +174,7 @@ impl BlobStore {
             let (sha256, size) = copy_hashed(&mut File::open(place)?, &mut io::sink())?;
             files.push(ModelFile { path, sha256, size });
         }
-        verified(hash, &content_hash(&files))?;
+        self.verified(hash, &content_hash(&files))?;
         Ok(files)
     }
 
@@ -186,7 +202,7 @@ impl BlobStore {
         for (path, place) in self.list(hash)? {
             files.insert(path, fs::read(place)?);
         }
-        verified(hash, &super::hash_of(&files))?;
+        self.verified(hash, &super::hash_of(&files))?;
         Ok(files)
     }
 
@@ -294,15 +310,6 @@ pub struct LogSpan {
     pub purged_index: u64,
     /// Index of the last entry.
     pub last_index: u64,
-}
-
-/// Whether a content has the hash it should have.
-pub(super) fn verified(hash: &str, found: &str) -> Result<(), BlobError> {
-    if found == hash {
-        return Ok(());
-    }
-    let detail = format!("its content has the hash {found}");
-    Err(BlobError::Damaged { hash: hash.to_owned(), detail })
 }
 
 /// At most `length` bytes of a file from `offset` on.

@@ -332,3 +332,105 @@ fn a_folder_that_is_not_finished_leaves_nothing() {
         fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["objects"]);
 }
+
+/// Panics once, at a step that was chosen.
+fn trap(store: &BlobStore) -> Arc<Mutex<Option<PlaceStep>>> {
+    let armed: Arc<Mutex<Option<PlaceStep>>> = Arc::default();
+    let trap = Arc::clone(&armed);
+    store.set_probe(Arc::new(move |step| {
+        let springs = trap.lock().take_if(|armed| *armed == step).is_some();
+        assert!(!springs, "a panic at {step:?}, as the test wants it");
+    }));
+    armed
+}
+
+/// Whoever panics while something whole gets its name: what stands under a hash is whole, the next
+/// try succeeds, and so does one after a restart.
+#[test]
+fn a_panic_at_the_renaming_leaves_nothing_half() {
+    type Work = fn(&BlobStore) -> Result<(), BlobError>;
+    let object = || large()["weights/a.safetensors"].clone();
+    let object_hash = verdict_config::model::sha256_hex(&object());
+    let ways: [(&str, Work); 4] = [
+        ("stage", |store| store.stage(&large()).map(drop)),
+        ("fetch", |store| store.obtain(&hash_of(&large())).map(drop)),
+        ("put an object", |store| store.put_object(&large()["weights/a.safetensors"]).map(drop)),
+        ("fetch an object", |store| {
+            let body = large()["weights/a.safetensors"].clone();
+            let hash = verdict_config::model::sha256_hex(&body);
+            store.fetch_object((&hash, body.len() as u64), None)
+        }),
+    ];
+    let nothing_half = |store: &BlobStore, context: &str| {
+        for hash in store.hashes().unwrap() {
+            assert!(store.check(&hash).is_ok(), "{context}");
+        }
+    };
+    for (name, work) in ways {
+        for (step, damaged) in [PlaceStep::Rename, PlaceStep::Sync]
+            .into_iter()
+            .flat_map(|step| [(step, false), (step, true)])
+        {
+            let context = format!("{name}, {step:?}, over a damaged one: {damaged}");
+            let folder = tempfile::tempdir().unwrap();
+            let nodes = Nodes::new(&[(2, Fault::None)]);
+            let store = store_with(folder.path(), &nodes);
+            if damaged {
+                fs::create_dir(folder.path().join(hash_of(&large()))).unwrap();
+                fs::write(folder.path().join("objects").join(&object_hash), b"x").unwrap();
+            }
+            *trap(&store).lock() = Some(step);
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&store)));
+            assert!(caught.is_err(), "never sprung: {context}");
+            let again = BlobStore::open(folder.path()).unwrap();
+            again.set_source(Arc::clone(&nodes) as Arc<dyn BlobSource>);
+            for store in [store, again] {
+                if !damaged {
+                    nothing_half(&store, &context);
+                }
+                work(&store).unwrap();
+            }
+            let store = BlobStore::open(folder.path()).unwrap();
+            if name.contains("object") {
+                assert_eq!(store.object(&object_hash).unwrap(), object(), "{context}");
+            } else {
+                assert_eq!(store.read(&hash_of(&large())).unwrap(), large(), "{context}");
+            }
+            let left = fs::read_dir(folder.path()).unwrap();
+            let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            assert!(!left.into_iter().any(|name| name.starts_with(".staging")), "{context}");
+        }
+    }
+}
+
+/// Damage is told once, whoever reads it how often, and once more when it is mended.
+#[test]
+fn damage_is_noticed_and_mended_from_another_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = Nodes::new(&[(2, Fault::Away), (3, Fault::None)]);
+    let store = store_with(folder.path(), &nodes);
+    let hash = store.stage(&large()).unwrap().hash;
+    let body = large()["weights/a.safetensors"].clone();
+    let object = store.put_object(&body).unwrap();
+    assert_eq!(store.hashes().unwrap(), [hash.clone(), object.clone()].into());
+    for all in [&hash, &object] {
+        assert!(store.check(all).unwrap() >= body.len() as u64);
+    }
+    let weights = folder.path().join(&hash).join("weights/a.safetensors");
+    fs::write(&weights, &body[..body.len() / 2]).unwrap();
+    let mut flipped = body.clone();
+    flipped[7] ^= 4;
+    fs::write(folder.path().join("objects").join(&object), &flipped).unwrap();
+    for _ in 0..3 {
+        for all in [&hash, &object] {
+            assert_eq!(store.check(all).unwrap_err().code(), Code::StateDamaged);
+        }
+    }
+    let first = store.object_piece(&object, (0, 100)).unwrap_err();
+    assert_eq!(first.code(), Code::StateDamaged, "nobody is given what is damaged");
+    assert_eq!((store.counts().damaged, store.counts().repaired), (2, 0));
+    store.fetch(&hash, None).unwrap();
+    store.fetch_object((&object, body.len() as u64), None).unwrap();
+    assert_eq!((store.read(&hash).unwrap(), store.object(&object).unwrap()), (large(), body));
+    assert_eq!((store.counts().damaged, store.counts().repaired), (2, 2));
+}

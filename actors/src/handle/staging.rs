@@ -81,7 +81,12 @@ impl Handle {
     /// # Errors
     /// `Model`: absent or damaged.
     pub async fn describe_model(&self, hash: String) -> Result<Vec<ModelFile>, RuntimeError> {
-        self.blocking("describe", move |core| core.blobs.describe(&hash).map_err(model_error)).await
+        let handle = self.clone();
+        let describe = move |core: &Core| {
+            let described = core.blobs.describe(&hash);
+            described.inspect_err(|error| handle.mend_behind(&hash, error)).map_err(model_error)
+        };
+        self.blocking("describe", describe).await
     }
 
     /// A piece of a file of a model folder: at most `length` bytes from `offset`.
@@ -100,13 +105,17 @@ impl Handle {
     /// A piece of the body of a large object.
     ///
     /// # Errors
-    /// `Model`: absent.
+    /// `Model`: absent or damaged.
     pub async fn object_piece(
         &self,
         hash: String,
         span: (u64, usize),
     ) -> Result<Vec<u8>, RuntimeError> {
-        let piece = move |core: &Core| core.blobs.object_piece(&hash, span).map_err(model_error);
+        let handle = self.clone();
+        let piece = move |core: &Core| {
+            let piece = core.blobs.object_piece(&hash, span);
+            piece.inspect_err(|error| handle.mend_behind(&hash, error)).map_err(model_error)
+        };
         self.blocking("piece", piece).await
     }
 

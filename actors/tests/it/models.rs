@@ -211,3 +211,29 @@ async fn a_panic_before_the_swap_is_tried_again() {
     assert_eq!(json_of(&scored)["degraded"], json!([]));
     assert!(node.handle.publisher().faults.is_empty());
 }
+
+/// A panic while a model gets its final name costs the one who gave it an answer, and no more: what is
+/// served serves on, and the same model is taken at the next try.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_at_the_renaming_of_a_model_costs_one_try() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let node = node(Some(Arc::new(TestLoader)), crate::support::payment()).await;
+    let left = Arc::new(AtomicUsize::new(2));
+    let trap = Arc::clone(&left);
+    node.handle.blobs().set_probe(Arc::new(move |step| {
+        let springs =
+            trap.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(springs.is_err(), "deliberate, at {step:?}");
+    }));
+    let bytes = serde_json::to_vec(&manifest("risk")).unwrap();
+    let files = std::collections::BTreeMap::from([("model.json".to_owned(), bytes)]);
+    for _ in 0..2 {
+        let refused = node.handle.stage_model(files.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Internal);
+        assert!(node.handle.blobs().hashes().unwrap().is_empty());
+        let pay = decide(&node.handle, "payment", request(json!({"card": "a", "amount": "1"})));
+        assert_eq!(json_of(&pay.await.unwrap())["outcome"], "approve");
+    }
+    let staged = node.handle.stage_model(files).await.unwrap();
+    assert_eq!(node.handle.describe_model(staged.content_hash).await.unwrap(), staged.files);
+}

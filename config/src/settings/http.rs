@@ -26,6 +26,8 @@ pub struct HttpSettings {
     pub model_body_bytes_max: usize,
     /// How long the head of a request may take.
     pub header_read_timeout_ms: u64,
+    /// How long an HTTP/1 connection may stay open between two requests.
+    pub idle_timeout_ms: u64,
     /// How long a request may take.
     pub request_timeout_ms: u64,
     /// Requests that run at once; one more is told 429.
@@ -49,6 +51,7 @@ impl Default for HttpSettings {
             change_body_bytes_max: 32 << 20,
             model_body_bytes_max: 1 << 30,
             header_read_timeout_ms: 5_000,
+            idle_timeout_ms: 75_000,
             request_timeout_ms: 10_000,
             requests_max: 512,
             connections_max: 2_048,

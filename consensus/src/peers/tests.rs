@@ -16,6 +16,7 @@ use crate::raft::{NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport};
 const CLUSTER: &str = "01hzy3test";
 const WAIT: Duration = Duration::from_secs(20);
 
+#[allow(clippy::disallowed_methods, reason = "of a test")]
 fn now() -> TimestampMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     TimestampMs(i64::try_from(since.as_millis()).unwrap())

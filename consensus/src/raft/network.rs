@@ -62,8 +62,9 @@ impl PeerNetwork {
         }
     }
 
-    /// Notes that a leader was heard.
+    /// Notes that a leader was heard: it brings what others had more of the log.
     pub fn note_leader(&self) {
+        self.forget_longer_log();
         *self.leader_heard.lock() = Some(Instant::now());
     }
 

@@ -11,6 +11,10 @@ use super::Cluster;
 
 /// How often the metrics are told how the cluster stands.
 const CLUSTER_WATCH: Duration = Duration::from_secs(1);
+/// How often the store of models and large bodies is looked through.
+const BLOB_CHECK_EVERY: Duration = Duration::from_secs(3_600);
+/// How soon again, after something was damaged that nobody could give; it doubles.
+const DAMAGED_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Between two tries.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 /// How long a node that has just joined waits for its first catalogue.
@@ -56,6 +60,25 @@ pub(crate) async fn watch_cluster(cluster: Cluster) {
         super::metrics::record(&cluster);
         let members = cluster.log().members();
         cluster.clients().keep(|id| members.get(id).is_some());
+    }
+}
+
+/// Looks through the store of models and large bodies, at the start and every hour; sooner again where
+/// something is damaged that nobody could give.
+pub(crate) async fn check_blobs(runtime: Handle) {
+    let mut pause = DAMAGED_PAUSE_MIN;
+    loop {
+        match runtime.check_blobs().await {
+            Ok(0) => {
+                pause = DAMAGED_PAUSE_MIN;
+                tokio::time::sleep(BLOB_CHECK_EVERY).await;
+                continue;
+            }
+            Ok(damaged) => tracing::warn!(damaged, "models or large bodies here are damaged"),
+            Err(error) => tracing::warn!(%error, "the store of models cannot be looked through"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(BLOB_CHECK_EVERY);
     }
 }
 

@@ -174,6 +174,7 @@ fn local_log(settings: &Settings, limits: Limits) -> Arc<dyn Log> {
     Arc::new(log)
 }
 
+#[allow(clippy::disallowed_methods, reason = "of a test")]
 fn now() -> verdict_config::TimestampMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     verdict_config::TimestampMs(i64::try_from(since.as_millis()).unwrap())

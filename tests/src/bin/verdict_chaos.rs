@@ -42,6 +42,10 @@ struct Arguments {
     /// Only these faults.
     #[arg(long, value_delimiter = ',', value_parser = fault)]
     faults: Vec<Fault>,
+    /// The program's clock can be moved, as that of the tests' own program `verdict-under-test` can:
+    /// faults of clocks are performed too.
+    #[arg(long)]
+    clocks: bool,
     /// Fails unless each of these invariants is violated: for deliberate bugs.
     #[arg(long, value_delimiter = ',')]
     expect: Vec<u8>,
@@ -124,6 +128,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
             seed: own,
             length: left.min(most),
             only: arguments.faults.clone(),
+            clocks: arguments.clocks,
         };
         say(
             arguments,

@@ -22,6 +22,8 @@ pub const NODES_MAX: u64 = 24;
 pub const STALE_AFTER_MS: u64 = 1_000;
 /// The key of every client.
 pub const KEY: &str = "a key for one run on loopback";
+/// The variable of the environment that names the file which a clock that can be moved is read from.
+pub const CLOCK_FILE: &str = "UNDER_TEST_CLOCK";
 /// How long a node may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks at a condition.
@@ -31,6 +33,8 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 struct Node {
     child: Option<Child>,
     dir: PathBuf,
+    /// Whether its files may not grow.
+    limited: bool,
 }
 
 /// The cluster. Dropping it kills every node.
@@ -115,7 +119,9 @@ impl Cluster {
         format!("127.0.0.1:{}", self.port(id))
     }
 
-    fn dir(&self, id: u64) -> PathBuf {
+    /// The folder of a node: settings, log, and `data`.
+    #[must_use]
+    pub fn dir(&self, id: u64) -> PathBuf {
         self.folder.join(format!("node-{id}"))
     }
 
@@ -152,18 +158,56 @@ impl Cluster {
     }
 
     fn spawn(&self, id: u64) -> Result<()> {
+        self.spawn_limited(id, None)
+    }
+
+    /// Starts a node whose files may have so many bytes; more, and it is told so as by a full disk.
+    fn spawn_limited(&self, id: u64, file_bytes_max: Option<u64>) -> Result<()> {
         let dir = self.dir(id);
         let log = std::fs::File::options().create(true).append(true).open(dir.join("node.log"))?;
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(bytes) = file_bytes_max {
+            // The signal that comes with the limit is ignored, so that the write itself fails.
+            let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", bytes.div_ceil(512));
+            command = Command::new("sh");
+            command.arg("-c").arg(limit).arg("sh").arg(&self.program);
+        }
+        let child = command
             .args(["node", "--config"])
             .arg(dir.join("node.toml"))
+            .env(CLOCK_FILE, dir.join("clock"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .with_context(|| self.program.display().to_string())?;
-        self.nodes.lock().insert(id, Node { child: Some(child), dir });
+        let node = Node { child: Some(child), dir, limited: file_bytes_max.is_some() };
+        self.nodes.lock().insert(id, node);
         Ok(())
+    }
+
+    /// Starts a node again that was killed, without room for its files to grow.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_limited(&self, id: u64, file_bytes_max: u64) -> Result<()> {
+        self.spawn_limited(id, Some(file_bytes_max))
+    }
+
+    /// Whether a node runs without room for its files.
+    #[must_use]
+    pub fn is_limited(&self, id: u64) -> bool {
+        self.nodes.lock().get(&id).is_some_and(|node| node.limited)
+    }
+
+    /// Puts a node's clock so far ahead of the system's, or behind.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn set_clock(&self, id: u64, ahead_ms: i64) -> Result<()> {
+        let (file, new) = (self.dir(id).join("clock"), self.dir(id).join("clock.new"));
+        std::fs::write(&new, ahead_ms.to_string())?;
+        Ok(std::fs::rename(new, file)?)
     }
 
     /// Starts a node again that was killed. Does not wait.

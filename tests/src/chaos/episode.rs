@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use super::history::{Kind, Record, Recorder};
 use super::http::Ask;
 use super::load::{Load, Shared};
 use super::oracle::{self, Verdict};
-use super::perform::Performer;
+use super::perform::{Performer, disk};
 use super::schedule::{Fault, schedule, setup};
 
 /// Nodes of a cluster.
@@ -50,8 +50,10 @@ pub struct Episode {
     pub seed: u64,
     /// How long faults are performed.
     pub length: Duration,
-    /// Only these faults; all, if empty.
+    /// Only these faults; all that can be performed, if empty.
     pub only: Vec<Fault>,
+    /// Whether the program's clock can be moved, as that of the tests' own program can.
+    pub clocks: bool,
 }
 
 /// What came of one kind of fault.
@@ -84,6 +86,7 @@ impl Episode {
     /// # Errors
     /// Of the harness: a cluster that never starts. What goes wrong afterwards is in the verdict.
     pub async fn run(&self, mut told: impl FnMut(String)) -> Result<Outcome> {
+        let faults = self.kinds()?;
         std::fs::create_dir_all(&self.folder)?;
         let cluster = Cluster::start(&self.program, &self.folder, NODES, self.seed).await?;
         let shared = Shared {
@@ -98,7 +101,7 @@ impl Episode {
         client.settle(Kind::Change, &body, 20).await.context("the first change is not taken")?;
         let mut load = Load::start(&shared, self.seed, 1);
         load.look_on(&shared, self.seed, NODES);
-        let stopped = self.faults(&mut performer, &mut told).await;
+        let stopped = self.faults(&faults, &mut performer, &mut told).await;
         load.stop().await;
         if let Err(error) = &stopped {
             told(format!("the faults end early: {error:#}"));
@@ -129,9 +132,27 @@ impl Episode {
         Ok(Outcome { faults: faults_of(&records), verdict, corrupted, history })
     }
 
-    async fn faults(&self, performer: &mut Performer, told: &mut impl FnMut(String)) -> Result<()> {
+    /// The faults that are performed.
+    fn kinds(&self) -> Result<Vec<Fault>> {
+        let can = |fault: &Fault| self.clocks || !fault.moves_clocks();
+        if self.only.is_empty() {
+            return Ok(Fault::ALL.into_iter().filter(can).collect());
+        }
+        let cannot = self.only.iter().find(|fault| !can(fault));
+        if let Some(fault) = cannot {
+            bail!("{}: the clock of this program cannot be moved", fault.name());
+        }
+        Ok(self.only.clone())
+    }
+
+    async fn faults(
+        &self,
+        kinds: &[Fault],
+        performer: &mut Performer,
+        told: &mut impl FnMut(String),
+    ) -> Result<()> {
         let until = Instant::now() + self.length;
-        for step in schedule(self.seed, &self.only) {
+        for step in schedule(self.seed, kinds) {
             if Instant::now() >= until {
                 break;
             }
@@ -169,6 +190,8 @@ async fn last_look(shared: &Shared, load: &mut Load) -> Result<()> {
     for node in &ids {
         let entries = shared.cluster.history(*node).await?;
         shared.recorder.add(Record::Catalogue { node: *node, entries });
+        let (bodies, damaged) = disk::bodies(&shared.cluster.dir(*node))?;
+        shared.recorder.add(Record::Stored { node: *node, bodies, damaged });
     }
     load.finish_watching(revision, Duration::from_secs(30)).await;
     explain(shared, &ids).await

@@ -176,6 +176,15 @@ pub enum Record {
         /// Its hash.
         hash: String,
     },
+    /// What lies in a node's store of large bodies at the end.
+    Stored {
+        /// Which node.
+        node: u64,
+        /// How many bodies.
+        bodies: u64,
+        /// Names of those that are not what their hash says.
+        damaged: Vec<String>,
+    },
     /// A decision as it is explained at the end.
     Explained {
         /// Its id.

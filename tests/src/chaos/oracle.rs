@@ -2,8 +2,8 @@
 //!
 //! The numbers are those of the cluster's invariants: 1 no acknowledged write lost, none applied
 //! twice; 2 revisions of a node never go back; 3 decisions are what a pure replay gives; 4 nothing
-//! retired is served once a node told so; 5 no request mixes revisions; 7 stale marks without a
-//! majority; 8 watchers see every revision once, in order; 11 equal revision, equal state; 12
+//! retired is served once a node told so; 5 no request mixes revisions; 6 what lies under a hash has
+//! it; 7 stale marks without a majority; 8 watchers see every revision once, in order; 11 equal revision, equal state; 12
 //! convergence after healing.
 
 mod decisions;

@@ -1,6 +1,8 @@
 //! Carries out the faults of a schedule on a cluster, heals them, and waits until all is well.
 
+mod clocks;
 mod converge;
+pub mod disk;
 mod restore;
 
 use std::time::Duration;
@@ -78,7 +80,8 @@ impl Performer {
         let at_us = self.shared.recorder.now_us();
         self.shared.recorder.add(Record::Healed { name: name.to_owned(), at_us });
         performed.with_context(|| name.to_owned())?;
-        self.converge(name).await
+        self.converge(name).await?;
+        self.set_clocks_right()
     }
 
     fn begin(&self, step: Step, isolated: &[u64]) {
@@ -92,6 +95,9 @@ impl Performer {
     fn heal(&self) -> Result<()> {
         self.cluster().links.heal();
         for id in self.cluster().ids() {
+            if self.cluster().is_limited(id) {
+                self.cluster().kill(id);
+            }
             if self.cluster().runs(id) {
                 self.cluster().signal(id, "-CONT")?;
             } else {
@@ -151,6 +157,11 @@ impl Performer {
                 tokio::time::sleep(hold / 2).await;
                 self.cut_off(roles.leader);
             }
+            Fault::ClockLeader => return self.clock(step, (roles.leader, roles.leader)).await,
+            Fault::ClockFollower => return self.clock(step, (roles.follower, roles.leader)).await,
+            Fault::DamagedBlob => return self.damaged_blob(step, roles).await,
+            Fault::FlippedBit => return self.flipped_bit(step, roles).await,
+            Fault::DiskFull => self.disk_full(step, roles)?,
             Fault::Rolling => return self.rolling_restart(step).await,
             Fault::JoinLeaderChange => return self.join_leader_change(step, roles).await,
             Fault::Learner => return self.learner(step, roles).await,
@@ -276,6 +287,11 @@ impl Performer {
     async fn replace(&self, step: Step, roles: &Roles) -> Result<()> {
         self.begin(step, &[]);
         self.cluster().kill(roles.follower);
+        self.take_its_place(roles).await
+    }
+
+    /// The follower, which is down, is removed, and another node joins.
+    async fn take_its_place(&self, roles: &Roles) -> Result<()> {
         self.cluster().change_member(roles.follower, "remove").await?;
         self.cluster().forget(roles.follower);
         let at = roles.others.iter().copied().find(|id| *id != roles.follower);

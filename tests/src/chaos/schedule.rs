@@ -59,11 +59,22 @@ pub enum Fault {
     Rolling,
     /// A node joins while the leader is killed.
     JoinLeaderChange,
+    /// The leader's clock jumps twice, by seconds to hours, forwards or back; then it is killed.
+    ClockLeader,
+    /// A follower's clock jumps; then the leader is killed.
+    ClockFollower,
+    /// Bits of bodies on the disks of two nodes are turned, or their ends are lost, while a third
+    /// node needs them.
+    DamagedBlob,
+    /// A node's files cannot grow any more.
+    DiskFull,
+    /// A bit of the log's store of a follower is turned while it is down.
+    FlippedBit,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::KillLeader,
         Self::IsolateLeader,
         Self::Corrupt,
@@ -90,6 +101,11 @@ impl Fault {
         Self::DelayIsolateLeader,
         Self::Rolling,
         Self::JoinLeaderChange,
+        Self::ClockLeader,
+        Self::ClockFollower,
+        Self::DamagedBlob,
+        Self::DiskFull,
+        Self::FlippedBit,
     ];
 
     /// Its name.
@@ -122,7 +138,18 @@ impl Fault {
             Self::DelayIsolateLeader => "delay-isolate-leader",
             Self::Rolling => "rolling-restart",
             Self::JoinLeaderChange => "join-leader-change",
+            Self::ClockLeader => "clock-leader",
+            Self::ClockFollower => "clock-follower",
+            Self::DamagedBlob => "damaged-blob",
+            Self::DiskFull => "disk-full",
+            Self::FlippedBit => "flipped-bit",
         }
+    }
+
+    /// Whether it moves clocks: only a program of the tests lets its clock be moved.
+    #[must_use]
+    pub const fn moves_clocks(self) -> bool {
+        matches!(self, Self::ClockLeader | Self::ClockFollower)
     }
 
     /// The fault of a name.
@@ -179,6 +206,14 @@ pub fn setup(seed: u64) -> Setup {
     Setup { snapshot_entries, entries_kept, network }
 }
 
+/// How far ahead of the system's a clock is put, in milliseconds, negative for behind: seconds to hours.
+#[must_use]
+pub const fn clock_ahead_ms(choice: u64) -> i64 {
+    const SIZES: [i64; 6] = [2_000, 45_000, 600_000, 3_540_000, 10_800_000, 21_600_000];
+    let size = SIZES[(choice / 2 % SIZES.len() as u64) as usize];
+    if choice.is_multiple_of(2) { size } else { -size }
+}
+
 /// The faults of one episode, endless: every kind once in an order of the seed's, and again. Of
 /// `only`, if it names any.
 pub fn schedule(seed: u64, only: &[Fault]) -> impl Iterator<Item = Step> {
@@ -199,6 +234,8 @@ pub fn schedule(seed: u64, only: &[Fault]) -> impl Iterator<Item = Step> {
                 rng.random_range(5_000..7_000)
             }
             Fault::ColdStartAlone => rng.random_range(11_000..13_000),
+            // Long enough for a few thousand records, which no file has room for.
+            Fault::DiskFull => rng.random_range(4_000..7_000),
             Fault::PauseLeader | Fault::PauseFollower => rng.random_range(1_500..4_000),
             _ => rng.random_range(2_000..5_000),
         };
@@ -226,6 +263,14 @@ mod tests {
         all.sort();
         assert_eq!(round, all);
         assert!(Fault::ALL.iter().all(|fault| Fault::named(fault.name()) == Some(*fault)));
+    }
+
+    #[test]
+    fn clocks_jump_both_ways_by_seconds_to_hours() {
+        let jumps: Vec<i64> = (0..12).map(clock_ahead_ms).collect();
+        assert_eq!(jumps.iter().sum::<i64>(), 0);
+        let sizes = jumps.iter().map(|jump| jump.abs());
+        assert_eq!((sizes.clone().min(), sizes.max()), (Some(2_000), Some(6 * 3_600_000)));
     }
 
     #[test]

@@ -63,17 +63,48 @@ async fn a_rollback_is_planned_over_what_was_agreed_and_not_where_a_node_is_cut_
     assert_eq!(now.expect("an answer").body["body"], json!({ "n": 1 }));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_short_run_of_faults_holds_every_invariant() {
+/// An episode of a few faults: each is performed, and every invariant holds.
+async fn hold(seed: u64, only: &[Fault]) {
     let folder = tempfile::tempdir().expect("a folder");
     let episode = Episode {
         program: VERDICT.into(),
         folder: folder.path().to_owned(),
-        seed: 7,
+        seed,
         length: Duration::from_secs(8),
-        only: vec![Fault::KillLeader, Fault::IsolateLeader],
+        only: only.to_vec(),
+        clocks: true,
     };
     let outcome = episode.run(|_| {}).await.expect("it runs");
     assert_eq!(outcome.verdict.violations, []);
     assert!(outcome.faults.values().map(|row| row.count).sum::<u64>() >= 2, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_run_of_faults_holds_every_invariant() {
+    hold(7, &[Fault::KillLeader, Fault::IsolateLeader]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_jump_break_no_invariant() {
+    hold(11, &[Fault::ClockLeader, Fault::ClockFollower]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_that_lie_or_are_full_break_no_invariant() {
+    hold(13, &[Fault::DamagedBlob, Fault::DiskFull]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_without_a_clock_of_the_tests_is_not_asked_to_move_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let episode = Episode {
+        program: VERDICT.into(),
+        folder: folder.path().to_owned(),
+        seed: 1,
+        length: Duration::from_secs(1),
+        only: vec![Fault::ClockLeader],
+        clocks: false,
+    };
+    let refused = episode.run(|_| {}).await.expect_err("it is refused");
+    assert!(refused.to_string().contains("clock-leader"), "{refused:#}");
 }

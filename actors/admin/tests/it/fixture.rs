@@ -8,6 +8,7 @@ use verdict_consensus::peers::{Authority, NodeKey};
 pub const CLUSTER: &str = "c0ffee";
 pub const NODE: u64 = 3;
 
+#[allow(clippy::disallowed_methods, reason = "of a test")]
 pub fn real_now() -> TimestampMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     TimestampMs(i64::try_from(since.as_millis()).unwrap())

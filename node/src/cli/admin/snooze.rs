@@ -112,7 +112,7 @@ fn read_key(given: &str) -> Result<String, Failure> {
 }
 
 fn now() -> TimestampMs {
-    TimestampMs(jiff::Timestamp::now().as_millisecond())
+    crate::http::now()
 }
 
 /// A snooze as it stands in the catalogue.

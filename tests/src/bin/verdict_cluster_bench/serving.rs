@@ -115,6 +115,7 @@ impl Serving {
 }
 
 /// Changes flags at a rate, each when it is due, several under way at once where the cluster is slow.
+#[allow(clippy::disallowed_methods, reason = "of a measurement")]
 async fn change(
     client: super::http::Client,
     per_s: u64,

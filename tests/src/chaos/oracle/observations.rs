@@ -1,4 +1,4 @@
-//! What nodes report over time: invariants 2, 4 and 7, and 12 as it was seen.
+//! What nodes report over time: invariants 2, 4 and 7, and 6 and 12 as they were seen.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -18,6 +18,12 @@ pub fn check(calls: &[&Call], records: &[Record], verdict: &mut Verdict) {
             verdict.count("convergences", 1);
             if let Some(failure) = failure {
                 verdict.add(12, format!("after {name}, in {took_ms} ms: {failure}"));
+            }
+        }
+        if let Record::Stored { node, bodies, damaged } = record {
+            verdict.count("large bodies in stores", usize::try_from(*bodies).unwrap_or(usize::MAX));
+            for hash in damaged {
+                verdict.add(6, format!("node {node} has another content under {hash}"));
             }
         }
         if let Record::Restored { failure: Some(failure), .. } = record {

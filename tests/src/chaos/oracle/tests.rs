@@ -470,6 +470,17 @@ fn states_that_differ_are_caught() {
 }
 
 #[test]
+fn another_content_under_a_hash_is_caught() {
+    let mut model = Model::new();
+    model.records.push(Record::Stored { node: 1, bodies: 3, damaged: Vec::new() });
+    assert!(found(&model.verdict()).is_empty());
+
+    let mut model = Model::new();
+    model.records.push(Record::Stored { node: 2, bodies: 3, damaged: vec!["ab".to_owned()] });
+    assert_eq!(found(&model.verdict()), [6]);
+}
+
+#[test]
 fn no_convergence_and_no_restore_are_caught() {
     let mut model = Model::new();
     let (name, failure) = ("delay".to_owned(), Some("node 2 is stale".to_owned()));
