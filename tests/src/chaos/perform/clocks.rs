@@ -17,11 +17,13 @@ use crate::chaos::schedule::{Step, clock_ahead_ms};
 const TOLERANCE_MS: i64 = 1_500;
 
 impl Performer {
-    /// The clock of `one` jumps twice under load; then the leader is killed, and whoever leads next
+    /// The clock of `one` jumps forwards and back, or the other way round, under load; then the leader is killed, and whoever leads next
     /// has another clock. Clocks stay as they are until the cluster is well again.
     pub(super) async fn clock(&mut self, step: Step, (one, leader): (u64, u64)) -> Result<()> {
         self.begin(step, &[]);
-        for choice in [step.choice, step.choice / 12 + 1] {
+        // Once each way, by sizes of their own.
+        let back = step.choice / 12 * 2 + (step.choice + 1) % 2;
+        for choice in [step.choice, back] {
             let ahead_ms = clock_ahead_ms(choice);
             self.cluster().set_clock(one, ahead_ms)?;
             self.shows(one, ahead_ms).await?;
