@@ -64,6 +64,14 @@ async fn act(
     for (old, new) in replacements(catalogue, status) {
         take_place(cluster, (catalogue, status), (old, new)).await?;
     }
+    for node_id in newcomers(catalogue, status) {
+        let what = format!("node {node_id} becomes a voter");
+        let asked = asked_by_token(catalogue, node_id, cluster.node_id(), &what);
+        // One that cannot be reached is not to keep the others waiting.
+        if let Err(error) = cluster.promote(node_id, &asked).await {
+            tracing::debug!(node_id, %error, "not a voter yet");
+        }
+    }
     let policy = policy_of(catalogue);
     let after = Duration::from_secs(policy.remove_dead_after_s);
     if !after.is_zero()
@@ -104,16 +112,36 @@ fn region_of(catalogue: &Catalogue, member: &Member) -> String {
 /// Members that are there still, with those that joined to take their places.
 fn replacements(catalogue: &Catalogue, status: &ClusterStatus) -> Vec<(u64, u64)> {
     let is_member = |node_id| status.peers.iter().any(|peer| peer.member.node_id == node_id);
-    let of = |body: &[u8]| {
-        let token: KeptToken = serde_json::from_slice(body).ok()?;
+    let of = |token: KeptToken| {
         let (old, (new, _)) = (token.replaces?, token.used_by?);
         (is_member(old) && is_member(new)).then_some((old, new))
     };
-    let tokens = catalogue.of_kind(ObjectKind::Member);
-    tokens
-        .filter(|object| object.id.name.as_str().starts_with(JOIN_TOKEN_PREFIX))
-        .filter_map(|object| of(&object.body))
-        .collect()
+    tokens(catalogue).filter_map(of).collect()
+}
+
+/// The tokens that the catalogue keeps, used ones as well.
+fn tokens(catalogue: &Catalogue) -> impl Iterator<Item = KeptToken> {
+    let objects = catalogue.of_kind(ObjectKind::Member);
+    let tokens = objects.filter(|object| object.id.name.as_str().starts_with(JOIN_TOKEN_PREFIX));
+    tokens.filter_map(|object| serde_json::from_slice(&object.body).ok())
+}
+
+/// Learners that joined to vote and have caught up. The node that let one in makes it a voter; where
+/// that node is gone before it has, the leader does.
+fn newcomers(catalogue: &Catalogue, status: &ClusterStatus) -> Vec<u64> {
+    let is_ready = |node_id| {
+        status.peers.iter().any(|peer| {
+            peer.member.node_id == node_id
+                && !peer.member.voter
+                && peer.heard_ms.is_some_and(|ms| ms <= HEARD_MS_MAX)
+                && peer.matched_index.is_some_and(|at| status.last_index <= at + BEHIND_MAX)
+        })
+    };
+    let of = |token: KeptToken| {
+        let (node_id, _) = token.used_by?;
+        (token.voter && token.replaces.is_none() && is_ready(node_id)).then_some(node_id)
+    };
+    tokens(catalogue).filter_map(of).collect()
 }
 
 async fn take_place(
@@ -251,6 +279,48 @@ mod tests {
         // Without a preference nothing moves.
         let peers = vec![here(), peer(2, "", Some(5), 100)];
         assert_eq!(successor(&catalogue, &status(peers), ""), None);
+    }
+
+    #[test]
+    fn learners_that_joined_to_vote_are_made_voters_once_they_have_caught_up() {
+        use verdict_config::TimestampMs;
+        use verdict_consensus::{
+            Author, Change, ChangeSet, Command, DefinitionValidator, Propose, apply,
+        };
+        let token = |id: u64, voter: bool, replaces: Option<u64>| {
+            let (secret_sha256, expires) = ("0".repeat(64), TimestampMs(0));
+            let used_by = Some((id, "1".repeat(64)));
+            let kept = KeptToken { secret_sha256, expires, voter, used_by, replaces };
+            let name = format!("{JOIN_TOKEN_PREFIX}{id}");
+            Change::put(ObjectKind::Member, name, serde_json::to_string(&kept).unwrap())
+        };
+        let changes = vec![
+            token(2, true, None),
+            token(3, false, None),
+            token(4, true, Some(2)),
+            token(5, true, None),
+            token(6, true, None),
+        ];
+        let change_set = ChangeSet::new("r", "", changes).normalised().unwrap();
+        let (author, at) = (Author::named("test"), TimestampMs(1));
+        let command = Command::Propose(Propose { change_set, author, at });
+        let catalogue = apply(&Catalogue::default(), &command, 1, &DefinitionValidator).unwrap();
+        let learner = |id, heard, matched| {
+            let mut peer = peer(id, "r", heard, matched);
+            peer.member.voter = false;
+            peer
+        };
+        let peers = vec![
+            peer(1, "r", None, 100),
+            learner(2, Some(5), 99),
+            learner(3, Some(5), 100),
+            learner(4, Some(5), 100),
+            learner(5, Some(5), 50),
+            learner(6, Some(60_000), 100),
+        ];
+        assert_eq!(newcomers(&catalogue.catalogue, &status(peers)), [2]);
+        let voter = vec![peer(1, "r", None, 100), peer(2, "r", Some(5), 100)];
+        assert_eq!(newcomers(&catalogue.catalogue, &status(voter)), [0; 0]);
     }
 
     #[test]
