@@ -27,16 +27,19 @@ pub struct Commits {
     /// Numbers of writers, each of which has one write under way.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 500])]
     writers: Vec<usize>,
-    /// Length of each run.
-    #[arg(long, default_value_t = 10.0)]
+    /// Length of each turn.
+    #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// Turns of each side, one after the other: what the machine does meanwhile meets both.
+    #[arg(long, default_value_t = 5)]
+    rounds: u64,
     /// Bytes of each value: a flag, written as JSON.
     #[arg(long, default_value_t = 160)]
     bytes: usize,
     /// Connections at most, to either; writers share them, as clients of gRPC and of HTTP/2 do.
     #[arg(long, default_value_t = 48)]
     connections: usize,
-    /// A connection of HTTP/1.1 to Verdict for each writer.
+    /// Has turns of writers too that have a connection of HTTP/1.1 to Verdict each.
     #[arg(long)]
     http1: bool,
     /// Only this side.
@@ -46,8 +49,8 @@ pub struct Commits {
 
 impl Default for Commits {
     fn default() -> Self {
-        let (writers, seconds) = (vec![1, 64, 500], 10.0);
-        Self { writers, seconds, bytes: 160, connections: 48, http1: false, only: None }
+        let (writers, seconds, rounds) = (vec![1, 64, 500], 4.0, 5);
+        Self { writers, seconds, rounds, bytes: 160, connections: 48, http1: false, only: None }
     }
 }
 
@@ -95,47 +98,83 @@ impl Writer {
     }
 }
 
+/// What was counted of one side, over all its turns.
+#[derive(Default)]
+struct Counted {
+    latencies_ms: Vec<f64>,
+    failed: u64,
+    seconds: f64,
+    cpu_s: f64,
+}
+
+impl Counted {
+    fn told(self, writers: usize) -> Json {
+        let commits = self.latencies_ms.len() as f64;
+        json!({
+            "writers": writers, "commits_per_s": (commits / self.seconds).round(),
+            "failed": self.failed, "latency_ms": quantiles(self.latencies_ms),
+            "members_cpu_share": (self.cpu_s / self.seconds * 100.0).round() / 100.0,
+        })
+    }
+}
+
 impl Commits {
     pub async fn run(&self, common: &Common) -> Result<Json> {
         std::fs::create_dir_all(&common.dir)?;
         let sync_us = sync_us(&common.dir)?;
         let wanted = |side: &str| self.only.as_deref().is_none_or(|only| only == side);
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        if wanted("verdict") {
-            let cluster = Cluster::up(common, false)?;
-            let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid).collect();
-            for (round, writers) in self.writers.iter().enumerate() {
-                let all = self.writers_of(&cluster, *writers).await?;
-                ours.push(self.measure(all, round, &pids).await?);
-            }
-        }
-        if wanted("etcd") {
-            let etcd = Etcd::up(&common.dir, common.base_port + 100).await?;
-            for (round, writers) in self.writers.iter().enumerate() {
-                let mut connections = Vec::new();
-                for connection in 0..self.connections.min(*writers) {
-                    connections.push(Grpc::connect(etcd.clients[connection % 3]).await?);
+        let cluster = wanted("verdict").then(|| Cluster::up(common, false)).transpose()?;
+        let etcd = match wanted("etcd") {
+            true => Some(Etcd::up(&common.dir, common.base_port + 100).await?),
+            false => None,
+        };
+        let (mut ours, mut http1, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut turn = 0;
+        for writers in &self.writers {
+            let (mut our, mut their) = (Counted::default(), Counted::default());
+            let mut our_http1 = Counted::default();
+            for _ in 0..self.rounds {
+                turn += 1;
+                if let Some(cluster) = &cluster {
+                    let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid).collect();
+                    let all = self.writers_of(cluster, *writers).await?;
+                    self.measure(all, turn, &pids, &mut our).await?;
+                    if self.http1 {
+                        let address = |at: usize| cluster.nodes[at % cluster.nodes.len()].http;
+                        let client = |at| Client::new(address(at), &cluster.key);
+                        let all = (0..*writers).map(|at| Writer::VerdictHttp1(client(at)));
+                        turn += 1;
+                        self.measure(all.collect(), turn, &pids, &mut our_http1).await?;
+                    }
                 }
-                let all = (0..*writers)
-                    .map(|w| Writer::Etcd(connections[w % connections.len()].clone()))
-                    .collect();
-                theirs.push(self.measure(all, round, &etcd.pids()).await?);
+                if let Some(etcd) = &etcd {
+                    let all = self.writers_of_etcd(etcd, *writers).await?;
+                    self.measure(all, turn, &etcd.pids(), &mut their).await?;
+                }
             }
+            ours.extend(cluster.is_some().then(|| our.told(*writers)));
+            http1.extend(self.http1.then(|| our_http1.told(*writers)));
+            theirs.extend(etcd.is_some().then(|| their.told(*writers)));
         }
-        self.tell(common, &ours, &theirs);
+        self.tell(common, [("verdict", &ours), ("http/1", &http1), ("etcd", &theirs)]);
         Ok(json!({
             "measure": "commits", "value_bytes": self.bytes, "disk_sync_us": sync_us,
-            "verdict": ours, "etcd": theirs, "ratios": ratios(&ours, &theirs),
+            "verdict": ours, "verdict_http1": http1, "etcd": theirs, "ratios": ratios(&ours, &theirs),
         }))
+    }
+
+    async fn writers_of_etcd(&self, etcd: &Etcd, writers: usize) -> Result<Vec<Writer>> {
+        let mut connections = Vec::new();
+        for connection in 0..self.connections.min(writers) {
+            connections.push(Grpc::connect(etcd.clients[connection % 3]).await?);
+        }
+        let connection = |at| Writer::Etcd(Grpc::clone(&connections[at % connections.len()]));
+        Ok((0..writers).map(connection).collect())
     }
 
     /// Writers, spread over the nodes.
     async fn writers_of(&self, cluster: &Cluster, writers: usize) -> Result<Vec<Writer>> {
         let address = |at: usize| cluster.nodes[at % cluster.nodes.len()].http;
-        if self.http1 {
-            let client = |at| Writer::VerdictHttp1(Client::new(address(at), &cluster.key));
-            return Ok((0..writers).map(client).collect());
-        }
         let mut connections = Vec::new();
         for connection in 0..self.connections.min(writers) {
             connections.push(Multiplexed::connect(address(connection), &cluster.key).await?);
@@ -145,17 +184,21 @@ impl Commits {
     }
 
     /// Writes for a while from all writers at once.
-    async fn measure(&self, all: Vec<Writer>, round: usize, pids: &[u32]) -> Result<Json> {
-        let writers = all.len();
+    async fn measure(
+        &self,
+        all: Vec<Writer>,
+        turn: u64,
+        pids: &[u32],
+        counted: &mut Counted,
+    ) -> Result<()> {
         let from = Instant::now() + WARM_UP;
         let until = from + Duration::from_secs_f64(self.seconds);
-        let before = total_cpu(pids)?;
         let mut tasks = JoinSet::new();
         let bytes = self.bytes;
         for (at, mut writer) in all.into_iter().enumerate() {
             tasks.spawn(async move {
                 let (mut latencies_ms, mut failed) = (Vec::new(), 0_u64);
-                let mut number = (round as u64) << 32;
+                let mut number = turn << 32;
                 while Instant::now() < until {
                     number += 1;
                     let sent = Instant::now();
@@ -170,28 +213,24 @@ impl Commits {
                 (latencies_ms, failed)
             });
         }
-        let (mut latencies_ms, mut failed) = (Vec::new(), 0);
+        tokio::time::sleep_until(from.into()).await;
+        let before = total_cpu(pids)?;
         while let Some(done) = tasks.join_next().await {
             let (more, failures) = done?;
-            latencies_ms.extend(more);
-            failed += failures;
+            counted.latencies_ms.extend(more);
+            counted.failed += failures;
         }
-        let seconds = from.elapsed().as_secs_f64();
-        let cpu = total_cpu(pids)? - before;
-        let commits = latencies_ms.len() as f64;
-        Ok(json!({
-            "writers": writers, "commits_per_s": (commits / seconds).round(),
-            "failed": failed, "latency_ms": quantiles(latencies_ms),
-            "members_cpu_share": (cpu / (seconds + WARM_UP.as_secs_f64()) * 100.0).round() / 100.0,
-        }))
+        counted.seconds += from.elapsed().as_secs_f64();
+        counted.cpu_s += total_cpu(pids)? - before;
+        Ok(())
     }
 
-    fn tell(&self, common: &Common, ours: &[Json], theirs: &[Json]) {
+    fn tell(&self, common: &Common, sides: [(&str, &Vec<Json>); 3]) {
         if common.json {
             return;
         }
         println!("writers | who     | commits/s |  p50 ms |  p99 ms | cores of members | failed");
-        for (who, rows) in [("verdict", ours), ("etcd", theirs)] {
+        for (who, rows) in sides {
             for row in rows {
                 println!(
                     "{:>7} | {who:<7} | {:>9} | {:>7} | {:>7} | {:>16} | {}",
@@ -204,7 +243,7 @@ impl Commits {
                 );
             }
         }
-        for ratio in ratios(ours, theirs) {
+        for ratio in ratios(sides[0].1, sides[2].1) {
             println!(
                 "{} writers: {} of etcd's commits a second, {} of its p99",
                 ratio["writers"], ratio["commits_per_s"], ratio["p99"]

@@ -62,7 +62,7 @@ enum Measure {
     Failover(failover::Failover),
     /// Memory of idle nodes with many flags, and how soon one of them is ready after a restart.
     Filled(filling::Filled),
-    /// Decisions a second of processor time, quiet and while changes are applied.
+    /// Decisions a second of processor time, quiet and while changes are applied here and elsewhere.
     Serving(serving::Serving),
     /// Hostile ends at the admin actors, while an operator asks on; not part of `all`.
     Hostile(hostile::Hostile),

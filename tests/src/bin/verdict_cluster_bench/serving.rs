@@ -1,4 +1,8 @@
 //! Decisions a second of processor time, quiet and while changes are applied.
+//!
+//! All nodes share this machine. So the same changes are made by turns at a cluster beside, of as many
+//! nodes and flags, which the deciding node knows nothing of: what decisions cost more then is what the
+//! caches and cores that are shared cost, and only the rest is what a node pays for applying changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +18,9 @@ use tokio::task::JoinSet;
 use super::cluster::{Cluster, cpu_seconds};
 use super::{Common, commits};
 
+/// The cluster beside listens on ports that much higher.
+const BESIDE: u16 = 200;
+
 /// Arguments of `serving`.
 #[derive(Args, Clone)]
 pub struct Serving {
@@ -26,17 +33,17 @@ pub struct Serving {
     /// Connections that decide, one request at a time each.
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// Length of each round.
-    #[arg(long, default_value_t = 8.0)]
+    /// Length of each turn.
+    #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Rounds, quiet and changing in turn.
-    #[arg(long, default_value_t = 3)]
+    /// Rounds: a turn each that is quiet, with changes of the cluster beside, and of this one.
+    #[arg(long, default_value_t = 12)]
     rounds: u64,
 }
 
 impl Default for Serving {
     fn default() -> Self {
-        Self { flags: 10_000, changes_per_s: 100, connections: 16, seconds: 8.0, rounds: 3 }
+        Self { flags: 10_000, changes_per_s: 100, connections: 16, seconds: 3.0, rounds: 12 }
     }
 }
 
@@ -50,22 +57,37 @@ struct Round {
 
 impl Serving {
     pub async fn run(&self, common: &Common) -> Result<Json> {
-        let cluster = Cluster::up(common, true)?;
-        commits::put_flags(&cluster, Arc::new(super::filling::flag), 0..self.flags, 64).await?;
-        cluster.settled().await?;
+        let beside = Common {
+            dir: common.dir.join("beside"),
+            base_port: common.base_port + BESIDE,
+            ..common.clone()
+        };
+        let (cluster, beside) = (Cluster::up(common, true)?, Cluster::up(&beside, true)?);
+        for cluster in [&cluster, &beside] {
+            commits::put_flags(cluster, Arc::new(super::filling::flag), 0..self.flags, 64).await?;
+            cluster.settled().await?;
+        }
         let leader = cluster.leader(0).await?;
         let mut roles = Vec::new();
         for (role, node) in [("leader", leader), ("follower", (leader + 1) % cluster.nodes.len())] {
-            let (mut quiet, mut changing) = (Round::default(), Round::default());
+            let (mut quiet, mut elsewhere, mut here) =
+                (Round::default(), Round::default(), Round::default());
             for _ in 0..self.rounds {
-                self.round(&cluster, node, false, &mut quiet).await?;
-                self.round(&cluster, node, true, &mut changing).await?;
+                self.round((&cluster, node), None, &mut quiet).await?;
+                self.round((&cluster, node), Some(&beside), &mut elsewhere).await?;
+                self.round((&cluster, node), Some(&cluster), &mut here).await?;
             }
             let rate = |round: &Round| (round.decisions / round.cpu_s).round();
+            let ratio =
+                |one: &Round, other: &Round| (rate(one) / rate(other) * 1_000.0).round() / 1_000.0;
             roles.push(json!({
-                "node": role, "quiet_per_cpu_s": rate(&quiet), "changing_per_cpu_s": rate(&changing),
-                "changes_per_s": changing.changes as f64 / (self.seconds * self.rounds as f64),
-                "ratio": (rate(&changing) / rate(&quiet) * 1_000.0).round() / 1_000.0,
+                "node": role, "quiet_per_cpu_s": rate(&quiet),
+                "changes_elsewhere_per_cpu_s": rate(&elsewhere),
+                "changes_here_per_cpu_s": rate(&here),
+                "changes_per_s": here.changes as f64 / (self.seconds * self.rounds as f64),
+                "here_to_quiet": ratio(&here, &quiet),
+                "elsewhere_to_quiet": ratio(&elsewhere, &quiet),
+                "here_to_elsewhere": ratio(&here, &elsewhere),
             }));
         }
         if !common.json {
@@ -74,12 +96,11 @@ impl Serving {
         Ok(json!({"measure": "serving", "flags": self.flags, "roles": roles}))
     }
 
-    /// Decides as fast as answers come, and changes flags at a fixed rate at another node.
+    /// Decides as fast as answers come, while flags change at a fixed rate, by another node.
     async fn round(
         &self,
-        cluster: &Cluster,
-        node: usize,
-        changing: bool,
+        (cluster, node): (&Cluster, usize),
+        changing: Option<&Cluster>,
         sum: &mut Round,
     ) -> Result<()> {
         let until = Instant::now() + Duration::from_secs_f64(self.seconds);
@@ -101,8 +122,8 @@ impl Serving {
                 anyhow::Ok(0)
             });
         }
-        if changing {
-            let client = cluster.client((node + 1) % cluster.nodes.len());
+        if let Some(changing) = changing {
+            let client = changing.client((node + 1) % changing.nodes.len());
             tasks.spawn(change(client, self.changes_per_s, self.flags.max(1), until));
         }
         while let Some(done) = tasks.join_next().await {
