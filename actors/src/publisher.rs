@@ -1,7 +1,7 @@
 //! Keeps the served state up with the catalogue.
 //!
 //! ```text
-//! watch<Arc<Catalogue>> ──> compile what changed (blocking thread) ──> load and warm models ──> swap
+//! watch<Arc<Catalogue>> ──> compile what changed (blocking thread, unless it is little) ──> load and warm models ──> swap
 //!                                │ faults                                │ cannot load
 //!                                └ the last good state serves on, the status says why
 //! ```
@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use verdict_config::ordered::Changed;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
-use verdict_consensus::{Catalogue, Log, LogStatus};
+use verdict_consensus::{Catalogue, Log, LogStatus, Object};
 use verdict_rules::RuleLimits;
 
 use crate::blobs::{BlobStore, LogSpan};
@@ -29,7 +30,7 @@ use crate::catalogue::{CatalogueObjects, CompileOptions, LastCompiled, ObjectFau
 use crate::inference::Inference;
 use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
-use crate::spawn::Spawner;
+use crate::spawn::{Spawner, caught};
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 
 /// How often folders that nothing names are looked for.
@@ -38,6 +39,10 @@ const GARBAGE_EVERY: Duration = Duration::from_secs(300);
 /// The time between two swaps once a swap took in several changes: a burst of changes is one more. A
 /// writer that waits for each of its changes never meets it.
 const SWAP_EVERY: Duration = Duration::from_millis(2);
+
+/// The most objects, and bytes of them, that are compiled between other tasks of the runtime.
+const LIGHT_OBJECTS_MAX: usize = 8;
+const LIGHT_BYTES_MAX: usize = 16 << 10;
 
 /// How often a catalogue that is held back is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
@@ -124,8 +129,13 @@ impl Publisher {
             {
                 let taken_in =
                     newest.revision().saturating_sub(self.serving.status().catalogue_revision);
-                let publisher = self.clone();
-                self.blocking("publish", move || publisher.publish(&newest)).await?;
+                if self.is_light(&newest) {
+                    let published = caught("publish", || self.publish(&newest));
+                    published.ok_or_else(|| panicked("publish"))?;
+                } else {
+                    let publisher = self.clone();
+                    self.blocking("publish", move || publisher.publish(&newest)).await?;
+                }
                 swapped = (taken_in > 1).then(tokio::time::Instant::now);
             }
             tokio::select! {
@@ -154,9 +164,38 @@ impl Publisher {
     ) -> Result<(), String> {
         match Spawner::default().spawn_blocking(name, work).await {
             Ok(Some(())) => Ok(()),
-            Ok(None) => Err(format!("{name} panicked")),
+            Ok(None) => Err(panicked(name)),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Whether so little changed since the state that is served that compiling it takes no longer than
+    /// to hand it to another thread: a few flags that were there before, or what nothing is compiled
+    /// from.
+    fn is_light(&self, newest: &Catalogue) -> bool {
+        let served = self.serving.state();
+        let changed = newest.objects_by_id().changed_since(&served.objects, Arc::ptr_eq);
+        let is_light = |changed: &Changed<'_, ObjectId, Arc<Object>>| match changed.key.kind {
+            ObjectKind::Flag => changed.before.is_some() && changed.after.is_some(),
+            ObjectKind::Key | ObjectKind::Member => true,
+            ObjectKind::Segment
+            | ObjectKind::List
+            | ObjectKind::Table
+            | ObjectKind::RuleSet
+            | ObjectKind::Flow
+            | ObjectKind::Model
+            | ObjectKind::Alias
+            | ObjectKind::Experiment
+            | ObjectKind::Rollout
+            | ObjectKind::Setting => false,
+        };
+        let bytes = |changed: &Changed<'_, ObjectId, Arc<Object>>| {
+            changed.after.map_or(0, |object| object.body.len())
+        };
+        changed.len() <= LIGHT_OBJECTS_MAX
+            && changed.iter().all(is_light)
+            && changed.iter().map(bytes).sum::<usize>() <= LIGHT_BYTES_MAX
+            && self.serving.status().models_unavailable.is_empty()
     }
 
     /// Compiles a catalogue and swaps it in, or says why not.
@@ -310,6 +349,10 @@ fn fault_of_publisher(reason: &str) -> ObjectFault {
         Ok(name) => ObjectFault { object: ObjectId { kind, name }, fault },
         Err(_) => unreachable!("a plain name"),
     }
+}
+
+fn panicked(name: &str) -> String {
+    format!("{name} panicked")
 }
 
 fn micros(since: Instant) -> u64 {

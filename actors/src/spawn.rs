@@ -45,15 +45,7 @@ impl Spawner {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.tracker.spawn_blocking(move || {
-            match std::panic::catch_unwind(AssertUnwindSafe(work)) {
-                Ok(output) => Some(output),
-                Err(panic) => {
-                    report_panic(name, &panic_text(&*panic));
-                    None
-                }
-            }
-        })
+        self.tracker.spawn_blocking(move || caught(name, work))
     }
 
     /// Set when everything is to end: tasks that loop watch it.
@@ -68,6 +60,17 @@ impl Spawner {
         self.stop.cancel();
         self.tracker.close();
         tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Works here and now. The result is `None` if it panicked.
+pub fn caught<T>(name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
+    match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(output) => Some(output),
+        Err(panic) => {
+            report_panic(name, &panic_text(&*panic));
+            None
+        }
     }
 }
 

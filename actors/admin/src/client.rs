@@ -113,6 +113,8 @@ pub struct Client {
     options: ClientOptions,
     sessions: SessionsHandle,
     connected: Option<Connected>,
+    /// The address of the node that answered last.
+    answered_by: Option<String>,
 }
 
 impl std::fmt::Debug for Client {
@@ -122,6 +124,7 @@ impl std::fmt::Debug for Client {
 }
 
 struct Connected {
+    address: String,
     node_id: u64,
     session: Session,
     admin: ActorCell,
@@ -171,20 +174,29 @@ impl Client {
             options,
             sessions,
             connected: None,
+            answered_by: None,
         })
     }
 
-    /// Asks, of whichever node answers first in the order of the addresses.
+    /// Asks, of whichever node answers first in the order of the addresses; what goes on from an answer,
+    /// of the node that gave it.
     ///
     /// # Errors
     /// A refusal, or that nobody answered.
     pub async fn call(&mut self, request: &Request) -> Result<Answered, CallError> {
         let (mut sent, mut last) = (false, String::new());
         let mut refused = None;
+        let addresses = match &self.answered_by {
+            Some(address) if request.goes_on() => vec![address.clone()],
+            _ => self.addresses.clone(),
+        };
         for attempt in 0..self.options.rounds.max(1) as usize * self.addresses.len() {
-            let address = self.addresses[attempt % self.addresses.len()].clone();
+            let address = addresses[attempt % addresses.len()].clone();
             match self.attempt(&address, request).await? {
-                Ok(answered) => return Ok(answered),
+                Ok(answered) => {
+                    self.answered_by = self.connected.as_ref().map(|at| at.address.clone());
+                    return Ok(answered);
+                }
                 Err(Attempt::NotSent(detail)) => last = format!("{address}: {detail}"),
                 Err(Attempt::Sent(detail)) => {
                     sent = request.writes();
@@ -311,7 +323,7 @@ impl Client {
             matches!(member.get_id(), ractor::ActorId::Remote { node_id, .. } if node_id == peer_id)
         });
         let admin = admin.ok_or("the node has no admin actor")?;
-        Ok(Connected { node_id, session, admin })
+        Ok(Connected { address: address.to_owned(), node_id, session, admin })
     }
 }
 

@@ -243,6 +243,21 @@ impl Request {
         !matches!(self, Self::Token { .. } | Self::Replace(_) | Self::Drain { .. })
     }
 
+    /// Whether only the node can answer that answered before: it holds what was begun there.
+    #[must_use]
+    pub const fn goes_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Transfer(
+                Transfer::Send { .. }
+                    | Transfer::Stage { .. }
+                    | Transfer::State { .. }
+                    | Transfer::Read { .. }
+                    | Transfer::End { .. }
+            )
+        )
+    }
+
     /// The route that answers it.
     #[must_use]
     pub fn route(&self) -> RouteCall {

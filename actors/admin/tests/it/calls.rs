@@ -1,13 +1,16 @@
 //! Calls over real connections: who is answered, and what hostile ends can do.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use verdict_admin::{
     AdminAddress, CallError, ChangeRequest, Client, ClientOptions, OpenKey, Outcome, Refusal,
-    Request, connector,
+    Request, Transfer, connector,
 };
 use verdict_config::Code;
 use verdict_config::settings::Role;
@@ -98,6 +101,35 @@ async fn the_next_address_is_tried_and_a_write_keeps_its_request_id() {
     let asked = server.tell(&Tell::Report)["asked"].clone();
     assert_eq!(asked.as_array().unwrap().len(), 2, "refused for want of a leader, then done");
     assert_eq!(asked[0], asked[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_at_a_node_goes_on_there() {
+    let mut server = ServerProcess::start();
+    // It takes connections and gives them up: another node, which holds nothing.
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut addresses =
+        vec![AdminAddress { node_id: 9, address: other.local_addr().unwrap().to_string() }];
+    addresses.extend(server.at());
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let mut accepting = JoinSet::new();
+    accepting.spawn(async move {
+        while other.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let key = server.world.enrolled("alice", addresses);
+    server.enrol([operator_key(&key, Role::Operator)]);
+    let mut client = client(&key).await;
+    client.call(&Request::Status {}).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    for _ in 0..2 {
+        server.tell(&Tell::First(Outcome::Refused(Refusal::new(Code::Overloaded, "work"))));
+    }
+    let state = Request::Transfer(Transfer::State { id: "t".to_owned() });
+    client.call(&state).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "nobody else can go on with it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -209,20 +209,35 @@ fn failure(error: CallError) -> Failure {
     }
     let code = error.code();
     Failure::new(match &error {
-        CallError::Refused(_) => format!("{error}. {}", code.advice()),
+        CallError::Refused(_) => advised(&error.to_string(), code.advice()),
         CallError::Unreachable(detail) if detail.contains("UnknownIssuer") => format!(
             "{code} {error}. The cluster's authority was changed since this key was used last: have \
              another operator run `verdict admin keys renew`."
         ),
         CallError::Unreachable(_) | CallError::Unknown(_) | CallError::Key(_) => {
-            format!("{code} {error}. {}", code.advice())
+            advised(&format!("{code} {error}"), code.advice())
         }
     })
+}
+
+/// A sentence with what to do about it, which a node may have said already.
+fn advised(sentence: &str, advice: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    if sentence.ends_with(advice.trim_end_matches('.')) {
+        return format!("{sentence}.");
+    }
+    format!("{sentence}. {advice}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_is_given_once() {
+        assert_eq!(advised("It is late", "Go home."), "It is late. Go home.");
+        assert_eq!(advised("It is late. Go home..", "Go home."), "It is late. Go home.");
+    }
 
     #[test]
     fn the_key_of_a_folder_is_found_and_running_clusters_come_first() {
