@@ -24,3 +24,4 @@ pub use objects::CatalogueObjects;
 pub(crate) use objects::TypedObject;
 pub use report::{CheckReport, ObjectFault, ObjectFinding, RuleSetTests};
 pub use validator::CompilingValidator;
+pub(crate) use validator::is_compiled_against;

@@ -1,13 +1,14 @@
 //! Keeps the served state up with the catalogue.
 //!
 //! ```text
-//! watch<Arc<Catalogue>> ──> compile what changed (blocking thread, unless it is little) ──> load and warm models ──> swap
+//! watch<Arc<Catalogue>> ──> compile what changed (blocking thread) ──> load and warm models ──> swap
 //!                                │ faults                                │ cannot load
 //!                                └ the last good state serves on, the status says why
 //! ```
 //!
 //! It owns the order of publications. It never answers a request, and a panic in it leaves the last
 //! good state in place. A burst of changes is one compilation: the watch holds the newest catalogue.
+//! What changed little is published by the task itself, without a thread.
 //!
 //! A model that cannot be loaded holds a new state back while an older one can serve on. At the
 //! first start there is none: then the state is served without that model, whose calls fail as the
@@ -26,7 +27,9 @@ use verdict_consensus::{Catalogue, Log, LogStatus, Object};
 use verdict_rules::RuleLimits;
 
 use crate::blobs::{BlobStore, LogSpan};
-use crate::catalogue::{CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, compile};
+use crate::catalogue::{
+    CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, compile, is_compiled_against,
+};
 use crate::inference::Inference;
 use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
@@ -177,17 +180,7 @@ impl Publisher {
         let changed = newest.objects_by_id().changed_since(&served.objects, Arc::ptr_eq);
         let is_light = |changed: &Changed<'_, ObjectId, Arc<Object>>| match changed.key.kind {
             ObjectKind::Flag => changed.before.is_some() && changed.after.is_some(),
-            ObjectKind::Key | ObjectKind::Member => true,
-            ObjectKind::Segment
-            | ObjectKind::List
-            | ObjectKind::Table
-            | ObjectKind::RuleSet
-            | ObjectKind::Flow
-            | ObjectKind::Model
-            | ObjectKind::Alias
-            | ObjectKind::Experiment
-            | ObjectKind::Rollout
-            | ObjectKind::Setting => false,
+            kind => !is_compiled_against(kind),
         };
         let bytes = |changed: &Changed<'_, ObjectId, Arc<Object>>| {
             changed.after.map_or(0, |object| object.body.len())

@@ -246,16 +246,7 @@ impl Request {
     /// Whether only the node can answer that answered before: it holds what was begun there.
     #[must_use]
     pub const fn goes_on(&self) -> bool {
-        matches!(
-            self,
-            Self::Transfer(
-                Transfer::Send { .. }
-                    | Transfer::Stage { .. }
-                    | Transfer::State { .. }
-                    | Transfer::Read { .. }
-                    | Transfer::End { .. }
-            )
-        )
+        matches!(self, Self::Transfer(step) if !matches!(step, Transfer::Begin { .. }))
     }
 
     /// The route that answers it.

@@ -29,7 +29,7 @@ impl CompilingValidator {
 }
 
 /// Whether a change of a kind can break the compilation of another object.
-const fn is_compiled_against(kind: ObjectKind) -> bool {
+pub(crate) const fn is_compiled_against(kind: ObjectKind) -> bool {
     match kind {
         ObjectKind::RuleSet
         | ObjectKind::Flow

@@ -46,7 +46,7 @@ pub struct BackupArgs {
     file: PathBuf,
 }
 
-/// A transfer at a node, which is ended when it is let go of.
+/// A transfer at a node, which holds one of a few places there until it is ended.
 struct Open<'session> {
     session: &'session mut Session,
     id: String,
@@ -82,8 +82,11 @@ impl<'session> Open<'session> {
         Err(Failure::new("the node is still at work after ten minutes"))
     }
 
-    fn end(mut self) -> Result<(), Failure> {
-        self.ask(|id| Transfer::End { id }).map(|_| ())
+    /// Gives its place back, whatever came of the work.
+    fn ended_with<T>(mut self, worked: Result<T, Failure>) -> Result<T, Failure> {
+        let ended = self.ask(|id| Transfer::End { id });
+        let output = worked?;
+        ended.map(|_| output)
     }
 }
 
@@ -104,6 +107,16 @@ fn send(session: &mut Session, packed: &mut File, output: &Output) -> Result<Jso
     let bytes = packed.seek(std::io::SeekFrom::End(0)).map_err(failed)?;
     packed.rewind().map_err(failed)?;
     let mut transfer = Open::begin(session, TransferPurpose::Model, Some(bytes))?;
+    let staged = send_pieces(&mut transfer, (packed, bytes), output);
+    transfer.ended_with(staged)
+}
+
+fn send_pieces(
+    transfer: &mut Open<'_>,
+    (packed, bytes): (&mut File, u64),
+    output: &Output,
+) -> Result<Json, Failure> {
+    let failed = |error: std::io::Error| Failure::from(anyhow::Error::from(error));
     let bar = output.progress(bytes, "sending the model");
     let mut offset = 0;
     while offset < bytes {
@@ -121,7 +134,6 @@ fn send(session: &mut Session, packed: &mut File, output: &Output) -> Result<Jso
     transfer.ask(|id| Transfer::Stage { id })?;
     let object = transfer.done()?["result"].take();
     bar.finish_and_clear();
-    transfer.end()?;
     Ok(object)
 }
 
@@ -179,8 +191,17 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn fetch(session: &mut Session, to: &Path, output: &Output) -> Result<(u64, Json), Failure> {
-    let mut file = File::create(to).map_err(|error| unwritable(to, &error))?;
+    let file = File::create(to).map_err(|error| unwritable(to, &error))?;
     let mut transfer = Open::begin(session, TransferPurpose::Backup, None)?;
+    let fetched = fetch_pieces(&mut transfer, (file, to), output);
+    transfer.ended_with(fetched)
+}
+
+fn fetch_pieces(
+    transfer: &mut Open<'_>,
+    (mut file, to): (File, &Path),
+    output: &Output,
+) -> Result<(u64, Json), Failure> {
     let mut done = transfer.done()?;
     let bytes = done["bytes"].as_u64().unwrap_or(0);
     let bar = output.progress(bytes, "fetching the backup");
@@ -197,7 +218,6 @@ fn fetch(session: &mut Session, to: &Path, output: &Output) -> Result<(u64, Json
     }
     bar.finish_and_clear();
     file.sync_all().map_err(|error| unwritable(to, &error))?;
-    transfer.end()?;
     let result = done["result"].take();
     if hex::encode(hash.finalize()) != plain(&result["sha256"]) {
         return Err(Failure::new("what came is not what the node made: fetch it again"));

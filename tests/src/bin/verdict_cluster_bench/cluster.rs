@@ -177,10 +177,13 @@ impl Drop for Cluster {
     }
 }
 
+/// Whether a process holds anything still, its ports for one. One that nobody waits for stays as a
+/// zombie, and its first thread is one while others are on their way out.
 fn is_running(pid: u32) -> bool {
-    // A process that has ended and was not waited for is a zombie, which holds nothing any more.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim().starts_with('Z'))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let is_zombie =
+        |stat: String| stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z');
+    threads > 1 || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| !is_zombie(s))
 }
 
 /// Processor time of a process so far, in seconds.
