@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod code;
+pub mod csv;
 pub mod definition;
 pub mod fault;
 pub mod flags;
@@ -14,6 +15,7 @@ pub mod name;
 pub mod ordered;
 pub mod schema;
 pub mod settings;
+pub mod spelling;
 pub mod time;
 pub mod value;
 
