@@ -46,18 +46,19 @@ macro_rules! codes {
 codes! {
     InvalidName = "VD0101", "invalid name", "Use 1 to 64 characters of a-z, 0-9, '.', '_' and '-', starting with a letter or digit.";
     InvalidSyntax = "VD0102", "the text cannot be parsed", "Correct the text at the place named.";
-    UnknownKey = "VD0103", "unknown key", "Remove the key or correct its spelling; the message lists the keys that exist.";
-    InvalidValue = "VD0104", "a value is not allowed here", "Use one of the values that the message names.";
+    UnknownKey = "VD0103", "unknown key", "Remove the key or correct its spelling as the message says.";
+    InvalidValue = "VD0104", "a value is not allowed here", "Write a value as the message describes it.";
     MissingKey = "VD0105", "a required key is missing", "Add the key.";
     DuplicateName = "VD0106", "a name is used twice", "Rename or remove one of the two.";
     UnknownReference = "VD0107", "a reference names nothing", "Create the object it names or correct the name.";
     LimitExceeded = "VD0108", "a limit is exceeded", "Make it smaller, or split it.";
+    FileUnread = "VD0109", "a file that nothing reads", "Move or rename the file, or remove it from the catalogue folder.";
     RuleSyntax = "VD0201", "a rule expression cannot be parsed", "Correct the expression at the column named.";
     RuleType = "VD0202", "a rule expression mixes types", "Compare and combine values of one type.";
     RuleUnknownField = "VD0203", "a rule names an unknown field", "Add the field to the flow or correct its name.";
     RuleTestFailed = "VD0204", "a rule's own test fails", "Correct the rule or its test.";
     RuleTooCostly = "VD0205", "a rule set may cost more than its limit", "Make the rules simpler or raise the limit.";
-    TableInvalid = "VD0206", "a decision table is not valid", "Correct the cell that is named.";
+    TableInvalid = "VD0206", "a decision table is not valid", "Correct the table at the row or column named.";
     FlagInvalid = "VD0301", "a flag definition is not valid", "Correct the definition at the path named.";
     FlagNotFound = "VD0302", "no such flag", "Create the flag or correct its key.";
     InputNotJson = "VD0401", "the body is not JSON", "Send one JSON object in UTF-8.";
@@ -71,7 +72,7 @@ codes! {
     ModelNotFound = "VD0501", "no such model", "Push the model or correct its name.";
     ModelInvalid = "VD0502", "a model folder is not valid", "Train or export the model again.";
     ModelInput = "VD0503", "the input does not fit the model", "Send the columns that the model's schema names.";
-    TrainingData = "VD0504", "the training data cannot be used", "Correct the data at the row named.";
+    TrainingData = "VD0504", "the training data cannot be used", "Correct the file as the message describes.";
     ChangeConflict = "VD0601", "another change came first", "Read the object again and send the change with its new revision.";
     ChangeInvalid = "VD0602", "the change set is refused", "Correct every fault that is named; nothing was applied.";
     RevisionNotRetained = "VD0603", "that revision is not retained", "GET /v1/history shows what is.";

@@ -133,7 +133,8 @@ impl<'a> Compiler<'a> {
 
     fn fault(&mut self, object: &ObjectId, fault: Fault) {
         if self.report.faults.len() < FAULTS_MAX {
-            self.report.faults.push(ObjectFault { object: object.clone(), fault });
+            let (object, path) = flows::owner_of(object, &fault.path);
+            self.report.faults.push(ObjectFault { object, fault: Fault { path, ..fault } });
         }
     }
 

@@ -5,8 +5,8 @@ mod region;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use verdict_config::Refusal;
 use verdict_config::definition::{Category, Effect, Outcome, RuleDefinition, RuleSetDefinition};
+use verdict_config::{Code, Refusal};
 
 use crate::compile::arms_of;
 use crate::set::RuleBody;
@@ -32,6 +32,11 @@ pub enum FindingKind {
     TableOverlap,
     /// The analysis stopped at its bound; more may be wrong.
     Truncated,
+    /// A cell or row of a decision table that people and programs read differently. The table's next
+    /// change is refused.
+    TableAmbiguous,
+    /// A cell or row of a decision table that is probably not meant as it is read.
+    TableSuspect,
 }
 
 /// One finding.
@@ -39,7 +44,7 @@ pub enum FindingKind {
 pub struct Finding {
     /// What is suspicious.
     pub kind: FindingKind,
-    /// Where: `rules[3].when`.
+    /// Where: `rules[3].when`, or `tables.NAME.rows[3]` for a row of a table that a rule reads.
     pub path: String,
     /// The rule it is about.
     pub rule: String,
@@ -124,14 +129,24 @@ fn table_findings(at: usize, rule: &RuleDefinition, body: &RuleBody, findings: &
             TableFindingKind::Overlap => FindingKind::TableOverlap,
             TableFindingKind::NeverReached => FindingKind::Shadowed,
             TableFindingKind::NotAnalysed => FindingKind::Truncated,
+            TableFindingKind::Ambiguous => FindingKind::TableAmbiguous,
+            TableFindingKind::Suspect => FindingKind::TableSuspect,
         };
+        let column = found.column.as_ref().map(|name| format!(".columns[{name}]"));
+        let path = match found.rows.first() {
+            Some(row) => {
+                format!("tables.{}.rows[{row}]{}", table.name, column.unwrap_or_default())
+            }
+            None => format!("rules[{at}].table"),
+        };
+        let refuses = found.kind == TableFindingKind::Ambiguous;
         findings.push(Finding {
             kind,
-            path: format!("rules[{at}].table"),
+            path,
             rule: rule.id.clone(),
             other: None,
             message: format!("table {}: {}", table.name, found.message),
-            refusal: None,
+            refusal: refuses.then(|| Refusal::new(Code::TableInvalid)),
         });
     }
 }

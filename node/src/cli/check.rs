@@ -51,6 +51,14 @@ fn place_of(text: &CatalogueText, finding: &ObjectFinding) -> Fault {
     text.locate(&finding.object, fault)
 }
 
+/// A finding about a file that is no object, as JSON.
+fn of_file(remark: &Fault) -> Json {
+    json!({
+        "object": null, "kind": "file", "path": "", "message": remark.message,
+        "file": remark.file, "line": remark.line, "column": remark.column,
+    })
+}
+
 /// A finding as JSON, with file, line and column where they are known.
 fn placed(text: &CatalogueText, finding: &ObjectFinding) -> Json {
     let place = place_of(text, finding);
@@ -66,12 +74,18 @@ pub fn check(arguments: &CheckArgs, output: &Output) -> Outcome {
     let (text, report) = inspect(arguments, output)?;
     let faults = located(&text, &report.blocking());
     if output.is_json() {
+        let of_files = text.remarks.iter().map(of_file);
+        let findings: Vec<Json> =
+            of_files.chain(report.findings.iter().map(|finding| placed(&text, finding))).collect();
         output.json(&json!({
             "objects": report.objects, "rules": report.rules, "faults": faults,
-            "findings": report.findings.iter().map(|finding| placed(&text, finding)).collect::<Vec<_>>(),
+            "findings": findings,
             "tests": { "run": report.tests_run(), "failed": report.tests_failed() },
         }));
         return Ok(if faults.is_empty() { EXIT_OK } else { EXIT_FAULTS });
+    }
+    for remark in &text.remarks {
+        output.say(format!("{} {remark}", output.styled(WARN, "file")));
     }
     for finding in &report.findings {
         let place = place_of(&text, finding);
@@ -89,7 +103,7 @@ pub fn check(arguments: &CheckArgs, output: &Output) -> Outcome {
         report.objects,
         report.rules,
         report.tests_run(),
-        report.findings.len(),
+        report.findings.len() + text.remarks.len(),
     ));
     Ok(EXIT_OK)
 }

@@ -75,7 +75,7 @@ impl<'a> Compiler<'a> {
         Self {
             definition,
             parts,
-            schema: Schema::new(&definition.fields),
+            schema: Schema::new(&definition.fields).evaluated_by(parts.limits.evaluation),
             derived: DerivedFacts::of_flow(keys, definition.classify.is_some()),
             flags: flag_keys(definition, parts.rule_sets),
             faults: Faults::new(),

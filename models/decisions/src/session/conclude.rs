@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use verdict_config::definition::Outcome;
-use verdict_config::schema::read_value;
+use verdict_config::schema::{Decimals, read_value_as};
 use verdict_config::{Facts, Field, TimestampMs, Value};
 use verdict_rules::Scratch;
 
@@ -395,7 +395,7 @@ impl CompiledFlow {
         };
         let read = |(name, field): (&str, &Field)| {
             let json = input.get(name).filter(|json| !json.is_null())?;
-            read_value(field, json).ok()
+            read_value_as(field, json, Decimals::Rounded).ok()
         };
         let facts = Facts { slots: self.schema.fields().map(read).collect() };
         events(self, &facts, record.open.as_of)
