@@ -40,3 +40,5 @@ mod given_certificates;
 mod process;
 #[path = "it/rotation.rs"]
 mod rotation;
+#[path = "it/wrong_files.rs"]
+mod wrong_files;
