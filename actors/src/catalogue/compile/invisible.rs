@@ -133,7 +133,7 @@ mod tests {
         assert!(message.contains("U+00AD") && message.contains("also in entries[2].value"));
         let flag = serde_json::json!({"variants": {"on\u{200b}": true}});
         assert_eq!(found(ObjectKind::Flag, &flag).unwrap().0, "variants.on\u{200b}");
-        let many = serde_json::json!(["\u{feff}"; 9]);
+        let many = serde_json::json!(vec!["\u{feff}"; 9]);
         assert!(found(ObjectKind::Table, &many).unwrap().1.ends_with("[4] and more"));
     }
 
