@@ -38,6 +38,8 @@ mod fixture;
 mod given_certificates;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/release_fixtures.rs"]
+mod release_fixtures;
 #[path = "it/rotation.rs"]
 mod rotation;
 #[path = "it/wrong_files.rs"]
