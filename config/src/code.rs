@@ -110,6 +110,11 @@ codes! {
     EnvelopeForeign = "VD0816", "the admin request is for another cluster or node", "Connect to the node it is for, with a key of its cluster.";
     OperatorUnknown = "VD0817", "no operator's key that is accepted", "Have the key enrolled by an operator; it may be revoked or expired.";
     OutOfScope = "VD0818", "outside the scope of the key", "Use a key whose flows and regions cover it.";
+    ProofMissing = "VD0819", "the request comes without a person's proof", "Send it with an API key, or as a signed admin request: the leader believes no node's word.";
+    KeyNotInCatalogue = "VD0820", "the leader does not know the API key", "Put the key into the catalogue (docs/keys.md): a key of one node's settings file counts on that node only.";
+    ProofInvalid = "VD0821", "the proof does not cover the request", "Sign the request that is meant, and send it again.";
+    HostRefused = "VD0822", "the Host header names another host", "Use the node's address or localhost, or add the name to http.hosts.";
+    OriginRefused = "VD0823", "a web page of another origin may not change anything here", "Add the page's origin to http.cors_origins if it is yours.";
     Internal = "VD0901", "a fault of our own", "The node goes on; report the decision or request id.";
 }
 

@@ -3,6 +3,7 @@
 use verdict_config::{Code, Faults, ObjectId};
 
 use crate::digest::ContentHash;
+use crate::proof::Denied;
 
 /// One object that another change came first on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,9 @@ pub enum ProposeError {
     /// unknown; sent again with the same `request_id` it is applied once.
     #[error("the change may or may not have been applied")]
     OutcomeUnknown,
+    /// The leader found no proof that whoever asked may do it. Nothing changed.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 impl ProposeError {
@@ -102,6 +106,7 @@ impl ProposeError {
             Self::Storage(_) => Code::StorageFailed,
             Self::NoLeader => Code::NoLeader,
             Self::OutcomeUnknown => Code::OutcomeUnknown,
+            Self::Denied(denied) => denied.code,
         }
     }
 

@@ -28,6 +28,7 @@ mod json;
 mod local;
 mod log;
 pub mod peers;
+mod proof;
 mod raft;
 mod references;
 mod rollback;
@@ -50,6 +51,7 @@ pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
+pub use proof::{Denied, Forwarded, PROOF_FROM_VERSION, Proof, ProofCheck, ProofV1};
 pub use raft::{
     BackupInfo, BodyStore, CLUSTER_VERSION, ClusterStatus, FolderIdentity, FolderStart,
     InProcessNetwork, Member, MemberAnswer, MemberCommand, MemberPlan, Members, MembersWatch,

@@ -10,6 +10,7 @@ use crate::catalogue::Limits;
 use crate::command::COMMAND_VERSION;
 use crate::durable::{EngineOpener, open_sled};
 use crate::error::LogError;
+use crate::proof::ProofCheck;
 use crate::validate::{DefinitionValidator, Validator};
 
 use super::steps::{Probe, no_probe};
@@ -66,6 +67,9 @@ pub struct RaftLogOptions {
     pub threads: usize,
     /// The highest version of commands that this node knows; tests play older programs with it.
     pub version: u16,
+    /// Checks what other nodes forward, once the cluster's version is [`PROOF_FROM_VERSION`](crate::PROOF_FROM_VERSION); without
+    /// it, nodes believe each other. Only tests of the log alone go without.
+    pub proofs: Option<Arc<dyn ProofCheck>>,
     /// Called before each step; tests interrupt them with it.
     pub probe: Probe,
 }
@@ -93,6 +97,7 @@ impl RaftLogOptions {
             timeout: Duration::from_secs(8),
             threads: 2,
             version: CLUSTER_VERSION,
+            proofs: None,
             probe: no_probe(),
         }
     }

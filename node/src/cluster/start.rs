@@ -15,7 +15,7 @@ use verdict_consensus::peers::{
 };
 use verdict_consensus::{
     Catalogue, FolderIdentity, FolderStart, LocalLogOptions, LogError, NodeAttributes,
-    PeerTransport, RaftLog, RaftLogOptions, Seed, create_raft_folder, migrate_local_folder,
+    PeerTransport, ProofCheck, RaftLog, RaftLogOptions, Seed, create_raft_folder, migrate_local_folder,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use verdict_rules::RuleLimits;
 
 use super::given::{Given, GivenTls};
+use super::proof::ProofGate;
 use super::{Cluster, ClusterError, join};
+use crate::http::keys::KeyRing;
 use crate::process::NodeError;
 use crate::server::ServerError;
 
@@ -70,7 +72,7 @@ pub async fn open(
     settings: &Settings,
     http: SocketAddr,
     admin: Option<SocketAddr>,
-    blobs: &BlobStore,
+    (blobs, keys): (&BlobStore, &KeyRing),
 ) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
@@ -109,9 +111,12 @@ pub async fn open(
     let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
+    let gate = Arc::new(ProofGate::new(keys.clone(), kept.cluster_id.clone()));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
     let compiled = LastCompiled::default();
-    let (known, options) = (attributes.clone(), options(settings, blobs, compiled.clone()));
+    let known = attributes.clone();
+    let mut options = options(settings, blobs, compiled.clone());
+    options.proofs = Some(Arc::clone(&gate) as Arc<dyn ProofCheck>);
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -128,7 +133,7 @@ pub async fn open(
     };
     let outbox = open_outbox(data_dir.join("outbox")).await?;
     let cluster =
-        Cluster::new(log, (clients, identity, files), (folder, kept), (attributes, outbox));
+        Cluster::new(log, (clients, identity, files), (folder, kept), (attributes, outbox, gate));
     Ok(Opened { cluster, listener, joined, compiled })
 }
 

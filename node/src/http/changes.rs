@@ -183,9 +183,9 @@ pub(super) async fn settle(
     json_with_revision(&applied, applied.revision)
 }
 
-/// Some objects follow what the cluster does: its authorities change by a rotation, which checks that
+/// The objects that follow what the cluster does: its authorities change by a rotation, which checks that
 /// every node can follow, and standings by changes of the members.
-fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
+pub(crate) fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
     let changed_by = |change: &Change| {
         if MemberStanding::is_named(change.kind, &change.name) {
             Some("POST /v1/admin/members/{key} changes the members, and with them this object")
@@ -278,7 +278,8 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
         | ProposeError::Draining
         | ProposeError::Storage(_)
         | ProposeError::NoLeader
-        | ProposeError::OutcomeUnknown => Problem::new(error.code(), error.to_string()),
+        | ProposeError::OutcomeUnknown
+        | ProposeError::Denied(_) => Problem::new(error.code(), error.to_string()),
     }
 }
 

@@ -20,7 +20,13 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OperatorUnknown
         | Code::EnvelopeExpired
         | Code::EnvelopeReplayed => StatusCode::UNAUTHORIZED,
-        Code::Forbidden | Code::OutOfScope => StatusCode::FORBIDDEN,
+        Code::Forbidden
+        | Code::OutOfScope
+        | Code::ProofMissing
+        | Code::KeyNotInCatalogue
+        | Code::ProofInvalid
+        | Code::OriginRefused => StatusCode::FORBIDDEN,
+        Code::HostRefused => StatusCode::MISDIRECTED_REQUEST,
         Code::FlagNotFound
         | Code::FlowNotFound
         | Code::DecisionNotFound
