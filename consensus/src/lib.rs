@@ -51,12 +51,12 @@ pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
 pub use raft::{
-    BackupInfo, BodyStore, CLUSTER_VERSION, ClusterStatus, FolderIdentity, FolderStart,
+    BackupInfo, BodyStore, CLUSTER_VERSION, ClockDoubt, ClusterStatus, FolderIdentity, FolderStart,
     InProcessNetwork, Member, MemberAnswer, MemberCommand, MemberPlan, Members, MembersWatch,
     MembershipError, NoPeers, NodeAttributes, NodeId, PEER_FRAME_BYTES_MAX, Peer, PeerChannel,
     PeerError, PeerFuture, PeerHandler, PeerStatus, PeerTransport, PlannedMember, Probe, RaftLog,
-    RaftLogOptions, RaftLogRecovery, Seed, Step, SurvivorReport, check_backup, create_raft_folder,
-    migrate_local_folder, recover_survivor, restore_backup,
+    RaftLogOptions, RaftLogRecovery, Seed, Step, SurvivorReport, TRUST_VERSION, check_backup,
+    create_raft_folder, migrate_local_folder, recover_survivor, restore_backup, trust_leader,
 };
 pub use references::interface_hash;
 pub use rollback::plan_rollback;

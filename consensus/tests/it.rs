@@ -7,6 +7,8 @@
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
 
+#[path = "it/admission.rs"]
+mod admission;
 #[path = "it/apply.rs"]
 mod apply;
 #[path = "it/cluster.rs"]

@@ -56,6 +56,8 @@ struct SlotState {
     paused_until: Option<Instant>,
     failures: u32,
     last_error: String,
+    /// Whether the node refused this one as removed.
+    removed: bool,
 }
 
 /// Connections to every peer, made when needed. Implements [`PeerTransport`].
@@ -166,14 +168,17 @@ impl PeerClients {
             *state = SlotState { address: address.to_owned(), ..SlotState::default() };
         }
         if state.paused_until.is_some_and(|until| Instant::now() < until) {
-            return Err(PeerError::Unreachable(state.last_error.clone()));
+            return Err(match state.removed {
+                true => PeerError::Removed(peer.node_id),
+                false => PeerError::Unreachable(state.last_error.clone()),
+            });
         }
         let opening = self.open(peer, channel, &identity);
         let opened = tokio::time::timeout(self.options.connect_timeout, opening);
         let late = || PeerError::Unreachable(format!("{address} does not answer"));
         match opened.await.unwrap_or_else(|_| Err(late())) {
             Ok(connection) => {
-                (state.failures, state.paused_until) = (0, None);
+                (state.failures, state.paused_until, state.removed) = (0, None, false);
                 state.connection = Some(Arc::clone(&connection));
                 state.identity = Some(identity);
                 self.counts.opened.fetch_add(1, Ordering::Relaxed);
@@ -184,6 +189,7 @@ impl PeerClients {
                 state.paused_until = Some(Instant::now() + pause.min(self.options.pause_max));
                 state.failures = state.failures.saturating_add(1);
                 state.last_error = error.to_string();
+                state.removed = matches!(error, PeerError::Removed(_));
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
@@ -210,7 +216,10 @@ impl PeerClients {
             to: peer.node_id,
             cluster_id: identity.cluster_id.to_string(),
         };
-        handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
+        handshake::greet(&mut stream, &hello).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => PeerError::Removed(peer.node_id),
+            _ => unreachable(error),
+        })?;
         Ok(Connection::start(stream, channel, &self.tasks, &self.counts))
     }
 

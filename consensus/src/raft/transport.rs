@@ -38,6 +38,9 @@ pub enum PeerError {
     /// No answer came in time, or the connection broke: whether it arrived is unknown.
     #[error("no answer came: {0}")]
     NoAnswer(String),
+    /// The node refuses this one, which was removed from the cluster.
+    #[error("node {0} refuses this node: it was removed from the cluster")]
+    Removed(NodeId),
     /// The answer is not what was asked for.
     #[error("the answer cannot be used: {0}")]
     Invalid(String),

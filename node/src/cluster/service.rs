@@ -1,5 +1,6 @@
 //! What other nodes ask of this one.
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use verdict_actors::blobs::Held;
 use verdict_actors::outbox::Kept;
@@ -171,6 +172,14 @@ impl PeerService for ClusterService {
                 }
             }
         })
+    }
+
+    fn is_removed(&self, node: u64) -> bool {
+        self.cluster.log().is_removed(node)
+    }
+
+    fn removals(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.cluster.log().watch_removals())
     }
 
     fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_> {
