@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use verdict_config::definition::Outcome;
 use verdict_config::flags::FlagSet;
-use verdict_config::{ObjectId, OrderedMap, TimestampMs};
+use verdict_config::{EvaluationVersion, ObjectId, OrderedMap, TimestampMs};
 use verdict_consensus::Object;
 use verdict_decisions::{CompiledFlow, ModelInterface};
 use verdict_rules::RuleLimits;
@@ -40,6 +40,14 @@ pub struct ServingState {
     pub(crate) typed: OrderedMap<ObjectId, TypedObject>,
     /// The bounds that flows were compiled within.
     pub(crate) limits: RuleLimits,
+}
+
+impl ServingState {
+    /// The version by which the rules of this state evaluate.
+    #[must_use]
+    pub const fn evaluation(&self) -> EvaluationVersion {
+        self.limits.evaluation
+    }
 }
 
 impl std::fmt::Debug for ServingState {

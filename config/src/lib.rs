@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod code;
 pub mod definition;
+pub mod evaluation;
 pub mod fault;
 pub mod flags;
 pub mod model;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod value;
 
 pub use code::Code;
+pub use evaluation::EvaluationVersion;
 pub use fault::{Fault, Faults};
 pub use name::{ObjectId, ObjectKind, ObjectName};
 pub use ordered::OrderedMap;
