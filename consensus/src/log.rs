@@ -45,6 +45,8 @@ pub struct LogStatus {
     pub waits_for: Option<String>,
     /// Whether this node was removed from the cluster.
     pub removed: bool,
+    /// Where it was: whether that follows only from the voters' not sharing its authority.
+    pub distrusted: bool,
     /// A leader that this node does not follow, because the voters that it knows do not confirm it.
     pub unknown_leader: Option<NodeId>,
     /// Why the log takes no more, if so; the process should end and open it again.

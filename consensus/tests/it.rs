@@ -33,6 +33,8 @@ mod raft_storage;
 mod references;
 #[path = "it/semantics.rs"]
 mod semantics;
+#[path = "it/snapshots.rs"]
+mod snapshots;
 #[path = "it/snoozes.rs"]
 mod snoozes;
 #[path = "it/support.rs"]

@@ -63,7 +63,14 @@ impl Handle {
         let log = self.core.log.status();
         if log.removed {
             let (code, advice) = (Code::NodeRemoved, Code::NodeRemoved.advice());
-            reasons.push(format!("{code} this node was removed from the cluster. {advice}"));
+            let reason = match log.distrusted {
+                true => {
+                    "the voters do not share this node's certificate authority: this node was removed \
+                     from the cluster, or has other files of certificates"
+                }
+                false => "this node was removed from the cluster",
+            };
+            reasons.push(format!("{code} {reason}. {advice}"));
         }
         if let Some(leader) = log.unknown_leader {
             let (code, advice) = (Code::LeaderUnknown, Code::LeaderUnknown.advice());

@@ -100,15 +100,22 @@ impl Core {
         (!self.clock.is_trusted()).then_some("this node's clock is in doubt")
     }
 
-    /// Whether this node was removed: its own log says so, or so do voters that it names, a majority
-    /// with this node where it votes.
+    /// Whether this node was removed: its own log says so, or voters that it names refuse it, a majority
+    /// with this node where it votes. They refuse it by its id, or because the authority changed: no
+    /// step of that is taken while a member has not followed the one before.
     pub fn is_removed(&self) -> bool {
         if self.shared.is_removed(self.node_id) {
             return true;
         }
-        let removed_by = self.network.removed_by();
-        !removed_by.is_empty()
-            && is_majority(&self.standing.view().voters, self.node_id, &removed_by)
+        let refused_by = self.network.refused_by();
+        !refused_by.is_empty()
+            && self.standing.is_strict()
+            && is_majority(&self.standing.view().voters, self.node_id, &refused_by)
+    }
+
+    /// Whether all that is known is that the voters do not share this node's authority.
+    pub fn is_only_distrusted(&self) -> bool {
+        !self.shared.is_removed(self.node_id) && !self.network.is_said_to_be_removed()
     }
 
     pub fn metrics(&self) -> RaftMetrics<NodeId, NodeAttributes> {

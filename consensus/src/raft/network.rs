@@ -48,8 +48,9 @@ pub struct PeerNetwork {
     voted: Mutex<Option<Instant>>,
     /// Whether a peer that was asked for its vote had more of the log.
     longer_log: AtomicBool,
-    /// The peers that refused this node as removed, until they answer it again.
-    removed_by: Mutex<BTreeSet<NodeId>>,
+    /// The peers that refused this node, until they answer it again, and whether they said that it was
+    /// removed.
+    refused_by: Mutex<BTreeMap<NodeId, bool>>,
     /// Who may vote, once the log is open.
     standing: OnceLock<Standing>,
 }
@@ -64,7 +65,7 @@ impl PeerNetwork {
             leader_heard: Mutex::new(None),
             voted: Mutex::new(None),
             longer_log: AtomicBool::new(false),
-            removed_by: Mutex::new(BTreeSet::new()),
+            refused_by: Mutex::new(BTreeMap::new()),
             standing: OnceLock::new(),
         }
     }
@@ -88,9 +89,14 @@ impl PeerNetwork {
         }
     }
 
-    /// The peers that refused this node as removed.
-    pub fn removed_by(&self) -> BTreeSet<NodeId> {
-        self.removed_by.lock().clone()
+    /// The peers that refuse this node.
+    pub fn refused_by(&self) -> BTreeSet<NodeId> {
+        self.refused_by.lock().keys().copied().collect()
+    }
+
+    /// Whether a peer says that this node was removed.
+    pub fn is_said_to_be_removed(&self) -> bool {
+        self.refused_by.lock().values().any(|removed| *removed)
     }
 
     /// Notes that a leader was heard: it brings what others had more of the log.
@@ -174,17 +180,22 @@ impl PeerNetwork {
         let answer = match answer.and_then(|answer| answer) {
             Ok(answer) => Answer::decode(&answer).map_err(invalid)?,
             Err(error) => {
-                if matches!(error, PeerError::Removed(_)) {
-                    self.removed_by.lock().insert(peer.node_id);
+                let refused = match error {
+                    PeerError::Removed(_) => Some(true),
+                    PeerError::Distrusted(_) => Some(false),
+                    _ => None,
+                };
+                if let Some(removed) = refused {
+                    self.refused_by.lock().insert(peer.node_id, removed);
                 }
                 return Err(error);
             }
         };
         if matches!(answer, Answer::Failed(FailureV1::Removed)) {
-            self.removed_by.lock().insert(peer.node_id);
+            self.refused_by.lock().insert(peer.node_id, true);
             return Err(PeerError::Removed(peer.node_id));
         }
-        self.removed_by.lock().remove(&peer.node_id);
+        self.refused_by.lock().remove(&peer.node_id);
         self.heard.lock().insert(peer.node_id, Instant::now());
         Ok(answer)
     }
@@ -210,10 +221,11 @@ pub struct Client {
 
 fn rpc_error(error: &PeerError) -> RpcError {
     match error {
-        PeerError::Unreachable(_) | PeerError::Invalid(_) | PeerError::Removed(_) => {
-            Unreachable::new(error).into()
-        }
         PeerError::NoAnswer(_) => NetworkError::new(error).into(),
+        PeerError::Unreachable(_)
+        | PeerError::Invalid(_)
+        | PeerError::Removed(_)
+        | PeerError::Distrusted(_) => Unreachable::new(error).into(),
     }
 }
 

@@ -111,6 +111,7 @@ pub(super) fn log_status(core: &Core) -> LogStatus {
         purged_index: core.store.purged().map_or(0, |id| id.index),
         waits_for: core.shared.waits_for(),
         removed: core.is_removed(),
+        distrusted: core.is_only_distrusted(),
         unknown_leader: core.unknown_leader(),
         failed: core.failure(),
     }

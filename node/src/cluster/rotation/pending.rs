@@ -55,6 +55,11 @@ impl Cluster {
         found.filter(|(_, pending)| pending.cluster_id == self.cluster_id())
     }
 
+    /// The rotation that is pending now.
+    pub(crate) fn rotation_now(&self) -> Option<PendingRotation> {
+        self.pending_rotation(&self.log().catalogue()).map(|(_, pending)| pending)
+    }
+
     /// The change that begins a rotation because voters are removed; none where it has begun, or
     /// where the operator provides the certificates.
     pub(in crate::cluster) fn begin_rotation(
