@@ -86,6 +86,9 @@ pub enum ProposeError {
     /// No leader could be reached. Nothing changed; try again.
     #[error("the cluster has no leader that can be reached")]
     NoLeader,
+    /// The clock of the node that leads is in doubt. Nothing changed.
+    #[error("the clock of the node that leads is in doubt: it stamps no change")]
+    ClockDoubtful,
     /// The leader was lost, or the time was up, after the change was sent. Whether it will stand is
     /// unknown; sent again with the same `request_id` it is applied once.
     #[error("the change may or may not have been applied")]
@@ -105,6 +108,7 @@ impl ProposeError {
             Self::Draining => Code::Draining,
             Self::Storage(_) => Code::StorageFailed,
             Self::NoLeader => Code::NoLeader,
+            Self::ClockDoubtful => Code::ClockDoubtful,
             Self::OutcomeUnknown => Code::OutcomeUnknown,
             Self::Denied(denied) => denied.code,
         }
@@ -113,7 +117,14 @@ impl ProposeError {
     /// Whether the same proposal may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Overloaded | Self::Draining | Self::NoLeader | Self::OutcomeUnknown)
+        matches!(
+            self,
+            Self::Overloaded
+                | Self::Draining
+                | Self::NoLeader
+                | Self::ClockDoubtful
+                | Self::OutcomeUnknown
+        )
     }
 }
 

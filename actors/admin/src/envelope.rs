@@ -269,7 +269,12 @@ impl NodeSigner {
     ///
     /// # Errors
     /// The system has no randomness.
-    pub fn state(&self, cluster_id: &str, node_id: u64, body: Vec<u8>) -> Result<Vec<u8>, EnvelopeFault> {
+    pub fn state(
+        &self,
+        cluster_id: &str,
+        node_id: u64,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, EnvelopeFault> {
         let (cluster_id, chain) = (cluster_id.to_owned(), self.chain.clone());
         let statement = Statement { cluster_id, node_id, chain, body };
         let signed = seal(STATEMENT, ENVELOPE_VERSION, &statement)?;
@@ -368,7 +373,8 @@ impl Trust<'_> {
     /// # Errors
     /// Anything else.
     pub fn read_statement(&self, bytes: &[u8]) -> Result<Statement, EnvelopeFault> {
-        let SealedV1 { signed, signature } = unseal::<_, REQUEST_BYTES_MAX>(SEALED_STATEMENT, bytes)?;
+        let SealedV1 { signed, signature } =
+            unseal::<_, REQUEST_BYTES_MAX>(SEALED_STATEMENT, bytes)?;
         let statement: Statement = unseal::<_, REQUEST_BYTES_MAX>(STATEMENT, &signed)?;
         if statement.cluster_id != self.cluster_id {
             let detail = "the statement is of another cluster";

@@ -63,6 +63,14 @@ pub enum JoinAnswer {
         /// Whether asking again, here or elsewhere, could help.
         retryable: bool,
     },
+    /// It is a member now, of a cluster whose version asks for more than a certificate.
+    AdmittedBy {
+        /// What makes it a member.
+        admitted: Admitted,
+        /// The voters, with the addresses where they listen for peers. It follows nobody else until
+        /// its log names members.
+        voters: Vec<(u64, String)>,
+    },
 }
 
 /// What makes a node a member.
@@ -457,6 +465,12 @@ mod tests {
         let bytes = refused.encode().unwrap();
         assert_eq!(hex::encode(&bytes), "5644504b010001026e6f01");
         assert_eq!(JoinAnswer::decode(&bytes).unwrap(), refused);
+        let admitted = Admitted { node_id: 4, chain: vec![vec![1]], authorities: vec![vec![2]] };
+        let voters = vec![(1, "a".to_owned())];
+        let admitted = JoinAnswer::AdmittedBy { admitted, voters };
+        let bytes = admitted.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "5644504b010002040101010101020101".to_owned() + "0161");
+        assert_eq!(JoinAnswer::decode(&bytes).unwrap(), admitted);
         let keep = NodeRequest::KeepAuthority { key_pem: "k".to_owned() };
         let bytes = keep.encode().unwrap();
         assert_eq!(hex::encode(&bytes), "56444e51010000016b");

@@ -9,6 +9,7 @@ use openraft::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::admission::{self, Admission, Claim};
 use super::bodies;
 use super::core::{Core, Leadership};
 use super::members::{self, MembershipError};
@@ -68,8 +69,14 @@ impl PeerHandler {
             let detail = format!("this is node {} of cluster {}", here.0, here.1);
             return failed(FailureV1::Misdirected(detail));
         }
-        // Votes and entries may come from a node that this one has yet to hear of; what changes the
-        // catalogue or the members comes from members only. A certificate outlives its membership.
+        // A certificate outlives its membership.
+        if self.core.shared.is_removed(from) {
+            return failed(FailureV1::Removed);
+        }
+        if let Some(refused) = self.refusal(from, &request.body).await {
+            return failed(refused);
+        }
+        // What changes the catalogue or the members comes from members only.
         let asks_to_change = match &request.body {
             RequestBody::Append { .. } | RequestBody::Vote { .. } | RequestBody::Snapshot(_) => {
                 false
@@ -78,9 +85,11 @@ impl PeerHandler {
             | RequestBody::ReadIndex
             | RequestBody::Member(_)
             | RequestBody::PlanMembers(_)
+            | RequestBody::Version
+            | RequestBody::Confirm { .. }
+            | RequestBody::Clock
             | RequestBody::ProposeProved { .. }
-            | RequestBody::MemberProved { .. }
-            | RequestBody::Version => true,
+            | RequestBody::MemberProved { .. } => true,
         };
         if asks_to_change && self.core.members().get(from).is_none() {
             return failed(FailureV1::Misdirected(format!("node {from} is no member")));
@@ -125,6 +134,36 @@ impl PeerHandler {
                 false => failed(FailureV1::NotLeader),
             },
             RequestBody::Version => Answer::Version { version: self.core.options.version },
+            RequestBody::Confirm { node_id, term } => {
+                Answer::Confirmed { confirmed: self.core.confirms(node_id, term) }
+            }
+            RequestBody::Clock => {
+                Answer::Clock { now_ms: self.core.clock.shown(&self.core.options).0 }
+            }
+        }
+    }
+
+    /// Why votes, entries or a snapshot are not taken from a node, if so.
+    async fn refusal(&self, from: super::NodeId, body: &RequestBody) -> Option<FailureV1> {
+        let (vote, claim) = match body {
+            RequestBody::Append { vote, .. } => (vote, Claim::Lead { term: vote.term }),
+            RequestBody::Snapshot(piece) => (&piece.vote, Claim::Lead { term: piece.vote.term }),
+            RequestBody::Vote { vote, .. } => (vote, Claim::Stand),
+            _ => return None,
+        };
+        let core = &self.core;
+        match admission::decide(&core.standing.view(), from, vote.node_id) {
+            Admission::Admit => None,
+            Admission::Refuse(reason) => {
+                tracing::warn!(from, ?claim, reason, "a node's claim is refused");
+                Some(FailureV1::NotAVoter(reason.to_owned()))
+            }
+            Admission::Confirm(sets) => {
+                let claimed = (from, claim);
+                let asked = core.inquiry.confirmed(&core.standing, &core.network, claimed, &sets);
+                let detail = format!("the voters that node {} knows do not confirm", core.node_id);
+                (!asked.await).then_some(FailureV1::NotAVoter(detail))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openraft::EntryPayload as Content;
 
+use super::admission::TRUST_VERSION;
 use super::bodies::{self, ApplyError, Bodies};
 use super::entry::EntryCommand;
 use super::types::{Entry, EntryReply, LogId, NodeId, StoredMembership};
@@ -41,12 +42,22 @@ pub struct Machine {
 impl Machine {
     /// The state before any entry.
     pub fn empty(catalogue: Catalogue) -> Self {
+        let cluster = ClusterState::default();
         Self {
             last_applied: None,
             members: StoredMembership::default(),
-            catalogue: Arc::new(catalogue),
-            cluster: ClusterState::default(),
+            catalogue: Arc::new(catalogue.at_version(cluster.version)),
+            cluster,
         }
+    }
+
+    /// Whether a node was a member of this cluster and is none any more. Ids are given once and in
+    /// order, so the entry that removes a node is all that has to be kept of it.
+    pub fn is_removed(&self, node_id: NodeId) -> bool {
+        self.cluster.version >= TRUST_VERSION
+            && (1..self.cluster.next_node_id).contains(&node_id)
+            && !self.cluster.pending.contains_key(&node_id)
+            && self.members.membership().get_node(&node_id).is_none()
     }
 
     /// Applies the next entry, with the bodies that it names.
@@ -68,13 +79,23 @@ impl Machine {
                 }
                 EntryCommand::AllocateNode { request_id } => self.allocate(request_id),
                 EntryCommand::RaiseVersion { version } => {
-                    self.cluster.version = self.cluster.version.max(version);
+                    self.raise_version(version);
                     EntryReply::Nothing
                 }
             },
         };
         self.last_applied = Some(entry.log_id);
         Ok(reply)
+    }
+
+    fn raise_version(&mut self, version: u16) {
+        if version <= self.cluster.version {
+            return;
+        }
+        self.cluster.version = version;
+        let mut catalogue = Catalogue::clone(&self.catalogue);
+        catalogue.raise_version(version);
+        self.catalogue = Arc::new(catalogue);
     }
 
     /// The next entry is one whose result is known.

@@ -65,6 +65,13 @@ pub enum RequestBody {
     Version,
     /// What a change of the members would make of them.
     PlanMembers(MemberCommandV1),
+    /// Whether a node is a voter, and, with a term, whether the asked node follows it in that term.
+    Confirm {
+        node_id: u64,
+        term: Option<u64>,
+    },
+    /// What the clock of the asked node shows.
+    Clock,
     /// Commands without a time, each with what proves who asked for it.
     ProposeProved {
         proposals: Vec<ProvedV1>,
@@ -135,6 +142,13 @@ pub enum Answer {
         version: u16,
     },
     Planned(PlanResultV1),
+    Confirmed {
+        confirmed: bool,
+    },
+    /// Milliseconds since the epoch.
+    Clock {
+        now_ms: i64,
+    },
 }
 
 /// Why a request cannot be answered here.
@@ -148,6 +162,10 @@ pub enum FailureV1 {
     Stopped,
     /// Too much waits.
     Busy,
+    /// The asking node was removed from the cluster.
+    Removed,
+    /// Only a voter may ask for this, and the asking node is none that is known here.
+    NotAVoter(String),
     /// The request comes in the form of a cluster of before requests needed proof.
     NeedsProof,
 }

@@ -153,6 +153,7 @@ impl Proposer {
             self.expire();
             let Some(until) = self.waiting.front().map(|first| first.until) else { continue };
             match self.core.leadership() {
+                Leadership::Here(_) if !self.core.clock.is_trusted() => self.refuse_doubtful(),
                 Leadership::Here(term) if self.core.shared.applied_term() == term => {
                     self.propose_here().await;
                 }
@@ -185,6 +186,13 @@ impl Proposer {
             } else {
                 proposal.give_up();
             }
+        }
+    }
+
+    /// A leader whose clock is in doubt stamps nothing.
+    fn refuse_doubtful(&mut self) {
+        for proposal in std::mem::take(&mut self.waiting) {
+            proposal.answer(Err(ProposeError::ClockDoubtful));
         }
     }
 
@@ -343,10 +351,10 @@ impl Proposer {
                 }
                 return self.meanwhile(core.look_again(until)).await;
             }
-            Ok(Answer::Failed(
-                FailureV1::NotLeader | FailureV1::Busy | FailureV1::NeedsProof,
-            ))
-            | Err(PeerError::Unreachable(_)) => false,
+            Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::Busy | FailureV1::NeedsProof))
+            | Err(PeerError::Unreachable(_) | PeerError::Removed(_) | PeerError::Distrusted(_)) => {
+                false
+            }
             _ => true,
         };
         for mut proposal in batch.into_iter().rev() {

@@ -127,6 +127,7 @@ pub fn decode_machine(bytes: &[u8]) -> Result<Machine, String> {
     let text = |error: EnvelopeError| error.to_string();
     let (_, meta) = open(META_MAGIC, META_VERSION, META_BYTES_MAX, meta).map_err(text)?;
     let meta: MetaV1 = decode(meta).map_err(text)?;
+    let meta_version = meta.version;
     let cluster = ClusterState {
         cluster_id: meta.cluster_id,
         version: meta.version,
@@ -137,7 +138,7 @@ pub fn decode_machine(bytes: &[u8]) -> Result<Machine, String> {
         last_applied: meta.last.map(LogId::from),
         members: StoredMembership::try_from(meta.members).map_err(text)?,
         cluster,
-        catalogue: Arc::new(decode_snapshot(catalogue).map_err(text)?),
+        catalogue: Arc::new(decode_snapshot(catalogue).map_err(text)?.at_version(meta_version)),
     })
 }
 
@@ -147,6 +148,19 @@ pub fn write(folder: &Path, index: u64, bytes: &[u8]) -> Result<SnapshotFile, Lo
     write_whole(folder, &name, bytes)?;
     let path = folder.join(name);
     SnapshotFile::open(&path).map_err(|source| io_error(&path, source))
+}
+
+/// How the names of copies begin.
+pub const COPY: &str = "copy";
+
+/// The name of a snapshot's copy.
+pub fn copy_name(index: u64) -> String {
+    format!("{COPY}-{index:020}.vraft")
+}
+
+/// Writes a copy of a snapshot whose place no older one could take.
+pub fn write_copy(folder: &Path, index: u64, bytes: &[u8]) -> Result<(), LogError> {
+    write_whole(folder, &copy_name(index), bytes)
 }
 
 /// Reads a snapshot from a file; a sentence says what is wrong with a damaged one.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, header};
 use serde_json::Value as Json;
-use verdict_admin::{AdminService, AnswerFuture, OperatorKey, Outcome, Refusal, Request, RequestOrigin};
+use verdict_admin::{
+    AdminService, AnswerFuture, OperatorKey, Outcome, Refusal, Request, RequestOrigin,
+};
 use verdict_config::{Code, TimestampMs};
 
 use super::{Refusals, operator_key};

@@ -283,7 +283,8 @@ impl Cluster {
                 Some(known) if known.attributes == *self.attributes() => return,
                 Some(_) => {
                     let (node_id, attributes) = (self.node_id(), self.attributes().clone());
-                    let told = self.change(MemberCommand::SetAttributes { node_id, attributes }, None);
+                    let told =
+                        self.change(MemberCommand::SetAttributes { node_id, attributes }, None);
                     if told.await.is_ok() {
                         return;
                     }

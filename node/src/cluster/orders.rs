@@ -128,14 +128,13 @@ impl Cluster {
     pub(crate) fn read_order(&self, from: u64, sealed: &[u8]) -> Result<Order, Denied> {
         let parts = self.identity_parts();
         let now = crate::http::now();
-        let trust =
-            Trust { cluster_id: &parts.cluster_id, authorities: &parts.authorities, now };
+        let trust = Trust { cluster_id: &parts.cluster_id, authorities: &parts.authorities, now };
         let statement = trust.read_statement(sealed);
-        let statement =
-            statement.map_err(|fault| Denied::new(Code::ProofInvalid, fault.detail))?;
+        let statement = statement.map_err(|fault| Denied::new(Code::ProofInvalid, fault.detail))?;
         let members = self.log().members();
         if !members.get(statement.node_id).is_some_and(|member| member.voter) {
-            let detail = format!("node {}, which signed the order, does not vote", statement.node_id);
+            let detail =
+                format!("node {}, which signed the order, does not vote", statement.node_id);
             return Err(Denied::new(Code::ProofInvalid, detail));
         }
         let order = Order::decode(&statement.body)

@@ -61,6 +61,9 @@ async fn act(
     if let Err(error) = cluster.correct_standings(&mut office.doubts, AGREE_WITHIN).await {
         tracing::debug!(%error, "what the audit says of the members is corrected later");
     }
+    if let Err(error) = cluster.drive_rotation(catalogue).await {
+        tracing::debug!(%error, "the rotation that a removal began waits");
+    }
     for (old, new) in replacements(catalogue, status) {
         take_place(cluster, (catalogue, status), (old, new)).await?;
     }
@@ -255,6 +258,7 @@ mod tests {
             commit_us_last: 0,
             syncs: 0,
             sync_us_max: 0,
+            clock_doubt: None,
             peers,
         }
     }

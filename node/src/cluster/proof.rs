@@ -14,9 +14,7 @@ use std::net::IpAddr;
 use verdict_admin::{ForwardedBy, Request, verify_forwarded};
 use verdict_config::Code;
 use verdict_config::settings::Role;
-use verdict_consensus::authority::{
-    Action, allowed, node_may_change, node_may_change_members,
-};
+use verdict_consensus::authority::{Action, allowed, node_may_change, node_may_change_members};
 use verdict_consensus::peers::{DecisionRead, Order};
 use verdict_consensus::{
     Author, Catalogue, ChangeSet, Denied, Forwarded, MemberCommand, Members, Proof, ProofCheck,
@@ -172,9 +170,7 @@ fn require(caller: &Caller, needs: Role, what: &str) -> Result<(), Denied> {
 /// What concerns the whole cluster needs an operator without limits.
 fn may_operate(caller: &Caller) -> Result<(), Denied> {
     require(caller, Role::Operator, "this")?;
-    caller
-        .require_whole_scope()
-        .map_err(|problem| Denied::new(problem.code(), problem.detail()))
+    caller.require_whole_scope().map_err(|problem| Denied::new(problem.code(), problem.detail()))
 }
 
 impl ProofCheck for ProofGate {
@@ -182,10 +178,10 @@ impl ProofCheck for ProofGate {
         let Some(proof) = forwarded.proof else { return node_may_change(forwarded, set) };
         let Forwarded { from, catalogue, .. } = *forwarded;
         let Person { caller, signed } = self.person(from, proof, catalogue)?;
-        let action = if set.restores.is_some() { Action::Rollback(set) } else { Action::Change(set) };
+        let action =
+            if set.restores.is_some() { Action::Rollback(set) } else { Action::Change(set) };
         allowed(caller.role, action).map_err(|denied| {
-            let detail =
-                format!("{denied}; the key {} has the role {}", caller.name, caller.role);
+            let detail = format!("{denied}; the key {} has the role {}", caller.name, caller.role);
             Denied::new(Code::Forbidden, detail)
         })?;
         caller
@@ -207,12 +203,8 @@ impl ProofCheck for ProofGate {
         let Some(proof) = forwarded.proof else {
             return node_may_change_members(forwarded, command);
         };
-        let Person { caller, signed } =
-            self.person(forwarded.from, proof, forwarded.catalogue)?;
+        let Person { caller, signed } = self.person(forwarded.from, proof, forwarded.catalogue)?;
         may_operate(&caller)?;
         signed.map_or(Ok(()), |signed| signed.covers_members(command))
     }
 }
-
-
-

@@ -1,5 +1,6 @@
 //! What other nodes ask of this one.
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use verdict_actors::blobs::Held;
 use verdict_actors::outbox::Kept;
@@ -10,9 +11,7 @@ use verdict_consensus::peers::{
     DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest, NodeAnswer, NodeRequest, Order,
     PeerService, Secret, ServiceFuture,
 };
-use verdict_consensus::{
-    COMMAND_VERSION, ContentHash, Denied, Log, PeerChannel, StoredBody,
-};
+use verdict_consensus::{COMMAND_VERSION, ContentHash, Denied, Log, PeerChannel, StoredBody};
 
 use super::{Cluster, orders};
 
@@ -129,9 +128,7 @@ impl ClusterService {
                 Ok(Order::ReadDecision { id, read, .. }) => self.read(&id, read).await,
                 Err(denied) => orders::denial(denied),
             },
-            NodeRequest::KeepOrder { sealed, nodes } => {
-                self.keep_order(from, sealed, nodes).await
-            }
+            NodeRequest::KeepOrder { sealed, nodes } => self.keep_order(from, sealed, nodes).await,
             NodeRequest::PendingOrders { after } => {
                 match self.cluster.orders_of(from, after).await {
                     Ok(orders) => NodeAnswer::Orders(orders),
@@ -195,14 +192,12 @@ impl ClusterService {
                     Err(error) => refused(error.to_string()),
                 }
             }
-            NodeRequest::DescribeFolder { hash } => {
-                match self.runtime.describe_model(hash).await {
-                    Ok(files) => NodeAnswer::Folder(
-                        files.into_iter().map(|file| (file.path, file.sha256, file.size)).collect(),
-                    ),
-                    Err(error) => refused(error.to_string()),
-                }
-            }
+            NodeRequest::DescribeFolder { hash } => match self.runtime.describe_model(hash).await {
+                Ok(files) => NodeAnswer::Folder(
+                    files.into_iter().map(|file| (file.path, file.sha256, file.size)).collect(),
+                ),
+                Err(error) => refused(error.to_string()),
+            },
             NodeRequest::FolderPiece { hash, path, offset } => {
                 let span = (offset, FOLDER_PIECE_BYTES);
                 match self.runtime.model_piece((hash, path), span).await {
@@ -254,6 +249,14 @@ impl PeerService for ClusterService {
                 }
             }
         })
+    }
+
+    fn is_removed(&self, node: u64) -> bool {
+        self.cluster.log().is_removed(node)
+    }
+
+    fn removals(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.cluster.log().watch_removals())
     }
 
     fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_> {

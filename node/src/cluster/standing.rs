@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use verdict_config::definition::{JOIN_TOKEN_PREFIX, MemberStanding, Standing};
+use verdict_config::definition::{JOIN_TOKEN_PREFIX, MemberStanding, PendingRotation, Standing};
 use verdict_config::{ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::DUTY_MEMBERS;
 use verdict_consensus::command::CHANGES_MAX;
@@ -80,6 +80,14 @@ pub(super) fn put(catalogue: &Catalogue, standing: &MemberStanding) -> Change {
     let name = MemberStanding::name_of(standing.node_id);
     let (revision, _) = said(catalogue, standing.node_id);
     Change::put(ObjectKind::Member, name, body).expecting(revision)
+}
+
+/// The voters that a planned change removes.
+fn removed_voters(planned: Option<&MemberPlan>) -> Vec<u64> {
+    let Some(plan) = planned else { return Vec::new() };
+    let stays = |node_id| plan.after.iter().any(|member| member.node_id == node_id);
+    let before = plan.before.iter().filter(|member| member.voter && !stays(member.node_id));
+    before.map(|member| member.node_id).collect()
 }
 
 /// The changes that say what is wanted and not said yet.
@@ -240,9 +248,10 @@ impl Cluster {
         if planned.is_none() {
             // A leader of before there were plans refuses by itself: only what it did is told.
             self.change(command.clone(), asked.author.proof.as_ref()).await?;
-            return self.record(&command, asked).await.map(|_| ());
+            return self.record(&command, &[], asked).await.map(|_| ());
         }
-        let recorded = self.record(&command, asked).await?;
+        let removed = removed_voters(planned.as_ref());
+        let recorded = self.record(&command, &removed, asked).await?;
         match (self.change(command, asked.author.proof.as_ref()).await, recorded) {
             // Whoever tries again goes on with this entry; else the leader corrects it.
             (Err(error), Some(revision)) if !error.retryable => {
@@ -257,10 +266,13 @@ impl Cluster {
     async fn record(
         &self,
         command: &MemberCommand,
+        removed: &[u64],
         asked: &Asked,
     ) -> Result<Option<u64>, ClusterError> {
         let catalogue = self.log().linearizable().await?;
-        let changes = entry(&catalogue, &wanted(command, &self.cluster_id()));
+        let mut changes = entry(&catalogue, &wanted(command, &self.cluster_id()));
+        // Whoever voted has the authority's key: with it goes the authority.
+        changes.extend(self.begin_rotation(&catalogue, removed)?);
         if changes.is_empty() {
             return Ok(None);
         }
@@ -268,7 +280,10 @@ impl Cluster {
         // belongs to something else is refused by the log.
         let usable = |id: &String| {
             let done = catalogue.changes_of_request(id);
-            let of_members = |change: &Change| MemberStanding::is_named(change.kind, &change.name);
+            let of_members = |change: &Change| {
+                MemberStanding::is_named(change.kind, &change.name)
+                    || PendingRotation::is_named(change.kind, &change.name)
+            };
             done.is_empty() || !done.iter().all(of_members)
         };
         let request_id = asked.request_id.clone().filter(usable);

@@ -15,7 +15,8 @@ use verdict_consensus::peers::{
 };
 use verdict_consensus::{
     Catalogue, FolderIdentity, FolderStart, LocalLogOptions, LogError, NodeAttributes,
-    PeerTransport, ProofCheck, RaftLog, RaftLogOptions, Seed, create_raft_folder, migrate_local_folder,
+    PeerTransport, ProofCheck, RaftLog, RaftLogOptions, Seed, create_raft_folder,
+    migrate_local_folder,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -191,6 +192,7 @@ fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> Ra
     options.validator = Arc::new(CompilingValidator::new(limits, compiled));
     options.snapshot_entries = settings.cluster.snapshot_entries;
     options.entries_kept = settings.cluster.entries_kept;
+    options.clock_bound = Duration::from_secs(settings.cluster.clock_bound_s);
     options.bodies = Some(Arc::new(blobs.clone()));
     match (settings.cluster.round_trip_ms, settings.cluster.network) {
         (0, NetworkProfile::Lan) => options,
@@ -260,7 +262,12 @@ impl Opening {
     ) -> Result<(), LogError> {
         let first = self.kept.authority_key_pem.is_some();
         if self.joined || !first {
-            return create_raft_folder(&self.raft_dir, identity, FolderStart::Join);
+            let voters = join::kept_voters(&self.folder);
+            let start = match voters.is_empty() {
+                true => FolderStart::Join,
+                false => FolderStart::JoinTrusting(voters),
+            };
+            return create_raft_folder(&self.raft_dir, identity, start);
         }
         if self.local_dir.join("format").is_file() {
             // The folder of a program before the cluster: its catalogue and history move in.

@@ -90,7 +90,13 @@ impl Caller {
     /// Whoever reaches a node that asks for no keys.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { name: "anonymous".to_owned(), role: Role::Operator, known: None, from: None, proof: None }
+        Self {
+            name: "anonymous".to_owned(),
+            role: Role::Operator,
+            known: None,
+            from: None,
+            proof: None,
+        }
     }
 
     /// An operator who signed a request; `sealed` is the request, where it may have to go on.
@@ -105,7 +111,13 @@ impl Caller {
 
     fn of(key: &Arc<KnownKey>) -> Self {
         let KeyEntry { name, role, .. } = &key.entry;
-        Self { name: name.clone(), role: *role, known: Some(Arc::clone(key)), from: None, proof: None }
+        Self {
+            name: name.clone(),
+            role: *role,
+            known: Some(Arc::clone(key)),
+            from: None,
+            proof: None,
+        }
     }
 
     /// The same caller, who is at an address.

@@ -73,6 +73,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OutboxFull
         | Code::NotReady
         | Code::NotAVoter
+        | Code::NodeRemoved
+        | Code::ClockDoubtful
+        | Code::LeaderUnknown
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -102,7 +102,8 @@ pub fn to_wire(result: Result<Applied, ProposeError>) -> ProposalResultV1 {
             ProposeError::Overloaded => ProposeErrorV1::Overloaded,
             ProposeError::Draining => ProposeErrorV1::Draining,
             ProposeError::Storage(detail) => ProposeErrorV1::Storage(detail),
-            ProposeError::NoLeader => ProposeErrorV1::NoLeader,
+            // The node that was asked looks for another leader.
+            ProposeError::NoLeader | ProposeError::ClockDoubtful => ProposeErrorV1::NoLeader,
             ProposeError::OutcomeUnknown => ProposeErrorV1::OutcomeUnknown,
             ProposeError::Denied(Denied { code, detail }) => {
                 ProposeErrorV1::Denied { code: code.as_str().to_owned(), detail }

@@ -3,9 +3,7 @@
 use verdict_admin::{ChangeRequest, MemberRequest, Request, RollbackRequest, RotateRequest};
 use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
 use verdict_config::{Code, ObjectId, ObjectKind, ObjectName};
-use verdict_consensus::{
-    Change, ChangeSet, Denied, Forwarded, MemberCommand, Op, plan_rollback,
-};
+use verdict_consensus::{Change, ChangeSet, Denied, Forwarded, MemberCommand, Op, plan_rollback};
 
 use super::{Signed, invalid};
 use crate::cluster::token::{KeptToken, object_name};
@@ -55,9 +53,11 @@ impl Signed {
         match &self.request {
             Request::Change(change) => covers_set(change, set),
             Request::Rollback(rollback) => covers_rollback(rollback, forwarded, set),
-            Request::Token { valid_s, voter, dry_run: false, .. } => {
-                covers_token(set, |token| token.voter == *voter && token.replaces.is_none(), *valid_s)
-            }
+            Request::Token { valid_s, voter, dry_run: false, .. } => covers_token(
+                set,
+                |token| token.voter == *voter && token.replaces.is_none(),
+                *valid_s,
+            ),
             Request::Replace(MemberRequest { node_id, dry_run: false, .. }) => {
                 let replaces = Some(*node_id);
                 covers_token(set, |token| token.replaces == replaces, REPLACEMENT_VALID_S)
@@ -125,13 +125,8 @@ fn covers_rollback(
         objects.push(ObjectId { kind: object.kind, name });
     }
     let RollbackRequest { request_id, why, to_revision, dry_run, .. } = rollback;
-    let planned = plan_rollback(
-        forwarded.catalogue,
-        request_id.clone(),
-        why.clone(),
-        *to_revision,
-        &objects,
-    );
+    let planned =
+        plan_rollback(forwarded.catalogue, request_id.clone(), why.clone(), *to_revision, &objects);
     let planned = planned.map_err(|refused| Denied::new(refused.code(), refused.to_string()))?;
     let planned = planned.normalised();
     let planned = planned.map_err(|_| invalid("the rollback cannot be planned"))?;

@@ -153,7 +153,8 @@ async fn alone(folder: &std::path::Path) -> Cluster {
     settings.node.data_dir = folder.display().to_string();
     let blobs = BlobStore::open(folder.join("blobs")).expect("a store");
     let http = "127.0.0.1:0".parse().expect("an address");
-    let opened = super::super::start::open(&settings, http, None, (&blobs, &KeyRing::default())).await;
+    let opened =
+        super::super::start::open(&settings, http, None, (&blobs, &KeyRing::default())).await;
     opened.map_err(|error| error.to_string()).expect("it opens").cluster
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use verdict_config::{ObjectKind, TimestampMs};
 use verdict_config::definition::KeyDefinition;
+use verdict_config::{ObjectKind, TimestampMs};
 use verdict_consensus::{Catalogue, Object};
 
 use super::{Caller, KeyEntry, KnownKey};
