@@ -54,7 +54,7 @@ use verdict_rules::window::WindowReading;
 
 pub use error::JournalError;
 pub use id::DecisionId;
-pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus};
+pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus, MayExpire};
 pub use query::{Hit, Page, SearchQuery};
 pub use record::{
     Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, RequestGuard,
@@ -106,6 +106,20 @@ impl Journal {
         node: u16,
         clock: Clock,
     ) -> Result<(Self, JournalRecovery), JournalError> {
+        Self::open_expiring(folder, (options, node), clock, Arc::new(|| true))
+    }
+
+    /// The same, where records expire by age only while `may_expire` says so: a clock that is wrong
+    /// must not drop them.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_expiring(
+        folder: &Path,
+        (options, node): (JournalOptions, u16),
+        clock: Clock,
+        may_expire: MayExpire,
+    ) -> Result<(Self, JournalRecovery), JournalError> {
         let lock = files::lock_folder(folder)?;
         let recovered = recovery::recover(folder, &options, &clock)?;
         let newest = recovered.segments.last().cloned();
@@ -129,6 +143,7 @@ impl Journal {
             lock: Mutex::new(Some(lock)),
             options,
             clock,
+            may_expire,
         });
         core.retain()?;
         core.seal_left_over();

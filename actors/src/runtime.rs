@@ -258,7 +258,9 @@ fn open_journal(
     options: &RuntimeOptions,
 ) -> Result<(Journal, JournalRecovery), StartError> {
     let clock = Arc::new(crate::clock::now);
-    Journal::open(folder, options.journal.clone(), options.node_id, clock)
+    let log = Arc::clone(&options.log);
+    let of_node = (options.journal.clone(), options.node_id);
+    Journal::open_expiring(folder, of_node, clock, Arc::new(move || log.trusts_clock()))
         .map_err(|error| StartError::Journal { code: error.code(), detail: error.to_string() })
 }
 

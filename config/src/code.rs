@@ -87,6 +87,9 @@ codes! {
     AuthorityRefused = "VD0612", "the step of the authority's rotation is refused", "Do what the detail names; GET /v1/admin/authority shows how far each node is.";
     NotAVoter = "VD0613", "the node that was asked does not vote", "Ask a voter: GET /v1/admin/members lists them.";
     CertificateInvalid = "VD0614", "the certificate that the node was given cannot be used", "Correct what the detail names in the files of cluster.tls_certificate, tls_key and tls_authorities.";
+    NodeRemoved = "VD0620", "this node was removed from the cluster", "Stop it; to add the machine again, start it with an empty state folder and a new token.";
+    ClockDoubtful = "VD0621", "the node's clock is in doubt", "Correct the clock; if it is right, confirm it with `verdict admin clock confirm`.";
+    LeaderUnknown = "VD0622", "the node does not know its leader", "Start the voters that the node knows; where they are gone, stop the node and name a leader with `verdict recover --trust-leader NODE`.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";
@@ -111,6 +114,11 @@ codes! {
     EnvelopeForeign = "VD0816", "the admin request is for another cluster or node", "Connect to the node it is for, with a key of its cluster.";
     OperatorUnknown = "VD0817", "no operator's key that is accepted", "Have the key enrolled by an operator; it may be revoked or expired.";
     OutOfScope = "VD0818", "outside the scope of the key", "Use a key whose flows and regions cover it.";
+    ProofMissing = "VD0819", "the request comes without a person's proof", "Send it with an API key, or as a signed admin request: the leader believes no node's word.";
+    KeyNotInCatalogue = "VD0820", "the leader does not know the API key", "Put the key into the catalogue (docs/keys.md): a key of one node's settings file counts on that node only.";
+    ProofInvalid = "VD0821", "the proof does not cover the request", "Sign the request that is meant, and send it again.";
+    HostRefused = "VD0822", "the Host header names another host", "Use the node's address or localhost, or add the name to http.hosts.";
+    OriginRefused = "VD0823", "a web page of another origin may not change anything here", "Add the page's origin to http.cors_origins if it is yours.";
     Internal = "VD0901", "a fault of our own", "The node goes on; report the decision or request id.";
 }
 

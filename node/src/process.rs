@@ -126,7 +126,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let blobs = open_blobs(&settings)?;
     let operators = admin::bind(&settings, server.address()).await?;
     let admin_address = operators.as_ref().and_then(|listener| listener.local_addr().ok());
-    let member = start::open(&settings, server.address(), admin_address, &blobs).await?;
+    let member = start::open(&settings, server.address(), admin_address, (&blobs, &keys)).await?;
     let Opened { cluster, listener, joined, compiled } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
     let others = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());

@@ -12,6 +12,8 @@
 mod admin;
 #[path = "it/admin_members.rs"]
 mod admin_members;
+#[path = "it/attacks.rs"]
+mod attacks;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/bodies.rs"]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use verdict_config::Code;
 use verdict_consensus::{Log, LogStatus};
 
 use super::Handle;
@@ -60,6 +61,24 @@ impl Handle {
             reasons.push(format!("the journal takes no more: {failed}"));
         }
         let log = self.core.log.status();
+        if log.removed {
+            let (code, advice) = (Code::NodeRemoved, Code::NodeRemoved.advice());
+            let reason = match log.distrusted {
+                true => {
+                    "the voters do not share this node's certificate authority: this node was removed \
+                     from the cluster, or has other files of certificates"
+                }
+                false => "this node was removed from the cluster",
+            };
+            reasons.push(format!("{code} {reason}. {advice}"));
+        }
+        if let Some(leader) = log.unknown_leader {
+            let (code, advice) = (Code::LeaderUnknown, Code::LeaderUnknown.advice());
+            reasons.push(format!(
+                "{code} node {leader} leads, and the voters that this node knows do not confirm it. \
+                 {advice}"
+            ));
+        }
         if let Some(failed) = log.failed {
             reasons.push(format!("the log takes no more: {failed}"));
         }

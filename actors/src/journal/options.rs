@@ -8,6 +8,9 @@ use verdict_config::{Fault, Faults, TimestampMs};
 /// Where the journal takes the time from.
 pub type Clock = Arc<dyn Fn() -> TimestampMs + Send + Sync>;
 
+/// Whether the time may be believed so far that records expire by it.
+pub type MayExpire = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Settings of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use verdict_actors::{Proposal, Proposed};
-use verdict_config::definition::{AUTHORITY_NAME, MemberStanding};
+use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
@@ -183,12 +183,16 @@ pub(super) async fn settle(
     json_with_revision(&applied, applied.revision)
 }
 
-/// Some objects follow what the cluster does: its authorities change by a rotation, which checks that
+/// The objects that follow what the cluster does: its authorities change by a rotation, which checks that
 /// every node can follow, and standings by changes of the members.
-fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
+pub(crate) fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
     let changed_by = |change: &Change| {
         if MemberStanding::is_named(change.kind, &change.name) {
             Some("POST /v1/admin/members/{key} changes the members, and with them this object")
+        } else if PendingRotation::is_named(change.kind, &change.name) {
+            Some(
+                "the removal of a voter makes this object, and the rotation that follows deletes it",
+            )
         } else if change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME {
             Some("POST /v1/admin/authority/{step} changes this object")
         } else {
@@ -278,7 +282,9 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
         | ProposeError::Draining
         | ProposeError::Storage(_)
         | ProposeError::NoLeader
-        | ProposeError::OutcomeUnknown => Problem::new(error.code(), error.to_string()),
+        | ProposeError::ClockDoubtful
+        | ProposeError::OutcomeUnknown
+        | ProposeError::Denied(_) => Problem::new(error.code(), error.to_string()),
     }
 }
 

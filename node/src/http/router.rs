@@ -41,6 +41,7 @@ pub(super) fn routes(services: Arc<Services>) -> Router {
         .route("/v1/admin/blobs", get(admin::blobs))
         .route("/v1/admin/refusals", get(admin::refusals))
         .route("/v1/admin/loglevel", post(admin::post_log_level))
+        .route("/v1/admin/clock", post(admin::post_clock))
         .route("/v1/admin/drain", post(admin::post_drain))
         .route("/v1/admin/certificates", post(admin::post_certificate))
         .route("/v1/admin/certificates/own", post(admin::post_own_certificate))
@@ -84,6 +85,7 @@ fn methods(path: &str) -> String {
         "/v1/outcomes" | "/v1/changes" | "/v1/rollback" | "/v1/models" => &[Method::POST],
         "/v1/admin/tokens"
         | "/v1/admin/loglevel"
+        | "/v1/admin/clock"
         | "/v1/admin/drain"
         | "/v1/admin/transfers"
         | "/v1/admin/certificates" => &[Method::POST],

@@ -20,7 +20,13 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OperatorUnknown
         | Code::EnvelopeExpired
         | Code::EnvelopeReplayed => StatusCode::UNAUTHORIZED,
-        Code::Forbidden | Code::OutOfScope => StatusCode::FORBIDDEN,
+        Code::Forbidden
+        | Code::OutOfScope
+        | Code::ProofMissing
+        | Code::KeyNotInCatalogue
+        | Code::ProofInvalid
+        | Code::OriginRefused => StatusCode::FORBIDDEN,
+        Code::HostRefused => StatusCode::MISDIRECTED_REQUEST,
         Code::FlagNotFound
         | Code::FlowNotFound
         | Code::DecisionNotFound
@@ -67,6 +73,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OutboxFull
         | Code::NotReady
         | Code::NotAVoter
+        | Code::NodeRemoved
+        | Code::ClockDoubtful
+        | Code::LeaderUnknown
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

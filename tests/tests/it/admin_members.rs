@@ -148,6 +148,10 @@ fn every_change_of_the_members_is_shown_before_and_in_every_log_after() {
         let told: Vec<(&str, &str)> = audit.iter().map(|(_, by, why)| (who(by), &**why)).collect();
         assert_eq!(told, expected, "node {}", node + 1);
     }
+    // Each removal of a voter takes the authority with it, by itself.
+    until("the rotation that the removals began is done", || {
+        desk.run(&["authority", "show"])["pending"] == Json::Null
+    });
     what_the_entries_say(&desk, first);
     the_catalogue_changes_none_of_it(&desk, first);
 }

@@ -7,6 +7,7 @@ use verdict_consensus::{
 };
 
 use super::*;
+use crate::http::keys::KeyRing;
 
 const PROMOTE: MemberCommand = MemberCommand::Promote { node_id: 4 };
 
@@ -125,7 +126,7 @@ fn no_rollback_touches_what_a_node_is() {
 }
 
 #[test]
-fn whoever_made_the_token_is_the_author_of_what_comes_of_it() {
+fn what_comes_of_a_token_names_its_maker_and_is_a_duty() {
     let token = |used_by| {
         let kept = KeptToken {
             secret_sha256: String::new(),
@@ -139,11 +140,11 @@ fn whoever_made_the_token_is_the_author_of_what_comes_of_it() {
     };
     let issued = with(&Catalogue::default(), "alice", "a token", token(None));
     let used = with(&issued, "node-1", "it joins", token(Some((4, String::new()))));
-    let asked = asked_by_token(&used, 4, 1, "node 4 votes");
-    assert_eq!(asked.author.name, "alice");
+    let asked = asked_by_token(&used, 4, "node 4 votes");
+    assert_eq!(asked.author.name, "duty:members");
     assert_eq!(asked.why, "node 4 votes: it joined by a token of alice and has caught up");
-    let unknown = asked_by_token(&used, 5, 1, "node 5 votes");
-    assert_eq!(unknown.author.name, "node-1");
+    let unknown = asked_by_token(&used, 5, "node 5 votes");
+    assert_eq!(unknown.author.name, "duty:members");
 }
 
 /// A node that is alone.
@@ -152,7 +153,8 @@ async fn alone(folder: &std::path::Path) -> Cluster {
     settings.node.data_dir = folder.display().to_string();
     let blobs = BlobStore::open(folder.join("blobs")).expect("a store");
     let http = "127.0.0.1:0".parse().expect("an address");
-    let opened = super::super::start::open(&settings, http, None, &blobs).await;
+    let opened =
+        super::super::start::open(&settings, http, None, (&blobs, &KeyRing::default())).await;
     opened.map_err(|error| error.to_string()).expect("it opens").cluster
 }
 
@@ -199,7 +201,7 @@ async fn a_node_that_dies_between_an_entry_and_its_change_leaves_no_untruth() {
     cluster.correct_standings(&mut doubts, Duration::ZERO).await.expect("it is corrected");
     assert_eq!(standing_of(&cluster, node_id).await, (2, Some(Standing::Learner)));
     let newest = cluster.log().history(&HistoryQuery::default()).entries[0].head.clone();
-    assert_eq!(newest.author.name, "node-1");
+    assert_eq!(newest.author.name, "duty:members");
     assert_eq!(newest.why, format!("node {node_id} is a learner, not what revision 1 says"));
     // Whoever asks again under the same name is in the log again.
     assert_eq!(cluster.record(&promote, &asked("r")).await.expect("an entry"), Some(3));
