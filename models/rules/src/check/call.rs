@@ -1,7 +1,7 @@
 //! Calls: functions over texts, lists, tables, windows and times.
 
 use regex::RegexBuilder;
-use verdict_config::{Code, FieldType, TimestampMs};
+use verdict_config::{Code, EvaluationVersion, FieldType, TimestampMs};
 
 use super::{Checker, Typed, shown};
 use crate::duration;
@@ -135,6 +135,20 @@ impl Checker<'_, '_> {
         Some(found)
     }
 
+    /// A node that must name a fact which is text, or a set of texts.
+    fn texts_fact(&mut self, node: &Node) -> Option<Slot> {
+        let resolved = match &node.kind {
+            NodeKind::Name(name) => self.resolve(name),
+            _ => None,
+        };
+        // A program of the version before refuses sets, so all nodes do until the version is raised.
+        let sets = self.builder.environment.limits.evaluation != EvaluationVersion::V1;
+        if sets && resolved.is_some_and(|(_, of)| of == FieldType::Set) {
+            return self.fact(node).map(|(slot, _)| slot);
+        }
+        self.text_fact(node)
+    }
+
     /// A node that must name a fact which is text.
     fn text_fact(&mut self, node: &Node) -> Option<Slot> {
         let (slot, field_type) = self.fact(node)?;
@@ -231,7 +245,7 @@ impl Checker<'_, '_> {
 
     fn keywords(&mut self, node: &Node, list: &Node, field: &Node) -> Option<Typed> {
         let mark = self.reads.len();
-        let slot = self.text_fact(field);
+        let slot = self.texts_fact(field);
         let name = self.literal(list, "a list's name")?;
         if !self.builder.environment.lists.contains_key(name) {
             return self.no_list(list, name);
@@ -246,7 +260,7 @@ impl Checker<'_, '_> {
 
     fn listed(&mut self, node: &Node, list: &Node, field: &Node) -> Option<Typed> {
         let mark = self.reads.len();
-        let slot = self.text_fact(field);
+        let slot = self.texts_fact(field);
         let name = self.literal(list, "a list's name")?;
         let Some(id) = self.builder.codes(name) else {
             return self.no_list(list, name);
@@ -256,7 +270,11 @@ impl Checker<'_, '_> {
     }
 
     fn name_match(&mut self, list: &Node, fields: &[Node]) -> Option<Typed> {
-        let slots: Vec<Option<Slot>> = fields.iter().map(|field| self.text_fact(field)).collect();
+        let slots: Vec<Option<Slot>> = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| if at == 0 { self.texts_fact(field) } else { self.text_fact(field) })
+            .collect();
         let name = self.literal(list, "a list's name")?;
         let Some(id) = self.builder.names(name) else {
             return self.no_list(list, name);
