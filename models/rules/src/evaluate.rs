@@ -270,11 +270,9 @@ pub(crate) fn texts(value: &Value) -> &[Box<str>] {
     match value {
         Value::Text(text) => std::slice::from_ref(text),
         Value::Set(items) => items,
-        Value::Bool(_)
-        | Value::Int(_)
-        | Value::Decimal(_)
-        | Value::Float(_)
-        | Value::Time(_) => &[],
+        Value::Bool(_) | Value::Int(_) | Value::Decimal(_) | Value::Float(_) | Value::Time(_) => {
+            &[]
+        }
     }
 }
 

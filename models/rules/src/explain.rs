@@ -112,7 +112,9 @@ impl CompiledRuleSet {
             UnknownCause::NotANumber => "an operation has no number as its result".to_owned(),
             UnknownCause::NoRow => "the look-up table has no row or cell for the key".to_owned(),
             UnknownCause::TableConflict => "rows of the table that must agree do not".to_owned(),
-            UnknownCause::Name(slot, gap) => format!("{}: {}", self.slot_name(slot), gap.describe()),
+            UnknownCause::Name(slot, gap) => {
+                format!("{}: {}", self.slot_name(slot), gap.describe())
+            }
             UnknownCause::CostLimit => "the cost limit was reached before it".to_owned(),
         }
     }

@@ -115,7 +115,9 @@ impl NameGap {
                 "the name's script cannot be compared with entries in other scripts reliably: the \
                  score is a lower bound"
             }
-            Self::Cut => "the name is too long, only its beginning was compared: the score is a lower bound",
+            Self::Cut => {
+                "the name is too long, only its beginning was compared: the score is a lower bound"
+            }
         }
     }
 }

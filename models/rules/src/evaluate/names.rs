@@ -57,10 +57,24 @@ impl<'a> Evaluator<'a, '_> {
         if let Some(known) = self.kept.name_score(call) {
             return known;
         }
-        self.charge(cost::name_call(call, self.resources));
+        let cost_units = self.name_cost(call);
+        self.charge(cost_units);
         let score = self.best_name(call).map(|(score, _)| score);
         self.kept.keep_name_score(call, score);
         score
+    }
+
+    /// What a look-up costs: that of the first version whatever the name, later ones by its length.
+    fn name_cost(&self, call: u32) -> u64 {
+        let resources = self.resources;
+        let of = |call: &NameCall| {
+            let (_, list) = resources.name_lists.get(call.list as usize)?;
+            let value = self.facts.get(call.name);
+            let bytes = value.map_or(&[][..], texts).iter().map(|text| text.len() as u64);
+            Some(bytes.map(|bytes| list.cost_units(bytes)).sum())
+        };
+        let call = resources.name_calls.get(call as usize);
+        call.and_then(of).unwrap_or(0).max(cost::NAME)
     }
 
     /// The best score of a look-up, and the name that has it: of a set the best item counts, and a

@@ -12,6 +12,12 @@ pub const TOKENS_MAX: usize = 32;
 /// The longest token in characters; a longer one is cut.
 pub const TOKEN_CHARS_MAX: usize = 64;
 
+/// So many words, all short, are pieces of longer ones.
+const PIECES_MIN: usize = 4;
+/// Pieces and letters of a name that are read; a name with more is cut.
+const RAWS_MAX: usize = 256;
+const LETTERS_MAX: usize = 2_048;
+
 /// A name as it is compared.
 #[derive(Debug, Clone, Default)]
 pub struct Folded {
@@ -29,7 +35,8 @@ struct Raw {
     chars: Vec<char>,
     latin: usize,
     other: usize,
-    read: bool,
+    /// A script among its letters that is only read.
+    read: Option<Script>,
 }
 
 /// A token in Latin letters.
@@ -47,7 +54,10 @@ pub fn fold(name: &str) -> Folded {
     let mut all: Vec<Text> = Vec::with_capacity(raws.len());
     let mut singles = 0usize;
     for raw in &raws {
-        let text = latin(raw, some_latin, &mut folded.cut);
+        let disguise = Disguise::of(raw, some_latin);
+        let read = raw.read.filter(|_| !matches!(disguise, Disguise::Latin));
+        folded.read = folded.read.or(read);
+        let text = latin(raw, &disguise, &mut folded.cut);
         if text.is_empty() {
             continue;
         }
@@ -57,7 +67,7 @@ pub fn fold(name: &str) -> Folded {
             singles = 0;
         }
         singles += usize::from(single);
-        all.push(Text { text: text.into(), read: raw.read });
+        all.push(Text { text: text.into(), read: read.is_some() });
     }
     close_run(&mut all, singles, &mut folded.cut);
     let mut tokens = without_forms(&usual(all));
@@ -80,56 +90,69 @@ fn split(name: &str, folded: &mut Folded) -> Vec<Raw> {
         if is_combining_mark(char) && of == Alphabet::Common {
             continue;
         }
-        if char.is_alphanumeric() || is_combining_mark(char) || matches!(char, '\u{1f100}'..='\u{1f1ff}' | '@' | '$') {
+        if char.is_alphanumeric()
+            || is_combining_mark(char)
+            || matches!(char, '\u{1f100}'..='\u{1f1ff}' | '@' | '$')
+        {
             letters += 1;
             match of {
                 Alphabet::Common => {}
                 Alphabet::Latin => raw.latin += 1,
+                Alphabet::Cyrillic | Alphabet::Greek => raw.other += 1,
                 Alphabet::Read(of) => {
-                    raw.read = true;
-                    folded.read = folded.read.or(Some(of));
+                    raw.other += 1;
+                    raw.read = raw.read.or(Some(of));
                 }
-                _ => raw.other += 1,
             }
-            if raw.chars.len() < 2 * TOKEN_CHARS_MAX { raw.chars.push(char) } else { folded.cut = true }
+            if raw.chars.len() < 2 * TOKEN_CHARS_MAX {
+                raw.chars.push(char)
+            } else {
+                folded.cut = true
+            }
         } else if char == '&' {
-            if !raw.chars.is_empty() { raws.push(std::mem::take(&mut raw)); }
+            if !raw.chars.is_empty() {
+                raws.push(std::mem::take(&mut raw));
+            }
             raws.push(Raw { chars: vec!['a', 'n', 'd'], latin: 3, ..Raw::default() });
-        } else if !matches!(char, '\'' | '\u{2019}' | '\u{2018}' | '\u{2bc}' | '\u{2bb}' | '`' | '\u{b4}') && !raw.chars.is_empty() {
+        } else if !matches!(
+            char,
+            '\'' | '\u{2019}' | '\u{2018}' | '\u{2bc}' | '\u{2bb}' | '`' | '\u{b4}'
+        ) && !raw.chars.is_empty()
+        {
             raws.push(std::mem::take(&mut raw));
         }
         // Letters that stand alone are joined later, so the bound is on letters too.
-        if raws.len() >= 8 * TOKENS_MAX || letters >= 2_048 {
+        if raws.len() >= RAWS_MAX || letters >= LETTERS_MAX {
             folded.cut = true;
             break;
         }
+    }
+    if !raw.chars.is_empty() {
+        raws.push(raw);
     }
     raws
 }
 
 /// A token in small Latin letters.
-fn latin(raw: &Raw, some_latin: bool, cut: &mut bool) -> String {
-    let mut text = String::new();
-    let looks = |char: &char| script::latin_look(*char).is_some() || char.is_ascii();
-    let disguised = raw.other > 0 && !raw.read
-        && ((raw.latin > 0 && raw.latin >= raw.other) || (some_latin && raw.chars.iter().all(looks))
-            || (raw.latin > 0 && raw.chars.iter().all(looks)));
-    let cyrillic = raw.other > raw.latin && raw.latin > 0 && !disguised;
+fn latin(raw: &Raw, disguise: &Disguise, cut: &mut bool) -> String {
     let letters = raw.latin + raw.other;
+    let mut text = String::new();
     for char in &raw.chars {
-        let char = match char {
-            _ if disguised && !char.is_ascii() => script::latin_look(*char).unwrap_or(*char),
-            _ if cyrillic => script::cyrillic_look(*char).unwrap_or(*char),
-            // Digits and signs that are written for letters.
-            _ if letters >= 2 => look_of_digit(*char),
-            _ => *char,
+        let shown = match disguise {
+            Disguise::Latin if !char.is_ascii() => script::latin_look(*char),
+            Disguise::Cyrillic => script::cyrillic_look(*char),
+            _ => None,
         };
-        script::push_latin(char, &mut text);
+        // Digits and signs may be written for letters.
+        let shown = shown.unwrap_or(if letters >= 2 { look_of_digit(*char) } else { *char });
+        script::push_latin(shown, &mut text);
     }
-    // No letter was written for: an ordinal and a plain number stay as they are.
     if letters >= 2 && raw.chars.iter().any(char::is_ascii_digit) {
+        // An ordinal stays as it is.
         let plain: String = raw.chars.iter().map(char::to_ascii_lowercase).collect();
-        if words::usual(&plain) != plain { text = plain; }
+        if words::usual(&plain) != plain {
+            text = plain;
+        }
     }
     text.retain(|char| char.is_ascii_alphanumeric());
     if text.len() > TOKEN_CHARS_MAX {
@@ -137,6 +160,48 @@ fn latin(raw: &Raw, some_latin: bool, cut: &mut bool) -> String {
         *cut = true;
     }
     text
+}
+
+/// Letters of another alphabet that are written because they look alike.
+enum Disguise {
+    None,
+    /// The word is Latin, and letters that are not stand for Latin ones.
+    Latin,
+    /// The word is Cyrillic, and Latin letters stand for Cyrillic ones.
+    Cyrillic,
+}
+
+impl Disguise {
+    fn of(raw: &Raw, some_latin: bool) -> Self {
+        if raw.other == 0 {
+            return Self::None;
+        }
+        let latin = |char: &char| {
+            script::alphabet(*char) == Alphabet::Latin || script::latin_look(*char).is_some()
+        };
+        let all_latin = raw.chars.iter().all(|char| !char.is_alphabetic() || latin(char));
+        if raw.latin == 0 {
+            // A whole word of look-alikes among Latin words.
+            return if some_latin && all_latin { Self::Latin } else { Self::None };
+        }
+        let cyrillic = |char: &char| {
+            script::alphabet(*char) != Alphabet::Latin || script::cyrillic_look(*char).is_some()
+        };
+        let all_cyrillic = raw.chars.iter().all(cyrillic);
+        match (all_latin, all_cyrillic) {
+            _ if raw.read.is_some() => {
+                if all_latin {
+                    Self::Latin
+                } else {
+                    Self::None
+                }
+            }
+            (true, false) => Self::Latin,
+            (false, true) => Self::Cyrillic,
+            _ if raw.latin >= raw.other => Self::Latin,
+            _ => Self::Cyrillic,
+        }
+    }
 }
 
 const fn look_of_digit(char: char) -> char {
@@ -192,7 +257,9 @@ fn usual(all: Vec<Text>) -> Vec<Text> {
 fn without_forms(all: &[Text]) -> Vec<Box<str>> {
     let mut kept = Vec::with_capacity(all.len());
     let texts: Vec<&str> = all.iter().map(|token| &*token.text).collect();
-    let mut at = 0;
+    // Pieces of a name that is written apart may look like legal forms.
+    let in_pieces = texts.len() >= PIECES_MIN && texts.iter().all(|text| text.len() <= 3);
+    let mut at = if in_pieces { all.len() } else { 0 };
     while let Some(token) = all.get(at) {
         if let Some(words) = words::phrase_at(&texts[at..]) {
             at += words;
@@ -207,3 +274,47 @@ fn without_forms(all: &[Text]) -> Vec<Box<str>> {
     if kept.is_empty() { all.iter().map(|token| token.text.clone()).collect() } else { kept }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_latin_words() {
+        let check = |name: &str, expected: &[&str]| {
+            let folded = fold(name);
+            let tokens: Vec<&str> = folded.tokens.iter().map(AsRef::as_ref).collect();
+            assert_eq!(tokens, expected, "{name}");
+        };
+        check("", &[]);
+        check("  ... ", &[]);
+        check("Ivan  PETROV", &["ivan", "petrov"]);
+        check("Müller & Söhne GmbH", &["muller", "and", "sohne"]);
+        check("O'Brien-Smith", &["obrien", "smith"]);
+        check("Łukasz Ørsted Weiß", &["lukasz", "orsted", "weiss"]);
+        check("Иван Щукин", &["ivan", "shchukin"]);
+        check("Андрей", &["andrei"]);
+        check("Γιώργος", &["giorgos"]);
+        check("Al-Qasim Trading Co., Ltd.", &["al", "qasim", "trading"]);
+        check("The Company", &["the", "company"]);
+        check("李 小龙", &["li", "xiaolong"]);
+        check("ООО «Ромашка»", &["romashka"]);
+        check("Société Anonyme Lumière", &["lumiere"]);
+        check("A.B.C. Holdings", &["abc", "holdings"]);
+        check("S.C. Johnson", &["s", "c", "johnson"]);
+        check("Casıno", &["casino"]);
+        check("4 Seasons", &["4", "seasons"]);
+        check("twenty-one club", &["21", "club"]);
+        check(&"ab abcd ".repeat(40), &["abcd"; TOKENS_MAX]);
+        check("Bo ri sa Le xa", &["bo", "ri", "sa", "le", "xa"]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_told() {
+        assert!(fold(&"word ".repeat(TOKENS_MAX + 1)).cut);
+        assert!(!fold(&"word ".repeat(TOKENS_MAX)).cut);
+        assert!(fold(&"x".repeat(TOKEN_CHARS_MAX + 1)).cut);
+        assert!(!fold(&"x".repeat(TOKEN_CHARS_MAX)).cut);
+        assert_eq!(fold("Ivan").read, None);
+        assert_eq!(fold("Ivan 李").read, Some(Script::Han));
+    }
+}

@@ -20,6 +20,10 @@ const GRAMS_MAX: usize = 64;
 const GRAM_POSTINGS_MAX: usize = 6_000;
 /// Letters of a gram.
 const GRAM_CHARS: usize = 4;
+/// The shortest word that is looked for at the beginning and the end of another.
+const PART_CHARS_MIN: usize = 3;
+/// Neighbours of a query that may be one word of the list.
+const JOINED_MAX: usize = 4;
 /// How much a gram tells, compared with a word.
 const GRAM_SHARE: f32 = 0.25;
 
@@ -163,8 +167,12 @@ impl SpellingIndex {
             buffers.common.resize(self.spellings, 0.0);
         }
         buffers.alike.clear();
-        for word in query {
+        for (at, word) in query.iter().enumerate() {
             self.alike(word, &mut buffers.alike);
+            if self.number(word.text).is_none() {
+                self.add_parts(word.text, buffers);
+            }
+            self.add_joined(&query[at..], buffers);
         }
         // Rare words first: they tell most and cost least, and the budget may not last.
         buffers.alike.sort_unstable_by_key(|(word, _)| (self.words.of(*word).len(), *word));
@@ -176,6 +184,36 @@ impl SpellingIndex {
         }
         self.add_grams(query, buffers);
         buffers.choose(counts);
+    }
+
+    /// Adds words of the list that a word of the query begins or ends with: it may be several, joined.
+    fn add_parts(&self, word: &str, buffers: &mut Candidates) {
+        for at in PART_CHARS_MIN..word.len().saturating_sub(1) {
+            let (begin, end) = word.split_at(at);
+            let rest = word.len() - at;
+            for (part, letters) in [(begin, at), (end, rest)] {
+                if letters >= PART_CHARS_MIN
+                    && let Some(number) = self.number(part)
+                {
+                    #[expect(clippy::cast_precision_loss, reason = "at most 64")]
+                    buffers.alike.push((number, letters as f32 / word.len() as f32));
+                }
+            }
+        }
+    }
+
+    /// Adds words of the list that the first words of a query are, joined.
+    fn add_joined(&self, query: &[Word<'_>], buffers: &mut Candidates) {
+        let Candidates { joined, alike, .. } = buffers;
+        joined.clear();
+        for (at, word) in query.iter().take(JOINED_MAX).enumerate() {
+            joined.push_str(word.text);
+            if at > 0
+                && let Some(number) = self.number(joined)
+            {
+                alike.push((number, 1.0));
+            }
+        }
     }
 
     fn add_grams(&self, query: &[Word<'_>], buffers: &mut Candidates) {

@@ -9,7 +9,7 @@ use verdict_config::{Code, Fault, Faults, TimestampMs};
 
 use super::fold::{Folded, TOKENS_MAX, fold};
 use super::index::{Candidates, SpellingIndex};
-use super::pairs::{PairScratch, WEIGHTS, Word, pair_up};
+use super::pairs::{PairScratch, WEIGHTS, Word};
 use super::qualifiers::{Listed, Qualifiers, country, identifier};
 use super::{
     CANDIDATES_MAX, NAME_BYTES_MAX, NAMES_MAX, NameFinding, NameGap, NameMatch, NamePart,
@@ -187,7 +187,7 @@ impl NameList {
         let spelling = self.spellings.get(best.spelling as usize)?;
         let entry = self.entries.get(spelling.entry as usize)?;
         let other = self.words(spelling);
-        pair_up(&WEIGHTS, &words, &other, &mut scratch.pairs);
+        score::score(&WEIGHTS, &words, &other, &mut scratch.pairs);
         let detail = score::describe(&words, &other, &scratch.pairs.chosen);
         let mut parts = vec![NamePart { kind: "words", detail, score: best.base }];
         if spelling.text != entry.value {

@@ -53,8 +53,8 @@ pub const WEIGHTS: Weights = Weights {
     common: 0.6,
 };
 
-/// Joined words that are compared per candidate at most.
-const WINDOWS_MAX: usize = 96;
+/// Joined words that are compared per candidate at most, each way.
+const WINDOWS_MAX: usize = 64;
 /// Joined words less alike than this are not taken for one another.
 const JOINED_FROM: f64 = 0.8;
 /// A joined word may be longer than its counterpart by a legal form of so many letters.
@@ -128,6 +128,7 @@ pub struct Pair {
 pub struct PairScratch {
     found: Vec<Pair>,
     text: String,
+    other: String,
     /// The pairs that were taken, those without conflict first.
     pub chosen: Vec<Pair>,
 }
@@ -138,8 +139,13 @@ const fn bit(place: usize) -> u32 {
 }
 
 /// Pairs up the words of a query and an entry.
-pub fn pair_up(weights: &Weights, query: &[Word<'_>], entry: &[Word<'_>], scratch: &mut PairScratch) {
-    let PairScratch { found, text, chosen } = scratch;
+pub fn pair_up(
+    weights: &Weights,
+    query: &[Word<'_>],
+    entry: &[Word<'_>],
+    scratch: &mut PairScratch,
+) {
+    let PairScratch { found, text, chosen, .. } = scratch;
     found.clear();
     chosen.clear();
     for (i, one) in query.iter().enumerate() {
@@ -154,15 +160,17 @@ pub fn pair_up(weights: &Weights, query: &[Word<'_>], entry: &[Word<'_>], scratc
     let is_open = |taken: u32, count: usize| taken.count_ones() < u32::try_from(count).unwrap_or(0);
     if is_open(taken.0, query.len()) || is_open(taken.1, entry.len()) {
         let equal = |pairs: &[Pair]| {
-            pairs.iter().filter(|pair| pair.how == How::Equal).fold((0, 0), |bits, pair| {
-                (bits.0 | pair.left, bits.1 | pair.right)
-            })
+            pairs
+                .iter()
+                .filter(|pair| pair.how == How::Equal)
+                .fold((0, 0), |bits, pair| (bits.0 | pair.left, bits.1 | pair.right))
         };
         let fixed = equal(chosen);
         let before = found.len();
         let mut windows = Windows { weights, text, found, left: WINDOWS_MAX, swapped: false };
         windows.find((query, fixed.0), (entry, fixed.1));
         windows.swapped = true;
+        windows.left = WINDOWS_MAX;
         windows.find((entry, fixed.1), (query, fixed.0));
         if found.len() > before {
             chosen.clear();
@@ -354,6 +362,28 @@ fn are_initials(words: &[Word<'_>], text: &str) -> bool {
         && text.len() <= INITIALS_MAX
         && !text.bytes().any(vowel)
         && words.iter().zip(text.bytes()).all(|(word, first)| word.text.as_bytes()[0] == first)
+}
+
+/// All words of both names as one pair, if without their spaces they are nearly the same letters.
+pub fn whole(
+    weights: &Weights,
+    query: &[Word<'_>],
+    entry: &[Word<'_>],
+    scratch: &mut PairScratch,
+) -> Option<Pair> {
+    let letters = |side: &[Word<'_>]| side.iter().map(|word| word.text.len()).sum::<usize>();
+    if letters(query).abs_diff(letters(entry)) > 2 || query.len() == entry.len() {
+        return None;
+    }
+    let PairScratch { text, other, .. } = scratch;
+    for (text, side) in [(&mut *text, query), (&mut *other, entry)] {
+        text.clear();
+        side.iter().for_each(|word| text.push_str(word.text));
+    }
+    let word = |text| Word { text, kind: Kind::Telling, sound: 0 };
+    let loss = joined_loss(weights, &word(text), &word(other))?;
+    let all = |side: &[Word<'_>]| (0..side.len()).fold(0, |bits, at| bits | bit(at));
+    Some(Pair { left: all(query), right: all(entry), loss, how: How::Joined })
 }
 
 /// Every pair of words that are left over on both sides.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::pairs::{How, Pair, PairScratch, Weights, Word, pair_up};
+use super::pairs::{How, Pair, PairScratch, Weights, Word, pair_up, whole};
 use super::words::Kind;
 
 /// How much less a word tells that only one name has: a title, and a word that many companies share.
@@ -26,7 +26,17 @@ pub fn score(
     let loss: f64 = scratch.chosen.iter().map(|pair| pair.loss).sum();
     let extra = extra(weights, query, entry, &scratch.chosen);
     let common = common(weights, (query, entry), &scratch.chosen, extra.telling);
-    (-(loss + extra.loss + common)).exp().clamp(0.0, 1.0)
+    let mut loss = loss + extra.loss + common;
+    // Spaces may be anywhere: the names are the same letters.
+    if loss > weights.join
+        && let Some(whole) = whole(weights, query, entry, scratch)
+        && whole.loss < loss
+    {
+        loss = whole.loss;
+        scratch.chosen.clear();
+        scratch.chosen.push(whole);
+    }
+    (-loss).exp().clamp(0.0, 1.0)
 }
 
 struct Extra {

@@ -1,10 +1,10 @@
 //! Letters of all scripts as Latin letters, and how far that reading can be trusted.
 //!
-//! Alphabets whose letters stand for one sound each (Latin, Cyrillic, Greek, Armenian, Georgian) are
-//! *folded*: two spellings of a name become nearly the same letters. Every other script is only
-//! *read*: vowels may be missing (Arabic, Hebrew), a sign may have several readings (Han), or words
-//! may have no spaces (Thai, Khmer). A read name that matches is a match; one that does not match
-//! has not been compared.
+//! Latin, Cyrillic and Greek letters are *folded*: two spellings of a name become nearly the same
+//! letters. Every other script is only *read*: vowels may be missing (Arabic, Hebrew), letters may
+//! have no counterpart (f in Georgian), a sign may have several readings (Han), or words may have no
+//! spaces (Thai, Khmer). A read name that matches is a match; one that does not match has not been
+//! compared.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_script::{Script, UnicodeScript};
@@ -32,8 +32,6 @@ pub enum Alphabet {
     Latin,
     Cyrillic,
     Greek,
-    /// Armenian and Georgian.
-    OtherFolded,
     /// A script whose letters are read and not folded.
     Read(Script),
 }
@@ -48,7 +46,6 @@ pub fn alphabet(char: char) -> Alphabet {
         Script::Latin => Alphabet::Latin,
         Script::Cyrillic => Alphabet::Cyrillic,
         Script::Greek => Alphabet::Greek,
-        Script::Armenian | Script::Georgian => Alphabet::OtherFolded,
         other => Alphabet::Read(other),
     }
 }
@@ -71,7 +68,12 @@ pub fn push_latin(char: char, text: &mut String) {
             Some(latin) => text.push_str(latin),
             None => {
                 let ascii = any_ascii::any_ascii_char(small);
-                text.extend(ascii.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()));
+                text.extend(
+                    ascii
+                        .chars()
+                        .filter(char::is_ascii_alphanumeric)
+                        .map(|c| c.to_ascii_lowercase()),
+                );
             }
         }
     }

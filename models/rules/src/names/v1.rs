@@ -25,9 +25,7 @@ mod fold;
 mod index;
 mod score;
 
-use super::{
-    CANDIDATES_MAX, NAME_BYTES_MAX, NAMES_MAX, NameMatch, NamePart, NameQuery,
-};
+use super::{CANDIDATES_MAX, NAME_BYTES_MAX, NAMES_MAX, NameMatch, NamePart, NameQuery};
 use index::TokenIndex;
 use score::{Base, Scored};
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::super::{CANDIDATES_MAX, POSTINGS_MAX};
 use super::fold;
 use super::score::similarity;
-use super::super::{CANDIDATES_MAX, POSTINGS_MAX};
 
 /// Tokens of the list that may stand for one token of the query.
 const ALIKE_MAX: usize = 24;
