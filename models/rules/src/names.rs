@@ -221,7 +221,7 @@ impl NameList {
         }
     }
 
-    /// Entries that cannot be compared as they should be, at most [`list::FINDINGS_MAX`].
+    /// Entries that cannot be compared as they should be, at most 20.
     #[must_use]
     pub fn findings(&self) -> &[NameFinding] {
         match &self.matcher {

@@ -122,6 +122,16 @@ fn an_unknown_name_leaves_evidence() {
 }
 
 #[test]
+fn entries_that_latin_names_are_hardly_like_are_found() {
+    let mut world = world();
+    world.lists.insert("people".to_owned(), list(json!(["Maria Lopez", "山田太郎"])));
+    let set = world.one("name_match(\"people\", name) >= 0.70").unwrap();
+    let [finding] = set.findings() else { panic!("{:?}", set.findings()) };
+    assert_eq!(finding.path, "lists.people.entries[1].value");
+    assert!(finding.message.contains("is in Han script only"), "{}", finding.message);
+}
+
+#[test]
 fn of_a_set_the_best_item_counts_and_the_evidence_names_it() {
     let world = world();
     let set = world
