@@ -133,6 +133,11 @@ pub enum Evidence {
         /// The item of the field that is in the list, if the field is a set.
         item: Option<Arc<str>>,
     },
+    /// A text that the rule computes is in a list.
+    ListedText {
+        /// The list.
+        list: Arc<str>,
+    },
     /// A name is like one of a list.
     Name {
         /// The field's slot.

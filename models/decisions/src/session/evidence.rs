@@ -86,6 +86,9 @@ pub(crate) fn shown_evidence(
             explanation: shown(field, Some(explanation)),
             ..Evidence::default()
         },
+        rules::Evidence::ListedText { list } => {
+            Evidence { list: Some(Arc::clone(list)), ..Evidence::default() }
+        }
         rules::Evidence::Row { table, row } => {
             Evidence { table: Some(Arc::clone(table)), row: Some(*row), ..Evidence::default() }
         }

@@ -282,6 +282,7 @@ pub(crate) fn indexed(clause: &Condition, resources: &Resources) -> Option<Index
         | AtomKind::Among(..)
         | AtomKind::Member(..)
         | AtomKind::Search(..)
+        | AtomKind::ListedText { .. }
         | AtomKind::Matches(..)
         // The residual goes through the items of a set.
         | AtomKind::Listed { .. }
