@@ -38,6 +38,8 @@ mod durability;
 mod fixture;
 #[path = "it/given_certificates.rs"]
 mod given_certificates;
+#[path = "it/names.rs"]
+mod names;
 #[path = "it/process.rs"]
 mod process;
 #[path = "it/rotation.rs"]

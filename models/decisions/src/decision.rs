@@ -144,6 +144,9 @@ pub struct Evidence {
     pub field: Option<Arc<str>>,
     /// The list.
     pub list: Option<Arc<str>>,
+    /// The item of the field that was found, where the field is a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<Arc<str>>,
     /// Terms of the list that the field contains.
     pub terms: Option<Vec<Arc<str>>>,
     /// The entry of the list that is most like the field's name.

@@ -169,7 +169,7 @@ fn content_hash(
     }
     let mut lists: Vec<&str> = resources.keyword_lists.iter().map(|name| &**name).collect();
     lists.extend(resources.code_lists.iter().map(|(name, _)| &**name));
-    lists.extend(resources.name_lists.iter().map(|(name, ..)| &**name));
+    lists.extend(resources.name_lists.iter().map(|(name, _)| &**name));
     lists.sort_unstable();
     lists.dedup();
     for name in lists {

@@ -38,6 +38,9 @@ pub struct Evidence {
     /// The list.
     #[schema(required = true)]
     list: Option<String>,
+    /// The item of the field that was found, where the field is a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<String>,
     /// Terms that were found.
     #[schema(required = true)]
     terms: Option<Vec<String>>,
