@@ -54,9 +54,7 @@ use verdict_rules::window::WindowReading;
 
 pub use error::JournalError;
 pub use id::DecisionId;
-pub use options::{
-    Clock, Damage, JournalOptions, JournalRecovery, JournalStatus, MayExpire,
-};
+pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus, MayExpire};
 pub use query::{Hit, Page, SearchQuery};
 pub use record::{
     Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, RequestGuard,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use verdict_config::definition::{ClusterAuthority, MemberStanding, PendingRotation, is_join_token};
+use verdict_config::definition::{
+    ClusterAuthority, MemberStanding, PendingRotation, is_join_token,
+};
 use verdict_config::{Code, Fault, ObjectId};
 
 use crate::catalogue::Catalogue;

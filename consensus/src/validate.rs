@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
     AUTHORITY_NAME, Category, ClusterAuthority, ClusterPolicy, FlowDefinition, KeyDefinition,
-    ListDefinition, MemberPlace, MemberStanding, POLICY_NAME, PendingRotation, RuleSetDefinition, SNOOZE_SALTS_MAX,
-    SNOOZES_MAX, SnoozeDefinition, TableDefinition,
+    ListDefinition, MemberPlace, MemberStanding, POLICY_NAME, PendingRotation, RuleSetDefinition,
+    SNOOZE_SALTS_MAX, SNOOZES_MAX, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;

@@ -252,10 +252,7 @@ impl Request {
         // A clock is that of one node.
         !matches!(
             self,
-            Self::Token { .. }
-                | Self::Replace(_)
-                | Self::Drain { .. }
-                | Self::ConfirmClock { .. }
+            Self::Token { .. } | Self::Replace(_) | Self::Drain { .. } | Self::ConfirmClock { .. }
         )
     }
 

@@ -334,9 +334,9 @@ impl Proposer {
                 return self.meanwhile(core.look_again(until)).await;
             }
             Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::Busy))
-            | Err(
-                PeerError::Unreachable(_) | PeerError::Removed(_) | PeerError::Distrusted(_),
-            ) => false,
+            | Err(PeerError::Unreachable(_) | PeerError::Removed(_) | PeerError::Distrusted(_)) => {
+                false
+            }
             _ => true,
         };
         for mut proposal in batch.into_iter().rev() {

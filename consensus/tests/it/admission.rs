@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use verdict_consensus::{
-    Log, MemberAnswer, MemberCommand, NodeId, PeerHandler, RaftLogOptions,
-};
+use verdict_consensus::{Log, MemberAnswer, MemberCommand, NodeId, PeerHandler, RaftLogOptions};
 
 use super::cluster::{Cluster, options, propose, until};
 

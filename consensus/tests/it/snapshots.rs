@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use verdict_consensus::{
-    Log, NoPeers, RaftLog, RaftLogOptions, RaftLogRecovery, recover_survivor,
-};
+use verdict_consensus::{Log, NoPeers, RaftLog, RaftLogOptions, RaftLogRecovery, recover_survivor};
 
 use super::cluster::{bootstrap, open_alone, options, propose, until};
 

@@ -127,7 +127,8 @@ pub fn recover(arguments: &RecoverArgs, output: &Output) -> Outcome {
             output.json(&json!({ "trusted_leader": leader }));
         } else {
             let done = output.styled(WARN, "Named");
-            output.say(format!("{done} node {leader}: this node follows it from its next start on"));
+            output
+                .say(format!("{done} node {leader}: this node follows it from its next start on"));
         }
         return Ok(EXIT_OK);
     }

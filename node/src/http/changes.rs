@@ -190,7 +190,9 @@ fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
         if MemberStanding::is_named(change.kind, &change.name) {
             Some("POST /v1/admin/members/{key} changes the members, and with them this object")
         } else if PendingRotation::is_named(change.kind, &change.name) {
-            Some("the removal of a voter makes this object, and the rotation that follows deletes it")
+            Some(
+                "the removal of a voter makes this object, and the rotation that follows deletes it",
+            )
         } else if change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME {
             Some("POST /v1/admin/authority/{step} changes this object")
         } else {

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use verdict_consensus::command::Change;
 use verdict_consensus::peers::{
     JoinRequest, KeptIdentity, NodeRequest, PeerClients, PeerClientsOptions,
 };
 use verdict_consensus::{
-    Author, ChangeSet, NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport, Propose,
+    Author, Change, ChangeSet, NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport, Propose,
 };
 
 use crate::cluster::harness::Cluster;
@@ -223,9 +222,8 @@ fn a_learner_cannot_lead_and_a_removed_one_can_do_nothing() {
     remove(&cluster, 0, learner);
     let before = seen(&cluster, 0);
     for target in &targets {
-        let refused = |answer: &Result<Vec<u8>, PeerError>| {
-            matches!(answer, Err(PeerError::Removed(_)))
-        };
+        let refused =
+            |answer: &Result<Vec<u8>, PeerError>| matches!(answer, Err(PeerError::Removed(_)));
         let answer = eventually(|| ask(target), refused);
         assert!(refused(&answer), "{answer:?}");
         for claim in attacker.claims(&before, 1) {
@@ -260,7 +258,9 @@ fn a_learner_cannot_lead_and_a_removed_one_can_do_nothing() {
 fn says_that_it_was_removed(cluster: &Cluster, node: usize) {
     let told = eventually(
         || cluster.get(node, "/readyz", 0).map(|told| (told.status, told.body.to_string())),
-        |told| told.as_ref().is_some_and(|(status, body)| *status == 503 && body.contains("VD0620")),
+        |told| {
+            told.as_ref().is_some_and(|(status, body)| *status == 503 && body.contains("VD0620"))
+        },
     );
     let (status, body) = told.expect("an answer");
     assert!(status == 503 && body.contains("VD0620"), "{status} {body}");
@@ -275,9 +275,8 @@ fn a_removed_voter_takes_the_authority_with_it() {
     let stay: Vec<usize> = (0..3).filter(|node| *node != gone).collect();
     let folder = cluster.nodes[gone].dir.join("data/identity");
     let old = KeptIdentity::load(&folder).unwrap().unwrap();
-    let authority = |cluster: &Cluster| {
-        cluster.get(stay[0], "/v1/admin/authority", 0).expect("an answer").body
-    };
+    let authority =
+        |cluster: &Cluster| cluster.get(stay[0], "/v1/admin/authority", 0).expect("an answer").body;
     let issued_before = authority(&cluster)["issues"].clone();
     let attacker = Attacker::with(&folder);
     // It is away, so that it does not hear of its removal.
@@ -286,8 +285,7 @@ fn a_removed_voter_takes_the_authority_with_it() {
     let entry = cluster.history(stay[0], 0)["entries"].clone();
     let named = |name: &str| {
         let entries = entry.as_array().expect("entries").iter();
-        entries.filter(|entry| entry["name"] == name).map(|entry| entry["revision"].clone())
-            .last()
+        entries.filter(|entry| entry["name"] == name).map(|entry| entry["revision"].clone()).last()
     };
     let standing = format!("standing-{}", cluster.nodes[gone].id);
     assert!(named("rotation").is_some() && named("rotation") == named(&standing), "{entry}");
@@ -314,8 +312,7 @@ fn a_removed_voter_takes_the_authority_with_it() {
     for node in &stay {
         let text = cluster.nodes[*node].dir.join("data/identity/identity.json");
         let secret = old_key.lines().nth(1).expect("a line of the key");
-        let is_gone =
-            || !std::fs::read_to_string(&text).expect("an identity").contains(secret);
+        let is_gone = || !std::fs::read_to_string(&text).expect("an identity").contains(secret);
         assert!(eventually(is_gone, |gone| *gone), "node {node} has the old key");
     }
     cluster.start(gone);

@@ -53,8 +53,7 @@ impl Inquiry {
         let mut known = self.known.lock();
         known.retain(|_, one| one.until > now);
         if known.len() >= REMEMBERED_MAX
-            && let Some(oldest) =
-                known.iter().min_by_key(|(_, one)| one.until).map(|(key, _)| *key)
+            && let Some(oldest) = known.iter().min_by_key(|(_, one)| one.until).map(|(key, _)| *key)
         {
             known.remove(&oldest);
         }

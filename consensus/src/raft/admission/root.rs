@@ -34,7 +34,9 @@ impl TrustRoot {
     pub fn load(folder: &Path) -> Result<Self, LogError> {
         let path = folder.join(FILE);
         match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(source) => return Err(io(&path, source)),
             Ok(file) if file.len() > BYTES_MAX => return Err(damaged(&path, 0, "it is too long")),
             Ok(_) => {}

@@ -47,10 +47,7 @@ fn pending_object(catalogue: &Catalogue) -> Option<(u64, PendingRotation)> {
 impl Cluster {
     /// The rotation that is pending, and the revision that said so. One of the cluster before a
     /// restore is nothing.
-    pub(crate) fn pending_rotation(
-        &self,
-        catalogue: &Catalogue,
-    ) -> Option<(u64, PendingRotation)> {
+    pub(crate) fn pending_rotation(&self, catalogue: &Catalogue) -> Option<(u64, PendingRotation)> {
         let found = pending_object(catalogue);
         found.filter(|(_, pending)| pending.cluster_id == self.cluster_id())
     }
