@@ -43,6 +43,8 @@ pub struct LogStatus {
     pub sync_us_last: u64,
     /// What this node lacks to apply what was agreed, if anything; it goes on looking for it.
     pub waits_for: Option<String>,
+    /// The failure of the requests that this node forwards to the leader, if the last one failed.
+    pub forwarding: Option<String>,
     /// Why the log takes no more, if so; the process should end and open it again.
     pub failed: Option<String>,
 }

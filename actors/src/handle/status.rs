@@ -22,6 +22,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, each in a sentence.
     pub reasons: Vec<String>,
+    /// Faults that do not keep the node from serving, each in a sentence.
+    pub details: Vec<String>,
 }
 
 /// Everything about the node in one answer.
@@ -73,7 +75,8 @@ impl Handle {
                 publisher.catalogue_revision, publisher.serving_revision, fault.object, fault.fault
             ));
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        let details = log.forwarding.into_iter().collect();
+        Readiness { ready: reasons.is_empty(), reasons, details }
     }
 
     /// The region of this node at the revision of a state.

@@ -47,6 +47,21 @@ pub struct PeerNetwork {
     voted: Mutex<Option<Instant>>,
     /// Whether a peer that was asked for its vote had more of the log.
     longer_log: AtomicBool,
+    /// Requests that this node forwards and that fail.
+    forwarding: Mutex<Option<FailedForwards>>,
+}
+
+/// Forwarded requests that failed since the last one that succeeded.
+#[derive(Debug, Clone)]
+pub struct FailedForwards {
+    /// The node that the last one was for.
+    pub peer: NodeId,
+    /// When the first one failed.
+    pub since: Instant,
+    /// The number of them.
+    pub count: u64,
+    /// Why the last one failed.
+    pub last: String,
 }
 
 impl PeerNetwork {
@@ -59,7 +74,26 @@ impl PeerNetwork {
             leader_heard: Mutex::new(None),
             voted: Mutex::new(None),
             longer_log: AtomicBool::new(false),
+            forwarding: Mutex::new(None),
         }
+    }
+
+    /// Requests forwarded to a node that failed since the last one that succeeded.
+    pub fn failed_forwards(&self, peer: NodeId) -> Option<FailedForwards> {
+        self.forwarding.lock().clone().filter(|failed| failed.peer == peer)
+    }
+
+    fn note_forward(&self, peer: NodeId, result: &Result<Vec<u8>, PeerError>) {
+        let mut forwarding = self.forwarding.lock();
+        let Err(error) = result else {
+            *forwarding = None;
+            return;
+        };
+        let before = forwarding.take().filter(|failed| failed.peer == peer);
+        let (since, count) =
+            before.map_or((Instant::now(), 0), |failed| (failed.since, failed.count));
+        let (count, last) = (count.saturating_add(1), error.to_string());
+        *forwarding = Some(FailedForwards { peer, since, count, last });
     }
 
     /// Notes that a leader was heard: it brings what others had more of the log.
@@ -139,7 +173,12 @@ impl PeerNetwork {
         let bytes = request.encode().map_err(invalid)?;
         let call = self.transport.call(peer.clone(), channel, bytes, timeout);
         let answer = tokio::time::timeout(timeout, call).await;
-        let answer = answer.map_err(|_| PeerError::NoAnswer(format!("within {timeout:?}")))??;
+        let late = |_| Err(PeerError::NoAnswer(format!("within {timeout:?}")));
+        let answer = answer.unwrap_or_else(late);
+        if channel == PeerChannel::Forward {
+            self.note_forward(peer.node_id, &answer);
+        }
+        let answer = answer?;
         let answer = Answer::decode(&answer).map_err(invalid)?;
         self.heard.lock().insert(peer.node_id, Instant::now());
         Ok(answer)

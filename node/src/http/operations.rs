@@ -39,11 +39,16 @@ pub(super) async fn readyz(State(services): Shared) -> Answer<Response<Body>> {
         return not_ready("starting");
     }
     let readiness = services.runtime.readiness();
-    if readiness.ready {
-        json(&json!({ "status": "ok" }))
-    } else {
-        not_ready(&readiness.reasons.join("; "))
+    let status = match readiness.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let reasons = readiness.reasons.join("; ");
+    let mut health = json!({ "status": if readiness.ready { "ok" } else { &reasons } });
+    if !readiness.details.is_empty() {
+        health["details"] = json!(readiness.details);
     }
+    json_with_status(status, &health)
 }
 
 fn not_ready(reason: &str) -> Answer<Response<Body>> {
