@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::apply::{Applied, DryRun};
-use crate::catalogue::{Catalogue, HistoryPage, HistoryQuery};
+use crate::catalogue::{Catalogue, HistoryPage, HistoryQuery, HistoryRefused};
 use crate::command::{Author, ChangeSet};
 use crate::error::{ChangeRefused, ProposeError, ReadError};
 use crate::raft::{ClusterStatus, Members, NodeId};
@@ -80,7 +80,10 @@ pub trait Log: Send + Sync {
     fn watch(&self) -> watch::Receiver<Arc<Catalogue>>;
 
     /// A page of history.
-    fn history(&self, query: &HistoryQuery) -> HistoryPage {
+    ///
+    /// # Errors
+    /// As [`Catalogue::history`].
+    fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryRefused> {
         self.catalogue().history(query)
     }
 

@@ -28,7 +28,7 @@ use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
 
 use crate::catalogue_dir;
 use crate::catalogue_dir::{FolderError, same_meaning};
-use disk::{fingerprint, quiet, remove, watch};
+use disk::{Retries, fingerprint, quiet, remove, watch};
 use told::{describe, placed};
 
 pub(crate) use disk::write;
@@ -299,6 +299,7 @@ impl FolderSync {
         let (events, mut woken) = mpsc::channel(1);
         let _watcher = watch(&self.dir, events)?;
         let mut revisions = self.runtime.log().watch();
+        let mut retries = Retries::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -311,11 +312,19 @@ impl FolderSync {
                         return Ok(());
                     }
                 }
+                () = retries.due() => {}
+            }
+            if retries.is_paused() {
+                continue;
             }
             match self.settle().await {
-                Ok(Synced::Unchanged) => {}
-                Ok(synced) => tell(&synced),
-                Err(error) => tracing::warn!(%error, "the catalogue folder cannot be settled"),
+                Ok(synced) => {
+                    retries.succeeded();
+                    if synced != Synced::Unchanged {
+                        tell(&synced);
+                    }
+                }
+                Err(error) => retries.failed(&error),
             }
         }
     }

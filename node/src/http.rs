@@ -357,14 +357,20 @@ impl Gateway {
     /// Waits, for a bounded time, until the node serves the revision that the client has seen.
     async fn reach_revision(&self, headers: &HeaderMap) -> Answer<()> {
         let Some(value) = headers.get(MIN_REVISION_HEADER) else { return Ok(()) };
-        let wanted: u64 = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Problem::parameter("X-Verdict-Min-Revision", "expected a number"))?;
+        let wanted = revision_of("X-Verdict-Min-Revision", value)?;
         let reached = self.services.runtime.wait_for_revision(wanted, REVISION_WAIT).await;
         reached.map(|_| ()).map_err(|error| problem_of(&error))
     }
+}
+
+/// A revision that a header names.
+fn revision_of(header: &'static str, value: &HeaderValue) -> Answer<u64> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        let message = format!("expected a revision, a number such as 42; got {text:?}");
+        Problem::parameter(header, message)
+    })
 }
 
 /// The parameter `consistency` of a query, and the query without it.

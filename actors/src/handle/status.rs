@@ -79,6 +79,13 @@ impl Handle {
         Readiness { ready: reasons.is_empty(), reasons, details }
     }
 
+    /// Why the log or the journal takes no more until the node is started again, if so.
+    #[must_use]
+    pub fn storage_failure(&self) -> Option<String> {
+        let log = self.core.log.status().failed;
+        log.or_else(|| self.core.recording.journal.status().failed)
+    }
+
     /// The region of this node at the revision of a state.
     #[must_use]
     pub fn region_in<'a>(&'a self, state: &'a ServingState) -> Option<&'a str> {

@@ -32,13 +32,15 @@ pub struct PeerClientsOptions {
 }
 
 /// Heartbeats without a byte after which a connection is closed.
-const SILENT_HEARTBEATS: u32 = 7;
+const SILENT_HEARTBEATS: u32 = 3;
+/// The least time without a byte after which a connection is closed: a busy machine needs a moment.
+const SILENCE_MIN: Duration = Duration::from_millis(1_050);
 
 impl PeerClientsOptions {
     /// The longest silence for a cluster with this heartbeat.
     #[must_use]
     pub fn silence_for(heartbeat: Duration) -> Duration {
-        heartbeat * SILENT_HEARTBEATS
+        (heartbeat * SILENT_HEARTBEATS).max(SILENCE_MIN)
     }
 }
 
@@ -48,7 +50,7 @@ impl Default for PeerClientsOptions {
             connect_timeout: Duration::from_secs(2),
             pause_min: Duration::from_millis(50),
             pause_max: Duration::from_secs(1),
-            silence_max: Self::silence_for(Duration::from_millis(150)),
+            silence_max: SILENCE_MIN,
             routes: BTreeMap::new(),
         }
     }

@@ -338,3 +338,39 @@ impl Client {
 fn stream_error(error: &PeerError) -> SendError {
     StreamingError::Unreachable(Unreachable::new(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::transport::PeerFuture;
+    use super::*;
+
+    /// Answers as it is told.
+    struct Told(Mutex<Result<Vec<u8>, PeerError>>);
+
+    impl PeerTransport for Told {
+        fn call(&self, _: Peer, _: PeerChannel, _: Vec<u8>, _: Duration) -> PeerFuture<'_> {
+            Box::pin(std::future::ready(self.0.lock().clone()))
+        }
+    }
+
+    #[tokio::test]
+    async fn forwards_that_fail_are_counted_until_one_succeeds() {
+        let told = Arc::new(Told(Mutex::new(Err(PeerError::NoAnswer("silence".to_owned())))));
+        let network =
+            PeerNetwork::new(1, "c".to_owned(), Arc::clone(&told) as Arc<dyn PeerTransport>);
+        let peer = Peer { node_id: 2, attributes: Arc::default() };
+        let ask = async |channel| {
+            let wait = Duration::from_secs(5);
+            network.ask(&peer, channel, RequestBody::ReadIndex, wait).await.is_ok()
+        };
+        assert!(!ask(PeerChannel::Raft).await);
+        assert!(network.failed_forwards(2).is_none(), "only what is forwarded counts");
+        assert!(!ask(PeerChannel::Forward).await && !ask(PeerChannel::Forward).await);
+        let failed = network.failed_forwards(2).unwrap();
+        assert_eq!((failed.count, failed.last.contains("silence")), (2, true));
+        assert!(network.failed_forwards(3).is_none());
+        *told.0.lock() = Ok(Answer::ReadIndex { index: 1 }.encode().unwrap());
+        assert!(ask(PeerChannel::Forward).await);
+        assert!(network.failed_forwards(2).is_none());
+    }
+}

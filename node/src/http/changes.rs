@@ -282,7 +282,7 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
     }
 }
 
-fn refusal(refused: &ChangeRefused) -> Problem {
+pub(super) fn refusal(refused: &ChangeRefused) -> Problem {
     let problem = Problem::new(refused.code(), refused.to_string());
     match refused {
         ChangeRefused::Invalid(faults) => problem.with_faults(faults.clone()),
@@ -295,7 +295,8 @@ fn refusal(refused: &ChangeRefused) -> Problem {
         }
         ChangeRefused::RequestIdConflict { .. }
         | ChangeRefused::TooOld { .. }
-        | ChangeRefused::NotRetained { .. } => problem,
+        | ChangeRefused::NotRetained { .. }
+        | ChangeRefused::NeverMade { .. } => problem,
     }
 }
 
@@ -327,6 +328,7 @@ pub(super) async fn get_history(
     };
     query.finish()?;
     let page = services.runtime.log().history(&history);
+    let page = page.map_err(|refused| Problem::new(refused.code(), refused.to_string()))?;
     let entries: Vec<Json> = page.entries.iter().map(|entry| entry_json(entry)).collect();
     json(&serde_json::json!({ "entries": entries, "next": page.next }))
 }

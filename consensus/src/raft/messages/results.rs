@@ -31,6 +31,7 @@ pub enum ProposeErrorV1 {
     Storage(String),
     NoLeader,
     OutcomeUnknown,
+    NeverMade { revision: u64, after: u64, from: u64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -122,6 +123,9 @@ fn refusal(refused: ChangeRefused) -> ProposeErrorV1 {
         ChangeRefused::NotRetained { revision, oldest, newest } => {
             ProposeErrorV1::NotRetained { revision, oldest, newest }
         }
+        ChangeRefused::NeverMade { revision, after, from } => {
+            ProposeErrorV1::NeverMade { revision, after, from }
+        }
     }
 }
 
@@ -159,6 +163,9 @@ pub fn from_wire(result: ProposalResultV1) -> Result<Result<Applied, ProposeErro
         }
         ProposeErrorV1::NotRetained { revision, oldest, newest } => {
             ChangeRefused::NotRetained { revision, oldest, newest }
+        }
+        ProposeErrorV1::NeverMade { revision, after, from } => {
+            ChangeRefused::NeverMade { revision, after, from }
         }
         ProposeErrorV1::Overloaded => return Ok(Err(ProposeError::Overloaded)),
         ProposeErrorV1::Draining => return Ok(Err(ProposeError::Draining)),

@@ -95,7 +95,8 @@ mod tests {
         sender.send(Damage::LongerRecord).unwrap();
         let mut second = stream.clone();
         assert!(!damaging.swallows(&mut second[..4]) && !damaging.swallows(&mut second[4..]));
-        let changed: Vec<usize> = (0..stream.len()).filter(|at| stream[*at] != second[*at]).collect();
+        let changed: Vec<usize> =
+            (0..stream.len()).filter(|at| stream[*at] != second[*at]).collect();
         assert_eq!(changed, [3]);
         assert_eq!(second[3], 1 | 8);
         sender.send(Damage::Swallow).unwrap();
