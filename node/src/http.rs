@@ -88,6 +88,8 @@ pub struct GatewayOptions {
     pub runtime: Handle,
     /// Limits and origins.
     pub http: HttpSettings,
+    /// The setting `flags.strict`.
+    pub flags_strict: bool,
     /// Keys that are accepted.
     pub keys: KeyRing,
     /// Whether requests without a key are let in with every role: only on loopback, without keys.
@@ -112,6 +114,8 @@ pub struct GatewayOptions {
 pub(crate) struct Services {
     pub(crate) runtime: Handle,
     pub(crate) http: HttpSettings,
+    /// The setting `flags.strict`.
+    pub(crate) flags_strict: bool,
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
     pub(crate) cluster: Option<Cluster>,
@@ -154,7 +158,7 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, .. } = options;
+        let GatewayOptions { runtime, http, flags_strict, keys, open, prometheus, .. } = options;
         let GatewayOptions { cluster, data_dir, activation_wait, refusals, stop, tasks, .. } =
             options;
         let permits = Semaphore::new(http.requests_max);
@@ -164,6 +168,7 @@ impl Gateway {
         let services = Arc::new(Services {
             runtime,
             http,
+            flags_strict,
             prometheus,
             metrics: HttpMetrics::register(),
             cluster,

@@ -5,11 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 use crate::flags::file::{FLAG_FILE_SETTING_PREFIX, stem_of_setting};
-use crate::flags::{file_text, join_file, parse_file};
+use crate::flags::{file_text, join_file, parse_file, parse_strict, relax_document};
 use crate::model::sha256_hex;
 use crate::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName};
 
 pub use crate::flags::{validate_flag, validate_segment};
+
+/// The ending of a flag file's name.
+pub const FLAG_FILE_ENDING: &str = ".flagd.json";
+
+/// Marks flags that flagd's schema refuses and flagd serves, in the files of a catalogue folder, as
+/// [`relax_document`] does; for a node whose setting `flags.strict` is false. Files that are right, or
+/// cannot be read, stay as they are.
+pub fn relax_flag_files(files: &mut BTreeMap<String, Vec<u8>>) {
+    for (path, bytes) in files {
+        if !path.starts_with("flags/") || !path.ends_with(FLAG_FILE_ENDING) {
+            continue;
+        }
+        let Ok(mut document) = parse_strict(bytes) else { continue };
+        if relax_document(&mut document).is_changed {
+            *bytes = file_text(&document).into_bytes();
+        }
+    }
+}
 
 /// The file that takes flags of no file.
 const OTHER_FLAGS_STEM: &str = "flags";
