@@ -13,12 +13,13 @@ use serde::Serialize;
 use tokio::sync::watch;
 use verdict_config::definition::Outcome;
 use verdict_config::flags::FlagSet;
-use verdict_config::{ObjectId, OrderedMap, TimestampMs};
+use verdict_config::{EvaluationVersion, ObjectId, OrderedMap, TimestampMs};
 use verdict_consensus::Object;
 use verdict_decisions::{CompiledFlow, ModelInterface};
 use verdict_rules::RuleLimits;
 
-use crate::catalogue::{ObjectFault, RuleSetTests, TypedObject};
+use crate::catalogue::{ObjectFault, ObjectFinding, RuleSetTests, TypedObject};
+use crate::catalogue::{findings_of_flow, findings_of_set};
 
 /// Everything that decides, of one revision.
 pub struct ServingState {
@@ -40,6 +41,24 @@ pub struct ServingState {
     pub(crate) typed: OrderedMap<ObjectId, TypedObject>,
     /// The bounds that flows were compiled within.
     pub(crate) limits: RuleLimits,
+}
+
+impl ServingState {
+    /// The version by which the rules of this state evaluate.
+    #[must_use]
+    pub const fn evaluation(&self) -> EvaluationVersion {
+        self.limits.evaluation
+    }
+
+    /// The findings for which the next change of an object is refused.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<ObjectFinding> {
+        let findings = self.flows.iter().flat_map(|(name, served)| {
+            let sets = served.flow.rule_sets().flat_map(|set| findings_of_set(set));
+            findings_of_flow(name, &served.flow).into_iter().chain(sets).collect::<Vec<_>>()
+        });
+        findings.filter(|finding| finding.refusal.is_some()).collect()
+    }
 }
 
 impl std::fmt::Debug for ServingState {

@@ -1,7 +1,7 @@
 //! Compiling a catalogue, object by object, sharing what did not change.
 
 mod flags;
-mod flows;
+pub(crate) mod flows;
 mod loose;
 
 use std::collections::BTreeMap;
@@ -49,16 +49,21 @@ pub fn check_catalogue(
     previous: Option<&ServingState>,
     limits: RuleLimits,
 ) -> CheckReport {
-    compile(objects, previous, CompileOptions { limits, check: true }).report
+    let mut report = compile(objects, previous, CompileOptions { limits, check: true }).report;
+    report.refuse(objects.objects.iter().map(|(id, _)| id));
+    report
 }
 
-/// Compiles a catalogue. What `previous` holds unchanged is taken over.
+/// Compiles a catalogue. What `previous` holds unchanged is taken over. Rules evaluate by the version of
+/// the objects, whatever the limits say.
 #[must_use]
 pub fn compile(
     objects: &CatalogueObjects,
     previous: Option<&ServingState>,
     options: CompileOptions,
 ) -> Compilation {
+    let limits = RuleLimits { evaluation: objects.evaluation, ..options.limits };
+    let options = CompileOptions { limits, ..options };
     let nothing = OrderedMap::default();
     let before = previous.map_or(&nothing, |state| &state.objects);
     let mut compiler = Compiler::new(objects, previous, options);
