@@ -308,25 +308,10 @@ fn referenced_models(catalogue: &Catalogue) -> BTreeSet<String> {
         }
     };
     catalogue.of_kind(ObjectKind::Model).for_each(|object| add(&object.body));
-    let mut query = verdict_consensus::HistoryQuery {
-        kind: Some(ObjectKind::Model),
-        limit: 1_000,
-        ..Default::default()
-    };
-    loop {
-        let page = catalogue.history(&query);
-        for entry in &page.entries {
-            for version in [&entry.before, &entry.after].into_iter().flatten() {
-                if let Some(body) = &version.body {
-                    add(body);
-                }
-            }
-        }
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => return referenced,
-        }
-    }
+    let models = catalogue.history_entries().filter(|entry| entry.object.kind == ObjectKind::Model);
+    let versions = models.flat_map(|entry| [&entry.before, &entry.after].into_iter().flatten());
+    versions.filter_map(|version| version.body.as_ref()).for_each(|body| add(body));
+    referenced
 }
 
 fn fault_of_model(name: &str, reason: &str) -> ObjectFault {

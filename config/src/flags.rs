@@ -85,7 +85,9 @@ pub use extension::{
     ArmRule, EXTENSION_ITEMS_MAX, ExperimentRule, Extensions, POSITIONS, Percent, Prerequisite,
     RolloutRule, ScheduleWindow, SegmentRule,
 };
-pub use file::{FlagFile, file_text, join_file, parse_file, split_file};
+pub use file::{
+    FlagFile, Relaxed, file_text, join_file, parse_file, relax_document, relax_flag, split_file,
+};
 pub use fractional::HashVersion;
 pub use hash::{Murmur3, murmur3, position};
 pub use json::{JSON_DEPTH_MAX, JsonFault, parse_strict};

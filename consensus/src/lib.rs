@@ -38,8 +38,8 @@ pub use apply::{
     Applied, AppliedChange, Difference, DryRun, LogPosition, Transition, apply, apply_at, dry_run,
 };
 pub use catalogue::{
-    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Limits, Object,
-    Version,
+    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, HistoryRefused,
+    Limits, Object, REVISION_STEP, RevisionGap, Version,
 };
 pub use command::{
     Author, COMMAND_VERSION, Change, ChangeSet, Command, EVALUATION_V2_SINCE, EnvelopeError,
@@ -47,7 +47,7 @@ pub use command::{
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
-pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
+pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError, disk_failure};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};

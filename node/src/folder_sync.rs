@@ -21,14 +21,14 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use verdict_actors::{Handle, Proposal};
-use verdict_config::catalogue::{CatalogueText, plan_files, read_files};
+use verdict_config::catalogue::{CatalogueText, plan_files, read_files, relax_flag_files};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
 use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
 
 use crate::catalogue_dir;
 use crate::catalogue_dir::{FolderError, same_meaning};
-use disk::{fingerprint, quiet, remove, watch};
+use disk::{Retries, fingerprint, quiet, remove, watch};
 use told::{describe, placed};
 
 pub(crate) use disk::write;
@@ -72,6 +72,8 @@ pub struct FolderSync {
     agreed: BTreeMap<String, Agreed>,
     /// Hash of a folder that was refused, so that the same faults are told once.
     refused: Option<String>,
+    /// Whether flags must have the form of flagd's schema.
+    flags_strict: bool,
 }
 
 impl FolderSync {
@@ -80,7 +82,27 @@ impl FolderSync {
     pub fn new(dir: PathBuf, memory: PathBuf, runtime: Handle) -> Self {
         let agreed = std::fs::read(&memory).ok();
         let agreed = agreed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { dir, memory, runtime, agreed: agreed.unwrap_or_default(), refused: None }
+        let agreed = agreed.unwrap_or_default();
+        Self { dir, memory, runtime, agreed, refused: None, flags_strict: true }
+    }
+
+    /// The same, with the setting `flags.strict`.
+    #[must_use]
+    pub fn with_flags_strict(self, flags_strict: bool) -> Self {
+        Self { flags_strict, ..self }
+    }
+
+    /// The files of the folder, as they are taken.
+    async fn read(&self) -> Result<BTreeMap<String, Vec<u8>>, FolderError> {
+        let (dir, flags_strict) = (self.dir.clone(), self.flags_strict);
+        let read = move || {
+            let mut files = catalogue_dir::read_dir(&dir)?;
+            if !flags_strict {
+                relax_flag_files(&mut files);
+            }
+            Ok(files)
+        };
+        blocking(read).await?
     }
 
     /// Looks at both sides and settles what differs: saves first, then files.
@@ -88,8 +110,7 @@ impl FolderSync {
     /// # Errors
     /// The folder cannot be read or written.
     pub async fn settle(&mut self) -> Result<Synced, FolderError> {
-        let dir = self.dir.clone();
-        let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
+        let files = self.read().await?;
         // What was refused under one revision may be right under the next.
         let fingerprint =
             format!("{} {}", self.runtime.log().catalogue().revision(), fingerprint(&files));
@@ -118,8 +139,7 @@ impl FolderSync {
     /// # Errors
     /// The folder cannot be read.
     pub async fn settle_one_way(&mut self) -> Result<Synced, FolderError> {
-        let dir = self.dir.clone();
-        let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
+        let files = self.read().await?;
         let text = match read_files(&files) {
             Ok(text) => text,
             Err(faults) => return Ok(Synced::Refused(faults)),
@@ -236,7 +256,7 @@ impl FolderSync {
             self.write_model(name.as_str(), hash).await?;
             written.push(format!("models/{name}"));
         }
-        self.remember(&catalogue, text, &written)?;
+        self.remember(&catalogue, text, &written).await?;
         Ok(written)
     }
 
@@ -258,7 +278,7 @@ impl FolderSync {
     }
 
     /// Folder and catalogue agree now; says so on the disk too.
-    fn remember(
+    async fn remember(
         &mut self,
         catalogue: &Catalogue,
         text: &CatalogueText,
@@ -269,7 +289,7 @@ impl FolderSync {
             text
         } else {
             // What was just written is spelled as the writer spells it.
-            reread = read_files(&catalogue_dir::read_dir(&self.dir)?).unwrap_or_default();
+            reread = read_files(&self.read().await?).unwrap_or_default();
             &reread
         };
         let mut agreed = BTreeMap::new();
@@ -299,6 +319,7 @@ impl FolderSync {
         let (events, mut woken) = mpsc::channel(1);
         let _watcher = watch(&self.dir, events)?;
         let mut revisions = self.runtime.log().watch();
+        let mut retries = Retries::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -311,11 +332,19 @@ impl FolderSync {
                         return Ok(());
                     }
                 }
+                () = retries.due() => {}
+            }
+            if retries.is_paused() {
+                continue;
             }
             match self.settle().await {
-                Ok(Synced::Unchanged) => {}
-                Ok(synced) => tell(&synced),
-                Err(error) => tracing::warn!(%error, "the catalogue folder cannot be settled"),
+                Ok(synced) => {
+                    retries.succeeded();
+                    if synced != Synced::Unchanged {
+                        tell(&synced);
+                    }
+                }
+                Err(error) => retries.failed(&error),
             }
         }
     }

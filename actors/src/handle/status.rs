@@ -23,6 +23,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, each in a sentence.
     pub reasons: Vec<String>,
+    /// Faults that do not keep the node from serving, each in a sentence.
+    pub details: Vec<String>,
 }
 
 /// Everything about the node in one answer.
@@ -92,7 +94,15 @@ impl Handle {
                 publisher.catalogue_revision, publisher.serving_revision, fault.object, fault.fault
             ));
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        let details = log.forwarding.into_iter().collect();
+        Readiness { ready: reasons.is_empty(), reasons, details }
+    }
+
+    /// Why the log or the journal takes no more until the node is started again, if so.
+    #[must_use]
+    pub fn storage_failure(&self) -> Option<String> {
+        let log = self.core.log.status().failed;
+        log.or_else(|| self.core.recording.journal.status().failed)
     }
 
     /// The region of this node at the revision of a state.

@@ -6,6 +6,8 @@ mod files;
 mod golden;
 #[path = "flags/incremental.rs"]
 mod incremental;
+#[path = "flags/lenient.rs"]
+mod lenient;
 #[path = "flags/ofrep.rs"]
 mod ofrep;
 #[path = "flags/properties.rs"]

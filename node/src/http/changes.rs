@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use verdict_actors::{Proposal, Proposed};
 use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
+use verdict_config::flags::relax_flag;
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
@@ -115,7 +116,8 @@ pub(super) async fn post_changes(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::CHANGES_FROM)?;
     let body: ChangesBody = read(&services, request).await?;
-    let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
+    let strict = services.flags_strict;
+    let changes = body.changes.into_iter().map(|change| change.into_change(strict)).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
     caller.may(Action::Change(&set))?;
     leave_to_cluster(&set)?;
@@ -212,13 +214,22 @@ pub(crate) fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
 }
 
 impl ChangeBody {
-    fn into_change(self) -> Change {
+    fn into_change(self, flags_strict: bool) -> Change {
+        let mut body = self.body.map(|body| body.get().as_bytes().to_vec());
+        if !flags_strict
+            && self.kind == ObjectKind::Flag
+            && let Some(text) = &mut body
+            && let Ok(mut flag) = serde_json::from_slice(text)
+            && relax_flag(&mut flag, "").is_changed
+        {
+            *text = flag.to_string().into_bytes();
+        }
         Change {
             kind: self.kind,
             name: self.name,
             op: self.op,
             expected_revision: self.expected_revision,
-            body: self.body.map(|body| body.get().as_bytes().to_vec()),
+            body,
             stored: None,
         }
     }
@@ -288,7 +299,7 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
     }
 }
 
-fn refusal(refused: &ChangeRefused) -> Problem {
+pub(super) fn refusal(refused: &ChangeRefused) -> Problem {
     let problem = Problem::new(refused.code(), refused.to_string());
     match refused {
         ChangeRefused::Invalid(faults) => problem.with_faults(faults.clone()),
@@ -301,7 +312,8 @@ fn refusal(refused: &ChangeRefused) -> Problem {
         }
         ChangeRefused::RequestIdConflict { .. }
         | ChangeRefused::TooOld { .. }
-        | ChangeRefused::NotRetained { .. } => problem,
+        | ChangeRefused::NotRetained { .. }
+        | ChangeRefused::NeverMade { .. } => problem,
     }
 }
 
@@ -333,6 +345,7 @@ pub(super) async fn get_history(
     };
     query.finish()?;
     let page = services.runtime.log().history(&history);
+    let page = page.map_err(|refused| Problem::new(refused.code(), refused.to_string()))?;
     let entries: Vec<Json> = page.entries.iter().map(|entry| entry_json(entry)).collect();
     json(&serde_json::json!({ "entries": entries, "next": page.next }))
 }

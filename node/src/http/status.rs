@@ -39,7 +39,10 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::ChangeTooOld
         | Code::MembershipRefused
         | Code::AuthorityRefused => StatusCode::CONFLICT,
-        Code::UnitErased | Code::ReplayUnavailable | Code::RevisionNotRetained => StatusCode::GONE,
+        Code::UnitErased
+        | Code::ReplayUnavailable
+        | Code::RevisionNotRetained
+        | Code::RevisionForeign => StatusCode::GONE,
         Code::RevisionNotReached => StatusCode::PRECONDITION_FAILED,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MediaTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use verdict_tests::chaos::cluster::{Cluster, LOOK_AGAIN};
 use verdict_tests::chaos::episode::Episode;
 use verdict_tests::chaos::http::{Answer, Ask};
-use verdict_tests::chaos::links::Mode;
+use verdict_tests::chaos::links::{Damage, Mode};
 use verdict_tests::chaos::schedule::Fault;
 
 use crate::process::VERDICT;
@@ -63,6 +63,48 @@ async fn a_rollback_is_planned_over_what_was_agreed_and_not_where_a_node_is_cut_
     assert_eq!(now.expect("an answer").body["body"], json!({ "n": 1 }));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_succeeds_though_the_connections_to_the_leader_swallow_bytes() {
+    const WRITE_WITHIN: Duration = Duration::from_secs(3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 3, 5).await.expect("it starts");
+    let mut number = 0;
+    let mut write = async |node: u64| {
+        number += 1;
+        let body = setting(&format!("w{number}"), number);
+        let begun = Instant::now();
+        let answer = cluster.ask(node, Ask::post("/v1/changes", &body).within(WITHIN)).await;
+        (answer.map(|answer| answer.status).ok(), begun.elapsed())
+    };
+    for (damage, towards_leader) in [
+        (Damage::LongerRecord, true),
+        (Damage::LongerRecord, false),
+        (Damage::Swallow, true),
+        (Damage::Swallow, false),
+    ] {
+        let leader = cluster.leader().await.expect("a leader");
+        let follower = if leader == 3 { 2 } else { 3 };
+        // The connection is open and in use when it is damaged.
+        until(
+            &cluster,
+            follower,
+            "/v1/changes",
+            &setting(&format!("{damage:?}-{towards_leader}"), 0),
+            200,
+        )
+        .await;
+        let way = if towards_leader { (follower, leader) } else { (leader, follower) };
+        assert!(cluster.links.damage(way, damage) > 0);
+        for _ in 0..3 {
+            let (status, took) = write(follower).await;
+            assert_eq!(status, Some(200), "{damage:?} {way:?}: after {took:?}");
+            assert!(took < WRITE_WITHIN, "{damage:?} {way:?}: {took:?}");
+        }
+        let ready = cluster.ask(follower, Ask::get("/readyz")).await.expect("an answer");
+        assert_eq!((ready.status, &ready.body["details"]), (200, &Json::Null));
+    }
+}
+
 /// An episode of a few faults: each is performed, and every invariant holds.
 async fn hold(seed: u64, only: &[Fault]) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -92,6 +134,11 @@ async fn clocks_that_jump_break_no_invariant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_that_lie_or_are_full_break_no_invariant() {
     hold(13, &[Fault::DamagedBlob, Fault::DiskFull]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_swallow_bytes_break_no_invariant() {
+    hold(17, &[Fault::Swallow, Fault::LongerRecord]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

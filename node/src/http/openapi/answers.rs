@@ -250,4 +250,7 @@ pub struct ObjectAnswer {
 pub struct Health {
     /// `ok`, or why not.
     status: String,
+    /// Faults that do not keep the node from serving, such as changes that do not reach the leader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
 }
