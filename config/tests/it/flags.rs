@@ -10,6 +10,8 @@ mod incremental;
 mod ofrep;
 #[path = "flags/properties.rs"]
 mod properties;
+#[path = "flags/reachable.rs"]
+mod reachable;
 #[path = "flags/semantics.rs"]
 mod semantics;
 #[path = "flags/vectors.rs"]

@@ -304,8 +304,10 @@ pub struct ModelReport {
     pub label: Option<Arc<str>>,
     /// The points that it gave.
     pub points: Option<i32>,
-    /// Why it has no score: `absent`, `overloaded`, `timed_out`, `failed`, `skipped`.
+    /// Why it has no score: `absent`, `unfit`, `overloaded`, `timed_out`, `failed`, `skipped`.
     pub failure: Option<&'static str>,
+    /// What does not fit, with the column or label that it is about, where it is `unfit`.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A model that ran beside the others and did not count.
@@ -323,6 +325,8 @@ pub struct ShadowReport {
     pub outcome: Option<Outcome>,
     /// Why it has no score.
     pub failure: Option<&'static str>,
+    /// What does not fit, where it is `unfit`.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A probability as it is shown: 6 digits, so that binary noise does not look like precision.

@@ -35,7 +35,7 @@ use crate::request::DecideRequest;
 
 pub(crate) use assess::{Answers, Assessment, Candidate, level_outcome};
 pub(crate) use begin::{FlagValue, Given, ResolvedFlag};
-pub(crate) use calls::{CallState, ModelUse, Planned};
+pub(crate) use calls::{CLASSIFY, CallState, ModelUse, Planned};
 pub use rules::{RulesJob, RulesResult};
 
 /// What one model call costs, in cost units.

@@ -14,8 +14,8 @@ use verdict_rules::{DerivedFacts, Environment, Phase, WindowRead};
 
 use super::sets::{FlowSet, SetUse};
 use super::{
-    ClassifyStage, CompiledFlow, FlowError, FlowFinding, FlowModel, ObjectFaults, RiskStage,
-    Snoozes, sets,
+    ClassifyStage, CompiledFlow, Fallback, FlowError, FlowFinding, FlowModel, Misfit, ObjectFaults,
+    RiskStage, Snoozes, sets,
 };
 use crate::canonical;
 use crate::parts::{FlowParts, RuleSetPart};
@@ -66,7 +66,7 @@ struct Compiler<'a> {
     windows: Vec<Arc<WindowRead>>,
     models: BTreeMap<String, Arc<FlowModel>>,
     /// Why a model cannot be used here, by name.
-    misfits: BTreeMap<String, Vec<String>>,
+    misfits: BTreeMap<String, Misfit>,
 }
 
 impl<'a> Compiler<'a> {
@@ -260,7 +260,7 @@ impl<'a> Compiler<'a> {
         mut self,
         classify: Option<ClassifyStage>,
         risks: Vec<RiskStage>,
-        fallback: Option<Arc<FlowModel>>,
+        fallback: Option<Fallback>,
         snoozes: Snoozes,
     ) -> Result<CompiledFlow, FlowError> {
         self.check_cost();
@@ -294,6 +294,7 @@ impl<'a> Compiler<'a> {
             segments: self.segments,
             windows: self.windows,
             models: self.models,
+            misfits: self.misfits,
             classify,
             risks,
             fallback,
@@ -333,7 +334,9 @@ impl<'a> Compiler<'a> {
             canonical::write_json(&mut bytes, &value.unwrap_or_default());
             bytes
         };
-        member("flow", &json(serde_json::to_value(self.definition)));
+        // Tests decide nothing: with other tests a flow still replays what it decided before.
+        let decides = FlowDefinition { tests: Vec::new(), ..self.definition.clone() };
+        member("flow", &json(serde_json::to_value(decides)));
         for set in &self.sets {
             member(&set.label, set.compiled.content_hash().as_bytes());
         }

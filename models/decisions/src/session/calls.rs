@@ -42,6 +42,8 @@ pub(crate) struct ModelUse {
     pub method: Option<EnsembleMethod>,
     /// The call, or why there is none.
     pub call: Result<usize, ModelFailure>,
+    /// What does not fit, where that is why.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A stage's selection, or why there is none.
@@ -141,6 +143,7 @@ impl Session {
                         name,
                         method: None,
                         call: Err(ModelFailure::Absent),
+                        detail: None,
                     });
                 }
                 Selected::Fixed(_) | Selected::Said(_) => self.plan_members(stage, selected),
@@ -167,6 +170,7 @@ impl Session {
                 name: Arc::clone(&member.model),
                 method: selection.method,
                 call: Err(ModelFailure::Absent),
+                detail: None,
             });
         }
     }
@@ -189,6 +193,7 @@ impl Session {
                     name: Arc::clone(name),
                     method: None,
                     call: Err(ModelFailure::Absent),
+                    detail: None,
                 });
             }
         }
@@ -199,7 +204,11 @@ impl Session {
         if given.flow.definition.on_failure.model != ModelFailurePolicy::FallbackModel {
             return;
         }
-        let Some(model) = &given.flow.fallback else { return };
+        let Some(fallback) = &given.flow.fallback else { return };
+        let name = match &fallback.model {
+            Some(model) => model.interface.name.as_str().into(),
+            None => Arc::clone(&fallback.name),
+        };
         for stage in 0..=given.flow.risks.len() {
             let uses = || self.uses.iter().filter(|used| used.stage == stage && used.counts());
             let asked = uses().next().is_some();
@@ -212,9 +221,10 @@ impl Session {
                 stage,
                 role: ModelRole::Fallback,
                 weight: 1.0,
-                name: model.interface.name.as_str().into(),
+                name: Arc::clone(&name),
                 method: None,
                 call: Err(ModelFailure::Absent),
+                detail: None,
             });
         }
     }
@@ -222,15 +232,22 @@ impl Session {
     fn add_use(&mut self, mut used: ModelUse) {
         let flow = Arc::clone(&self.given.flow);
         let found = match used.role {
-            ModelRole::Fallback => flow.fallback.as_ref(),
+            ModelRole::Fallback => flow.fallback.as_ref().and_then(|found| found.model.as_ref()),
             ModelRole::Primary | ModelRole::Ensemble | ModelRole::Shadow => {
                 flow.models.get(used.name.as_ref())
             }
         };
         used.call = match found {
-            None => Err(ModelFailure::Absent),
-            Some(model) if !flow.suits(model, used.stage) => Err(ModelFailure::Unfit),
+            Some(model) if !flow.suits(model, used.stage) => {
+                used.detail = flow.unsuited(model, used.stage).map(Arc::from);
+                Err(ModelFailure::Unfit)
+            }
             Some(model) => self.call(model, used.role, used.stage),
+            None => {
+                let misfit = flow.misfits.get(used.name.as_ref());
+                used.detail = misfit.map(|misfit| Arc::clone(&misfit.detail));
+                Err(misfit.map_or(ModelFailure::Absent, |_| ModelFailure::Unfit))
+            }
         };
         self.uses.push(used);
     }

@@ -156,6 +156,7 @@ impl Session {
                     label,
                     points,
                     failure: output.err().map(super::ModelFailure::as_str),
+                    detail: used.detail.clone(),
                 }
             })
             .collect()
@@ -172,6 +173,7 @@ impl Session {
                     label: None,
                     outcome: None,
                     failure: None,
+                    detail: used.detail.clone(),
                 };
                 match self.output(used) {
                     Err(failure) => report.failure = Some(failure.as_str()),
