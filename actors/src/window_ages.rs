@@ -37,11 +37,16 @@ struct FileV1 {
 }
 
 /// Since when the windows of this node count.
-#[derive(Debug)]
 pub(crate) struct WindowAges {
     folder: PathBuf,
     journal: Journal,
     known: Mutex<Known>,
+}
+
+impl std::fmt::Debug for WindowAges {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "WindowAges({:?})", self.known.lock())
+    }
 }
 
 #[derive(Debug)]
@@ -66,9 +71,9 @@ impl FlowWindows {
     pub(crate) fn is_partial(&self, session: &Session) -> bool {
         let as_of = session.as_of().0;
         as_of < self.last_ms
-            && session.window_positions().any(|position| {
-                self.until_ms.get(position).is_some_and(|until| as_of < *until)
-            })
+            && session
+                .window_positions()
+                .any(|position| self.until_ms.get(position).is_some_and(|until| as_of < *until))
     }
 }
 
@@ -92,7 +97,11 @@ impl WindowAges {
             Ok(Some(since)) => Known { since, first: false, written: true },
             Ok(None) => Known { since: Since::new(), first: true, written: false },
             Err(detail) => {
-                tracing::warn!(file = FILE, detail, "the ages of windows are lost; they begin again");
+                tracing::warn!(
+                    file = FILE,
+                    detail,
+                    "the ages of windows are lost; they begin again"
+                );
                 Known { since: Since::new(), first: false, written: false }
             }
         };
@@ -150,8 +159,10 @@ impl WindowAges {
         let known = self.known.lock().since.get(flow.name().as_ref()).cloned().unwrap_or_default();
         let mut seen = BTreeSet::new();
         let new = flow.windows().iter().filter(|read| !known.contains_key(&series_text(read)));
-        let new: Vec<String> =
-            new.filter(|read| seen.insert(series_text(read))).map(|read| read.text.clone()).collect();
+        let new: Vec<String> = new
+            .filter(|read| seen.insert(series_text(read)))
+            .map(|read| read.text.clone())
+            .collect();
         if new.is_empty() || !self.has_decided(flow.name()) { Vec::new() } else { new }
     }
 

@@ -44,8 +44,10 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn check(pieces: &[(u64, i64)], now_ms: i64, expected: Option<f64>) {
-        let pieces: Vec<Piece> =
-            pieces.iter().map(|(bytes, first_ms)| Piece { bytes: *bytes, first_ms: *first_ms }).collect();
+        let pieces: Vec<Piece> = pieces
+            .iter()
+            .map(|(bytes, first_ms)| Piece { bytes: *bytes, first_ms: *first_ms })
+            .collect();
         let days = days_held(&pieces, now_ms, 2 << 30, 90);
         let close = match (days, expected) {
             (Some(days), Some(expected)) => (days - expected).abs() < 0.01,

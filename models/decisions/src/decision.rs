@@ -64,6 +64,18 @@ pub struct Decision {
     pub cost_units: u64,
     /// Microseconds from the request's arrival to the answer; set by the node.
     pub took_us: u64,
+    /// What the windows rest on; `null` for a flow without windows.
+    pub windows: Option<WindowsReport>,
+}
+
+/// What the windows of a decision rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WindowsReport {
+    /// How old what other nodes told of them may be, in milliseconds: 0, because each node counts its
+    /// own requests; `null` where no window was read.
+    pub lag_ms: Option<u64>,
+    /// Whether a window that was read has not counted for as long as it is.
+    pub partial: bool,
 }
 
 /// The class of a decision.

@@ -96,6 +96,10 @@ pub struct OpenRecord {
     /// The answer's JSON as it was sent.
     #[serde(with = "stored::bytes")]
     pub answer: Vec<u8>,
+    /// Whether a window that was read had not counted for as long as it is; false in records of the
+    /// first version.
+    #[serde(skip)]
+    pub windows_partial: bool,
 }
 
 /// A client's id of a request.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use verdict_config::definition::{Effect, FlowDefinition, RuleDefinition, RuleSetDefinition};
-use verdict_config::{Code, Fault, Faults, ObjectKind, Schema};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, ObjectKind, Schema};
 use verdict_rules::{DerivedFacts, Environment, Phase, WindowRead};
 
 use super::sets::{FlowSet, SetUse};
@@ -99,6 +99,12 @@ impl<'a> Compiler<'a> {
 
     fn check(&mut self) {
         checks::check(self.definition, &mut self.faults, &mut self.findings);
+        if self.parts.limits.evaluation < EvaluationVersion::V2 && !self.definition.tests.is_empty()
+        {
+            let message = "members of the cluster run a program that does not know tests of flows: \
+                           update every node first";
+            self.fault(Code::UnknownKey, "tests", message);
+        }
         for key in self.flags.clone() {
             if !self.parts.flags.contains(&key) {
                 self.finding("flags", format!("flag {key:?} does not exist; it has no effect"));
@@ -275,10 +281,20 @@ impl<'a> Compiler<'a> {
         if !self.objects.is_empty() {
             return Err(FlowError { objects: self.objects });
         }
+        if let Some(window) = self.windows.first() {
+            let more = if self.windows.len() > 1 { " and others" } else { "" };
+            let message = format!(
+                "{}{more}: windows count on each node alone, so requests with one key must reach one \
+                 node (docs/cluster.md)",
+                window.text
+            );
+            self.finding("rules", message);
+        }
         let expected = |field: &verdict_config::Field| field.need == verdict_config::Need::Expected;
         Ok(CompiledFlow {
             name: self.definition.flow.as_str().into(),
             content_hash: self.content_hash(),
+            evaluation: self.parts.limits.evaluation,
             field_names: self.schema.fields().map(|(name, _)| Arc::from(name)).collect(),
             expected: (0u32..)
                 .zip(self.schema.fields())

@@ -352,6 +352,7 @@ impl Session {
             values: vec![None; given.flow.windows.len()],
             lag_ms: None,
             read: queries.is_empty(),
+            partial: false,
         };
         Self {
             given: Arc::new(given),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use verdict_config::EvaluationVersion;
 use verdict_config::definition::{EnsembleMethod, ModelFailurePolicy};
 use verdict_config::model::ModelOutput;
 
@@ -82,16 +83,16 @@ impl Session {
     /// The calls that are to be made next. Call it after the rules, bring every answer, and call it
     /// again: models that stand in for failed ones come then. Empty means that nothing is left.
     pub fn model_calls(&mut self) -> Vec<ModelCall> {
-        match self.planned {
-            Planned::Nothing => {
-                self.plan();
-                self.planned = Planned::Selections;
-            }
-            Planned::Selections if self.calls.iter().all(|call| call.result.is_some()) => {
-                self.plan_fallbacks();
-                self.planned = Planned::Fallbacks;
-            }
-            Planned::Selections | Planned::Fallbacks => {}
+        let mut may_fall_back = self.planned == Planned::Selections;
+        if self.planned == Planned::Nothing {
+            self.plan();
+            self.planned = Planned::Selections;
+            // Where no model could be asked there is no answer to wait for.
+            may_fall_back = self.given.flow.evaluation >= EvaluationVersion::V2;
+        }
+        if may_fall_back && self.calls.iter().all(|call| call.result.is_some()) {
+            self.plan_fallbacks();
+            self.planned = Planned::Fallbacks;
         }
         self.hand_out()
     }
@@ -239,12 +240,16 @@ impl Session {
         };
         used.call = match found {
             Some(model) if !flow.suits(model, used.stage) => {
-                used.detail = flow.unsuited(model, used.stage).map(Arc::from);
+                // The first version of evaluation says that it is unfit, and not why.
+                let said = flow.evaluation >= EvaluationVersion::V2;
+                let detail = said.then(|| flow.unsuited(model, used.stage)).flatten();
+                used.detail = detail.map(Arc::from);
                 Err(ModelFailure::Unfit)
             }
             Some(model) => self.call(model, used.role, used.stage),
             None => {
-                let misfit = flow.misfits.get(used.name.as_ref());
+                let said = flow.evaluation >= EvaluationVersion::V2;
+                let misfit = flow.misfits.get(used.name.as_ref()).filter(|_| said);
                 used.detail = misfit.map(|misfit| Arc::clone(&misfit.detail));
                 Err(misfit.map_or(ModelFailure::Absent, |_| ModelFailure::Unfit))
             }

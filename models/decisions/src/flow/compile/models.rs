@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use verdict_config::Code;
 use verdict_config::definition::{
     ClassifyDefinition, ModelChoice, ModelFailurePolicy, RiskModelDefinition,
 };
+use verdict_config::{Code, EvaluationVersion};
 
 use super::Compiler;
 use crate::flow::{
@@ -73,8 +73,10 @@ impl Compiler<'_> {
                 return self.fault(Code::UnknownReference, path, message);
             }
         };
+        // Programs before refuse a flow with such a shadow or fallback.
+        let must_fit = counts || self.parts.limits.evaluation < EvaluationVersion::V2;
         for Problem { code, path, message } in problems {
-            if counts {
+            if must_fit {
                 self.fault(code, path, message);
             } else {
                 self.finding(path, message);
