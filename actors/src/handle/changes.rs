@@ -201,10 +201,11 @@ impl Handle {
     /// A panic of the check.
     pub async fn check_objects(
         &self,
-        objects: CatalogueObjects,
+        mut objects: CatalogueObjects,
     ) -> Result<CheckReport, RuntimeError> {
         self.blocking("check", move |core| {
             let serving = core.serving.state();
+            objects.evaluation = serving.evaluation();
             let (limits, models) = (core.options.limits, NodeModels(&core.inference));
             Ok(check_catalogue_with_models(&objects, Some(&serving), limits, &models))
         })

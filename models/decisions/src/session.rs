@@ -25,7 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use verdict_config::flags::FlagSet;
 use verdict_config::model::{ModelOutput, ModelRow};
-use verdict_config::{Code, TimestampMs, Value};
+use verdict_config::{Code, EvaluationVersion, TimestampMs, Value};
 use verdict_rules::WindowRead;
 
 use crate::decision::Decision;
@@ -333,9 +333,11 @@ impl Session {
     }
 
     /// Says that a window that was read has not counted for as long as it is: a change added it to a
-    /// flow that had decided before. Call it after [`Session::set_windows`].
+    /// flow that had decided before. Call it after [`Session::set_windows`]. The first version of
+    /// evaluation does not know it.
     pub fn mark_windows_partial(&mut self) {
-        Arc::make_mut(&mut self.windows).partial = true;
+        let known = self.given.flow.evaluation >= EvaluationVersion::V2;
+        Arc::make_mut(&mut self.windows).partial = known;
     }
 
     /// What a model answered to a call. A second answer to one call is ignored, and so is one to a

@@ -283,7 +283,10 @@ fn rows_of<'a>(
 ) -> impl Iterator<Item = (String, u32)> + use<'a> {
     evaluation.evidence(hit).iter().filter_map(|evidence| match evidence {
         Evidence::Row { table, row } => Some((table.to_string(), *row)),
-        Evidence::Terms { .. } | Evidence::Listed { .. } | Evidence::Name { .. } => None,
+        Evidence::Terms { .. }
+        | Evidence::Listed { .. }
+        | Evidence::ListedText { .. }
+        | Evidence::Name { .. } => None,
     })
 }
 
