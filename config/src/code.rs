@@ -59,6 +59,7 @@ codes! {
     RuleTestFailed = "VD0204", "a rule's own test fails", "Correct the rule or its test.";
     RuleTooCostly = "VD0205", "a rule set may cost more than its limit", "Make the rules simpler or raise the limit.";
     TableInvalid = "VD0206", "a decision table is not valid", "Correct the table at the row or column named.";
+    FlowTestFailed = "VD0207", "a flow's own test fails", "Compare what the test expects with what came out, and correct the flow, what it reads, or the test.";
     FlagInvalid = "VD0301", "a flag definition is not valid", "Correct the definition at the path named.";
     FlagNotFound = "VD0302", "no such flag", "Create the flag or correct its key.";
     InputNotJson = "VD0401", "the body is not JSON", "Send one JSON object in UTF-8.";

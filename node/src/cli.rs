@@ -71,7 +71,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Run the tests that stand beside the rules, and show which rules no test hits.
     #[command(after_help = "Example: verdict test ./catalogue")]
-    Test(check::CheckArgs),
+    Test(check::TestArgs),
     /// Train a model from a CSV file.
     #[command(after_help = train::TRAIN_HELP)]
     Train(train::TrainArgs),

@@ -36,6 +36,8 @@ mod dependency_law;
 mod durability;
 #[path = "it/fixture.rs"]
 mod fixture;
+#[path = "it/flows.rs"]
+mod flows;
 #[path = "it/given_certificates.rs"]
 mod given_certificates;
 #[path = "it/names.rs"]

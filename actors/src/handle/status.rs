@@ -32,6 +32,8 @@ pub struct Readiness {
 pub struct RuntimeStatus {
     /// Whether it wants requests.
     pub readiness: Readiness,
+    /// What an operator should see to, each in a sentence; the node serves all the same.
+    pub warnings: Vec<String>,
     /// Requests that run.
     pub requests_running: usize,
     /// Publication.
@@ -140,12 +142,14 @@ impl Handle {
     /// Everything about the node.
     #[must_use]
     pub fn status(&self) -> RuntimeStatus {
+        let journal = self.core.recording.journal.status();
         RuntimeStatus {
             readiness: self.readiness(),
+            warnings: journal.short_retention().into_iter().collect(),
             requests_running: self.core.gate.inside(),
             publisher: (*self.core.serving.status()).clone(),
             log: self.core.log.status(),
-            journal: self.core.recording.journal.status(),
+            journal,
             blobs: self.core.blobs.counts(),
             inference: self.core.inference.status(),
             flows: self.counts(Duration::from_secs(3_600)),

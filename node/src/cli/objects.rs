@@ -214,6 +214,7 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
     for change in &changes {
         output.say(shown(change, output));
     }
+    super::admin::show_findings(&answer, output);
     let verb = if arguments.dry_run { "Would make" } else { "Made" };
     let count = changes.len();
     let noun = if count == 1 { "change" } else { "changes" };

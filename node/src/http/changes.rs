@@ -9,6 +9,7 @@ use axum::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use verdict_actors::catalogue::{CheckReport, ObjectFinding};
 use verdict_actors::{Proposal, Proposed};
 use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
 use verdict_config::flags::relax_flag;
@@ -176,9 +177,9 @@ pub(super) async fn settle(
 ) -> Answer<Response<Body>> {
     let proposal = Proposal { change_set: set, author: caller.author() };
     if dry_run {
-        let (run, _) =
+        let (run, check) =
             services.runtime.dry_run(&proposal).await.map_err(|error| problem_of(&error))?;
-        return json(&DryRunAnswer::from(run));
+        return json(&DryRunAnswer::new(run, &check));
     }
     let proposed = services.runtime.propose(proposal).await.map_err(|error| problem_of(&error))?;
     let Proposed { applied, .. } = proposed;
@@ -242,25 +243,48 @@ struct DryRunAnswer {
     revision: u64,
     applied: Vec<Json>,
     differences: Vec<Json>,
+    findings: Vec<Json>,
 }
+
+/// The most findings that a dry run names.
+const FINDINGS_MAX: usize = 200;
+
+/// Findings that a change brings about in objects which it leaves as they are.
+const FAR_FINDINGS: [&str; 2] = ["windows_partial", "model_misfit"];
 
 type Json = serde_json::Value;
 
-impl From<DryRun> for DryRunAnswer {
-    fn from(run: DryRun) -> Self {
+impl DryRunAnswer {
+    fn new(run: DryRun, check: &CheckReport) -> Self {
         let applied = run.differences.iter().map(|difference| {
             serde_json::json!({
                 "kind": difference.object.kind, "name": difference.object.name,
                 "op": difference.op,
             })
         });
+        let concerned = |finding: &&ObjectFinding| {
+            FAR_FINDINGS.contains(&finding.kind.as_str())
+                || run.differences.iter().any(|changed| changed.object == finding.object)
+        };
+        let findings = check.findings.iter().filter(concerned);
         Self {
             dry_run: true,
             revision: run.revision,
             applied: applied.collect(),
             differences: run.differences.iter().map(difference_json).collect(),
+            findings: findings.take(FINDINGS_MAX).map(finding_json).collect(),
         }
     }
+}
+
+fn finding_json(finding: &ObjectFinding) -> Json {
+    serde_json::json!({
+        "kind": finding.object.kind,
+        "name": finding.object.name,
+        "finding": finding.kind,
+        "path": finding.path,
+        "message": finding.message,
+    })
 }
 
 fn difference_json(difference: &Difference) -> Json {

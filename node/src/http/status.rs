@@ -58,6 +58,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RuleType
         | Code::RuleUnknownField
         | Code::RuleTestFailed
+        | Code::FlowTestFailed
         | Code::RuleTooCostly
         | Code::TableInvalid
         | Code::FlagInvalid

@@ -122,6 +122,9 @@ pub struct ModelReport {
     /// Why it has no score.
     #[schema(required = true)]
     failure: Option<String>,
+    /// What does not fit, with the column or label that it is about, where it is `unfit`.
+    #[schema(required = true)]
+    detail: Option<String>,
 }
 
 /// A model that ran beside the others.
@@ -144,4 +147,7 @@ pub struct ShadowReport {
     /// Why it has no score.
     #[schema(required = true)]
     failure: Option<String>,
+    /// What does not fit, where it is `unfit`.
+    #[schema(required = true)]
+    detail: Option<String>,
 }
