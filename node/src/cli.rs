@@ -199,12 +199,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     }
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results; only real misuse is 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let _ = error.print();
+            if code != EXIT_OK && wants_json {
+                let text = error.render().to_string();
+                Output::new(true, Colour::Never).json_error(&json_error(text.trim_end(), &[]));
+            }
+            drop(error.print());
             return ExitCode::from(code);
         }
     };
@@ -227,11 +232,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn report(output: &Output, text: &str, faults: &[Fault]) {
-    if output.is_json() {
-        output.json(&serde_json::json!({ "error": text, "faults": faults }));
-    }
+    output.json_error(&json_error(text, faults));
     output.faults(faults);
     output.error(text);
+}
+
+/// What a command that fails prints as JSON.
+fn json_error(text: &str, faults: &[Fault]) -> serde_json::Value {
+    serde_json::json!({ "error": text, "faults": faults })
 }
 
 fn dispatch(command: Command, output: &Output) -> Outcome {
@@ -257,12 +265,18 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Status(target) => admin::status(&target, output),
         Command::DemoData(folder) => demo_data(&folder, output),
         Command::Completions { shell } => {
-            output.line(completions(&shell.to_string())?.trim_end());
+            let script = completions(&shell.to_string())?;
+            if output.is_json() {
+                let shell = shell.to_string();
+                output.json(&serde_json::json!({ "shell": shell, "script": script }));
+            } else {
+                output.raw(script.trim_end());
+            }
             Ok(EXIT_OK)
         }
         Command::Man { out } => man(out, output),
         Command::Openapi => {
-            output.line(crate::http::openapi::document());
+            output.raw(crate::http::openapi::document());
             Ok(EXIT_OK)
         }
     }
@@ -329,7 +343,12 @@ fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
         None => {
             let mut bytes = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut bytes).map_err(failed)?;
-            output.line(String::from_utf8_lossy(&bytes).trim_end());
+            let page = String::from_utf8_lossy(&bytes);
+            if output.is_json() {
+                output.json(&serde_json::json!({ "page": page }));
+            } else {
+                output.raw(page.trim_end());
+            }
         }
     }
     Ok(EXIT_OK)

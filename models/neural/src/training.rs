@@ -38,22 +38,47 @@ pub fn train(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, NeuralError> {
     let network = options.network.unwrap_or_else(|| Network::for_dataset(dataset));
-    if dataset.columns.is_empty() || dataset.rows.len() < ROWS_MIN {
-        let rows = dataset.rows.len();
-        let detail = format!("{rows} rows; training needs at least {ROWS_MIN} and a column");
-        return Err(NeuralError::Training { detail });
-    }
+    check(dataset, network, options)?;
     if network == Network::IsolationForest {
         return train_forest(dataset, options);
     }
-    check(dataset, network, options)?;
     let mut phases =
         Phases { dataset, network, options, progress, recipe: recipe(dataset, options, network) };
     phases.train()
 }
 
+/// The manifest that training on this data with these options gives, but for what training finds
+/// (temperature, measures, distances). It is cheap: callers check with it before they train.
+///
+/// # Errors
+/// What [`train`] would refuse at once.
+pub fn planned_manifest(
+    dataset: &Dataset,
+    options: &TrainOptions,
+) -> Result<ModelManifest, NeuralError> {
+    let network = options.network.unwrap_or_else(|| Network::for_dataset(dataset));
+    check(dataset, network, options)?;
+    let mut planned = manifest(dataset, options, network);
+    if network == Network::IsolationForest {
+        planned.task = ModelTask::Anomaly;
+        planned.labels = Vec::new();
+    }
+    Ok(planned)
+}
+
 fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<(), NeuralError> {
     let refuse = |detail: String| Err(NeuralError::Training { detail });
+    if dataset.columns.is_empty() || dataset.rows.len() < ROWS_MIN {
+        return refuse(format!(
+            "the data has {} rows and {} input columns; training needs at least {ROWS_MIN} rows and \
+             one column",
+            dataset.rows.len(),
+            dataset.columns.len()
+        ));
+    }
+    if network == Network::IsolationForest {
+        return forest::check(dataset);
+    }
     if dataset.labels.len() != dataset.rows.len() {
         return refuse("the rows have no labels: name the label column".to_owned());
     }

@@ -100,7 +100,7 @@ pub fn node(arguments: &NodeArgs, output: &Output) -> Outcome {
     let settings = load(arguments)?;
     logging::start(&settings.log).map_err(Failure::new)?;
     tracing::info!(settings = %settings::redacted(&settings), "effective settings");
-    let output = *output;
+    let output = output.clone();
     run(NodeStart { settings, keys: Vec::new() }, move |told| tell_log(&told, &output))
 }
 
@@ -169,7 +169,7 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
             .map_err(|error| Failure::new(error.to_string()))
     };
     let (api_key, api) = key("dev", "api-key")?;
-    let output = *output;
+    let output = output.clone();
     let teller = DevTeller { output, dir, catalogue, api_key };
     run(NodeStart { settings, keys: vec![api] }, move |told| teller.tell(&told))
 }

@@ -280,7 +280,7 @@ fn api(arguments: &ApiArgs, session: &mut Session, output: &Output) -> Outcome {
     if output.is_json() {
         output.json(&json!({ "name": name, "key": key }));
     } else {
-        output.line(key);
+        output.raw(key);
     }
     Ok(EXIT_OK)
 }
