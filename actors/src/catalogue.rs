@@ -18,6 +18,7 @@ mod objects;
 mod report;
 mod validator;
 
+pub(crate) use compile::flows::{findings_of_flow, findings_of_set};
 pub use compile::{Compilation, CompileOptions, check_catalogue, compile};
 pub use last::LastCompiled;
 pub use objects::CatalogueObjects;

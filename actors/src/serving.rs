@@ -18,7 +18,8 @@ use verdict_consensus::Object;
 use verdict_decisions::{CompiledFlow, ModelInterface};
 use verdict_rules::RuleLimits;
 
-use crate::catalogue::{ObjectFault, RuleSetTests, TypedObject};
+use crate::catalogue::{ObjectFault, ObjectFinding, RuleSetTests, TypedObject};
+use crate::catalogue::{findings_of_flow, findings_of_set};
 
 /// Everything that decides, of one revision.
 pub struct ServingState {
@@ -40,6 +41,18 @@ pub struct ServingState {
     pub(crate) typed: OrderedMap<ObjectId, TypedObject>,
     /// The bounds that flows were compiled within.
     pub(crate) limits: RuleLimits,
+}
+
+impl ServingState {
+    /// The findings for which the next change of an object is refused.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<ObjectFinding> {
+        let findings = self.flows.iter().flat_map(|(name, served)| {
+            let sets = served.flow.rule_sets().flat_map(|set| findings_of_set(set));
+            findings_of_flow(name, &served.flow).into_iter().chain(sets).collect::<Vec<_>>()
+        });
+        findings.filter(|finding| finding.refusal.is_some()).collect()
+    }
 }
 
 impl std::fmt::Debug for ServingState {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::Code;
+use crate::{Code, ObjectId};
 
 /// A fault with its place. `path` is a dotted path into the object (`rules[3].when`); file, line and
 /// column (both from 1) are given where the object came from a text.
@@ -27,6 +27,31 @@ pub struct Fault {
 
 /// Every fault found, never only the first.
 pub type Faults = Vec<Fault>;
+
+/// The refusal that a finding carries: what is already in the catalogue stays and is served, while the
+/// next change of it is refused. So rules can become stricter without stopping a cluster whose
+/// catalogue was accepted before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The code of the fault that a change gets.
+    pub code: Code,
+    /// The objects whose change is refused; empty: the one that the finding is about.
+    pub objects: Vec<ObjectId>,
+}
+
+impl Refusal {
+    /// A refusal of changes to the object that the finding is about.
+    #[must_use]
+    pub const fn new(code: Code) -> Self {
+        Self { code, objects: Vec::new() }
+    }
+
+    /// A refusal of changes to any of some objects.
+    #[must_use]
+    pub fn of(code: Code, objects: impl IntoIterator<Item = ObjectId>) -> Self {
+        Self { code, objects: objects.into_iter().collect() }
+    }
+}
 
 impl Fault {
     /// A fault at a path of an object.

@@ -6,7 +6,9 @@
 
 pub mod catalogue;
 pub mod code;
+pub mod csv;
 pub mod definition;
+pub mod evaluation;
 pub mod fault;
 pub mod flags;
 pub mod model;
@@ -14,11 +16,13 @@ pub mod name;
 pub mod ordered;
 pub mod schema;
 pub mod settings;
+pub mod spelling;
 pub mod time;
 pub mod value;
 
 pub use code::Code;
-pub use fault::{Fault, Faults};
+pub use evaluation::EvaluationVersion;
+pub use fault::{Fault, Faults, Refusal};
 pub use name::{ObjectId, ObjectKind, ObjectName};
 pub use ordered::OrderedMap;
 pub use schema::{Facts, Field, Need, Schema};

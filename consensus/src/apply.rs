@@ -339,7 +339,8 @@ fn check_result(
         faults = validator.check_catalogue(next, objects);
     }
     if faults.is_empty() && set.restores.is_none() {
-        faults = validator.check_times(next, objects);
+        faults = validator.check_refusals(next, objects);
+        faults.extend(validator.check_times(next, objects));
     }
     if faults.is_empty() { Ok(()) } else { Err(ChangeRefused::Invalid(faults)) }
 }

@@ -37,6 +37,13 @@ pub trait Validator: Send + Sync {
         Faults::new()
     }
 
+    /// The faults of what was accepted once and is refused today, in the objects that a change set
+    /// puts, with paths `changes[N]...`; never asked of a rollback, which restores what was accepted.
+    fn check_refusals(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        let _ = (next, touched);
+        Faults::new()
+    }
+
     /// The faults that only time makes, by the time of the change set, with paths `changes[N]...`;
     /// asked last, and never of a rollback, which restores what was right in its time.
     fn check_times(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {

@@ -1,7 +1,7 @@
 //! Compiling a catalogue, object by object, sharing what did not change.
 
 mod flags;
-mod flows;
+pub(crate) mod flows;
 mod loose;
 
 use std::collections::BTreeMap;
@@ -49,7 +49,9 @@ pub fn check_catalogue(
     previous: Option<&ServingState>,
     limits: RuleLimits,
 ) -> CheckReport {
-    compile(objects, previous, CompileOptions { limits, check: true }).report
+    let mut report = compile(objects, previous, CompileOptions { limits, check: true }).report;
+    report.refuse(objects.objects.iter().map(|(id, _)| id));
+    report
 }
 
 /// Compiles a catalogue. What `previous` holds unchanged is taken over.

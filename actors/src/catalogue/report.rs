@@ -1,7 +1,7 @@
 //! What a check found.
 
 use serde::Serialize;
-use verdict_config::{Fault, Faults, ObjectId};
+use verdict_config::{Fault, Faults, ObjectId, Refusal};
 use verdict_rules::TestReport;
 
 /// A fault of one object.
@@ -24,6 +24,29 @@ pub struct ObjectFinding {
     pub path: String,
     /// What is suspicious and what would be right, in a sentence.
     pub message: String,
+    /// Present where the next change of the objects concerned is refused for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+}
+
+impl ObjectFinding {
+    /// A finding that refuses nothing.
+    #[must_use]
+    pub fn new(object: ObjectId, kind: &str, path: String, message: String) -> Self {
+        Self { object, kind: kind.to_owned(), path, message, refusal: None }
+    }
+
+    /// The fault that changes of an object get for this finding, if it refuses them.
+    #[must_use]
+    pub fn fault_for(&self, changed: &ObjectId) -> Option<Fault> {
+        let refusal = self.refusal.as_ref()?;
+        let concerns = match refusal.objects.as_slice() {
+            [] => self.object == *changed,
+            objects => objects.contains(changed),
+        };
+        let path = if self.object == *changed { self.path.as_str() } else { "" };
+        concerns.then(|| Fault::new(refusal.code, path, self.message.as_str()))
+    }
 }
 
 /// The tests of one rule set, run.
@@ -55,6 +78,17 @@ impl CheckReport {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.faults.is_empty() && self.tests_failed() == 0
+    }
+
+    /// Makes faults of the findings that refuse changes of the objects in `changed`.
+    pub fn refuse<'a>(&mut self, changed: impl IntoIterator<Item = &'a ObjectId>) {
+        for id in changed {
+            for finding in &self.findings {
+                if let Some(fault) = finding.fault_for(id) {
+                    self.faults.push(ObjectFault { object: id.clone(), fault });
+                }
+            }
+        }
     }
 
     /// Tests that were run.

@@ -80,6 +80,18 @@ impl Validator for CompilingValidator {
         true
     }
 
+    fn check_refusals(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
+        // Just compiled, unless nothing of it is compiled against anything.
+        let state = self.last.get().filter(|state| state.revision == next.revision());
+        let refusals = state.map(|state| state.refusals()).unwrap_or_default();
+        let mut faults = Faults::new();
+        for (position, id) in touched.iter().enumerate() {
+            let found = refusals.iter().filter_map(|finding| finding.fault_for(id));
+            faults.extend(found.map(|fault| fault.under(&format!("changes[{position}].body"))));
+        }
+        faults
+    }
+
     fn check_times(&self, next: &Catalogue, touched: &[ObjectId]) -> Faults {
         DefinitionValidator.check_times(next, touched)
     }

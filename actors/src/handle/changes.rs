@@ -239,6 +239,11 @@ fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>
     let tested = change_set.changes.iter().any(|change| reaches_flows(change.kind));
     let options = CompileOptions { limits: core.options.limits, check: tested };
     let mut report = compile(&objects, Some(&serving), options).report;
+    if change_set.restores.is_none() {
+        let put = change_set.changes.iter().filter(|change| change.op == Op::Put);
+        let put: Vec<ObjectId> = put.filter_map(|change| change.object().ok()).collect();
+        report.refuse(&put);
+    }
     if !report.faults.is_empty() {
         return (report, Vec::new());
     }

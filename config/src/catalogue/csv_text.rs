@@ -1,32 +1,64 @@
 //! CSV texts of lists and tables, both ways, and places in them.
 
-use csv::{ReaderBuilder, StringRecord, Trim, WriterBuilder};
+use ::csv::WriterBuilder;
 
+use crate::csv::{CsvFault, CsvOptions, CsvRecord, CsvText, Wanted, check_header, read_csv};
 use crate::definition::{ListDefinition, ListEntry, TableDefinition};
 use crate::{Code, Fault, Faults, TimestampMs};
 
-/// Reads a text whose first line names the columns.
-fn records(file: &str, bytes: &[u8]) -> Result<(StringRecord, Vec<StringRecord>), Faults> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).flexible(false).from_reader(bytes);
-    let place = |error: &csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
-        let fault = Fault::new(Code::InvalidSyntax, "", error.to_string());
-        fault.at(file, u32::try_from(line).unwrap_or(u32::MAX), 1)
-    };
-    let header = reader.headers().map_err(|error| vec![place(&error)])?.clone();
-    let mut rows = Vec::new();
-    let mut faults = Faults::new();
-    for record in reader.records() {
-        match record {
-            Ok(record) => rows.push(record),
-            Err(error) => faults.push(place(&error)),
-        }
-    }
-    if faults.is_empty() { Ok((header, rows)) } else { Err(faults) }
+/// Qualifiers that `name_match` reads, and the one that lists of snoozed rules have.
+pub(crate) const QUALIFIERS: [&str; 4] = ["country", "identifier", "aliases", "rule"];
+
+/// What people call the columns of a list.
+const SYNONYMS: [(&str, &str); 15] = [
+    ("name", "value"),
+    ("entry", "value"),
+    ("expiry", "expires"),
+    ("expired", "expires"),
+    ("expiration", "expires"),
+    ("expiration_date", "expires"),
+    ("expiry_date", "expires"),
+    ("expires_at", "expires"),
+    ("expires_on", "expires"),
+    ("valid_until", "expires"),
+    ("until", "expires"),
+    ("aka", "aliases"),
+    ("also_known_as", "aliases"),
+    ("alternative_name", "aliases"),
+    ("country_code", "country"),
+];
+
+fn options() -> CsvOptions {
+    CsvOptions { trim: true, comment_columns: true, ..CsvOptions::default() }
 }
 
-fn line_of(record: &StringRecord) -> u32 {
-    record.position().map_or(1, |position| u32::try_from(position.line()).unwrap_or(u32::MAX))
+fn records(file: &str, bytes: &[u8]) -> Result<CsvText, Faults> {
+    read_csv(bytes, &options()).map_err(|found| placed(file, found))
+}
+
+fn placed(file: &str, found: Vec<CsvFault>) -> Faults {
+    found.into_iter().map(|fault| fault.into_fault(Code::InvalidSyntax, file)).collect()
+}
+
+/// A fault for each cell that goes over lines, where that is no comment: it is most often the text
+/// between two quotes that were never closed.
+fn refuse_line_breaks(file: &str, text: &CsvText, is_comment: impl Fn(&str) -> bool) -> Faults {
+    let mut faults = Faults::new();
+    for row in &text.rows {
+        for (column, (name, cell)) in text.header.iter().zip(row.iter()).enumerate() {
+            if cell.contains(['\n', '\r']) && !is_comment(name) {
+                let message = "the quoted cell goes over several lines: close its quote in the \
+                               line where it opens";
+                let (line, place) = row.place(column);
+                let fault = Fault::new(Code::InvalidSyntax, "", message);
+                faults.push(fault.at(file, line, place));
+            }
+        }
+        if faults.len() >= crate::csv::FAULTS_MAX {
+            break;
+        }
+    }
+    faults
 }
 
 /// Reads `lists/NAME.csv`: `value`, and optionally `expires`, `comment` and qualifiers.
@@ -34,42 +66,53 @@ fn line_of(record: &StringRecord) -> u32 {
 /// # Errors
 /// Every fault with its line and column.
 pub fn read_list(file: &str, bytes: &[u8]) -> Result<ListDefinition, Faults> {
-    let (header, rows) = records(file, bytes)?;
-    let Some(value_column) = header.iter().position(|column| column == "value") else {
-        let message = format!("the first line must name a column `value`; it names {header:?}");
-        return Err(vec![Fault::new(Code::MissingKey, "value", message).at(file, 1, 1)]);
-    };
-    let mut faults = Faults::new();
-    let mut entries = Vec::with_capacity(rows.len());
-    for (position, row) in rows.iter().enumerate() {
-        let mut entry = ListEntry {
-            value: row[value_column].to_owned(),
-            expires: None,
-            comment: None,
-            qualifiers: indexmap::IndexMap::new(),
-        };
-        for (column, (name, cell)) in header.iter().zip(row).enumerate() {
-            if cell.is_empty() || column == value_column {
-                continue;
-            }
-            match name {
-                "expires" => match TimestampMs::parse(cell) {
-                    Ok(at) => entry.expires = Some(at),
-                    Err(message) => {
-                        let path = format!("entries[{position}].expires");
-                        let fault = Fault::new(Code::InvalidValue, path, message);
-                        faults.push(fault.at(file, line_of(row), column_of(bytes, row, column)));
-                    }
-                },
-                "comment" => entry.comment = Some(cell.to_owned()),
-                other => {
-                    entry.qualifiers.insert(other.to_owned(), cell.to_owned());
-                }
+    let text = records(file, bytes)?;
+    let known: Vec<&str> = ["expires", "comment"].into_iter().chain(QUALIFIERS).collect();
+    let wanted = Wanted { required: &["value"], known: &known, synonyms: &SYNONYMS };
+    check_header(&text.header, &wanted).map_err(|found| {
+        let mut faults = placed(file, found);
+        faults.iter_mut().for_each(|fault| fault.code = Code::UnknownKey);
+        faults
+    })?;
+    let mut faults = refuse_line_breaks(file, &text, |name| name == "comment");
+    let mut entries = Vec::with_capacity(text.rows.len());
+    for row in &text.rows {
+        match read_entry(&text.header, row) {
+            Ok(entry) => entries.push(entry),
+            Err((column, message)) => {
+                let (line, place) = row.place(column);
+                let path = format!("entries[{}].expires", entries.len());
+                let fault = Fault::new(Code::InvalidValue, path, message);
+                faults.push(fault.at(file, line, place));
             }
         }
-        entries.push(entry);
     }
     if faults.is_empty() { Ok(ListDefinition { entries }) } else { Err(faults) }
+}
+
+/// Reads a row; a fault has the position of its column.
+fn read_entry(header: &CsvRecord, row: &CsvRecord) -> Result<ListEntry, (usize, String)> {
+    let mut entry = ListEntry {
+        value: String::new(),
+        expires: None,
+        comment: None,
+        qualifiers: indexmap::IndexMap::new(),
+    };
+    for (column, (name, cell)) in header.iter().zip(row.iter()).enumerate() {
+        match name {
+            _ if cell.is_empty() => {}
+            "value" => cell.clone_into(&mut entry.value),
+            "expires" => {
+                entry.expires =
+                    Some(TimestampMs::parse(cell).map_err(|message| (column, message))?);
+            }
+            "comment" => entry.comment = Some(cell.to_owned()),
+            other => {
+                entry.qualifiers.insert(other.to_owned(), cell.to_owned());
+            }
+        }
+    }
+    Ok(entry)
 }
 
 /// Reads `tables/NAME.csv`.
@@ -77,47 +120,46 @@ pub fn read_list(file: &str, bytes: &[u8]) -> Result<ListDefinition, Faults> {
 /// # Errors
 /// Every fault with its line.
 pub fn read_table(file: &str, bytes: &[u8]) -> Result<TableDefinition, Faults> {
-    let (header, rows) = records(file, bytes)?;
-    let cells = |record: &StringRecord| record.iter().map(str::to_owned).collect();
-    Ok(TableDefinition { columns: cells(&header), rows: rows.iter().map(cells).collect() })
+    let text = records(file, bytes)?;
+    let faults = refuse_line_breaks(file, &text, |name| name.starts_with('#'));
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let cells = |record: &CsvRecord| record.iter().map(str::to_owned).collect();
+    Ok(TableDefinition {
+        columns: cells(&text.header),
+        rows: text.rows.iter().map(cells).collect(),
+    })
 }
 
-/// The place of `entries[N].KEY`, `rows[N].columns[KEY]` or `rows[N]` in a CSV text.
-#[must_use]
-pub fn place(bytes: &[u8], path: &str) -> Option<(u32, u32)> {
-    let (header, rows) = records("", bytes).ok()?;
-    let position: usize = path.split(['[', ']']).nth(1)?.parse().ok()?;
-    let row = rows.get(position)?;
-    let rest = path.split_once(']').map_or("", |(_, rest)| rest);
-    let key = rest.trim_start_matches('.').trim_start_matches("columns");
-    let key = key.trim_matches(['[', ']']);
-    let column = header.iter().position(|name| name == key);
-    Some((line_of(row), column.map_or(1, |column| column_of(bytes, row, column))))
-}
+/// Places in a CSV text, for faults that are found in the body that was read from it.
+#[derive(Debug)]
+pub struct Places(CsvText);
 
-/// Column in characters, from 1, at which a cell starts; 1 where a cell spans lines.
-fn column_of(bytes: &[u8], row: &StringRecord, column: usize) -> u32 {
-    let Some(start) = row.position().and_then(|place| usize::try_from(place.byte()).ok()) else {
-        return 1;
-    };
-    let line = bytes.get(start..).unwrap_or_default();
-    let (mut quoted, mut cell) = (false, 0);
-    if column == 0 {
-        return 1;
+impl Places {
+    /// Reads a text; `None` where it has faults of its own.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        read_csv(bytes, &options()).ok().map(Self)
     }
-    for (offset, byte) in line.iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b',' if !quoted => cell += 1,
-            b'\n' => return 1,
-            _ => {}
+
+    /// The place of `entries[N].KEY`, `rows[N].columns[KEY]`, `rows[N]` or `columns[KEY]`.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<(u32, u32)> {
+        let CsvText { header, rows } = &self.0;
+        if let Some(name) = path.strip_prefix("columns[").and_then(|rest| rest.strip_suffix(']')) {
+            return header.position(name).map(|column| header.place(column));
         }
-        if cell == column {
-            let before = String::from_utf8_lossy(&line[..=offset]);
-            return u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX);
-        }
+        let (_, rest) = path.split_once('[')?;
+        let (position, rest) = rest.split_once(']')?;
+        let row = rows.get(position.parse::<usize>().ok()?)?;
+        let key = [".columns[", ".qualifiers.", ".qualifiers[", "."]
+            .into_iter()
+            .find_map(|lead| rest.strip_prefix(lead))
+            .map(|key| key.strip_suffix(']').unwrap_or(key));
+        let column = key.and_then(|key| header.position(key));
+        Some(row.place(column.unwrap_or(0)))
     }
-    1
 }
 
 fn write(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
@@ -183,6 +225,43 @@ mod tests {
         assert_eq!((fault.line, fault.column), (Some(3), Some(7)));
         let fault = &read_table("t.csv", b"a,b\n1,2\n3\n").unwrap_err()[0];
         assert_eq!(fault.line, Some(3));
-        assert_eq!(place(b"a,b\n1,2\n3,4\n", "rows[1].columns[b]"), Some((3, 3)));
+        let check = |text: &str, path: &str, expected: Option<(u32, u32)>| {
+            assert_eq!(Places::of(text.as_bytes()).unwrap().find(path), expected, "{path}");
+        };
+        check("a,b\n1,2\n3,4\n", "rows[1].columns[b]", Some((3, 3)));
+        check("a,b\n1,2\n3,4\n", "rows[1]", Some((3, 1)));
+        check("a,then.points\n1,2\n", "rows[0].columns[then.points]", Some((2, 3)));
+        check("a,then.points\n1,2\n", "columns[then.points]", Some((1, 3)));
+        check("value,aliases\n1,2\n", "entries[0].qualifiers.aliases", Some((2, 3)));
+        check("value,aliases\n1,2\n", "entries[0].value", Some((2, 1)));
+        check("value\n1\n", "entries[5].value", None);
+    }
+
+    #[test]
+    fn columns_of_a_list_that_nothing_would_read_are_refused() {
+        let check = |header: &str, column: u32, part: &str| {
+            let cells = header.split(',').map(|_| "x").collect::<Vec<_>>().join(",");
+            let faults = read_list("l.csv", format!("{header}\n{cells}\n").as_bytes()).unwrap_err();
+            assert_eq!((faults[0].line, faults[0].column), (Some(1), Some(column)), "{header}");
+            assert!(faults[0].message.contains(part), "{}", faults[0]);
+        };
+        check("value,alias", 7, "did you mean `aliases`?");
+        check("value,Aliases", 7, "did you mean `aliases`?");
+        check("value,Expires", 7, "did you mean `expires`?");
+        check("value,expiry", 7, "did you mean `expires`?");
+        check("value,Valid Until", 7, "did you mean `expires`?");
+        check("value,countries", 7, "did you mean `country`?");
+        check("Value", 1, "did you mean `value`?");
+        check("value,value", 7, "twice");
+        check("word,comment", 1, "must name a column `value`");
+    }
+
+    #[test]
+    fn a_pair_of_open_quotes_swallows_no_entry() {
+        let faults = read_list("l.csv", b"value\n\"Acme\nBolt\nCrag\"\nDune\n").unwrap_err();
+        assert_eq!((faults[0].line, faults[0].column), (Some(2), Some(1)), "{}", faults[0]);
+        let faults = read_table("t.csv", b"a,b,#\nx,\"1\ny\",2\n").unwrap_err();
+        assert_eq!((faults[0].line, faults[0].column), (Some(2), Some(3)), "{}", faults[0]);
+        assert!(read_table("t.csv", b"a,b,#\nx,1,\"two\nlines\"\n").is_ok());
     }
 }

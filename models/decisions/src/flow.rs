@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use verdict_config::definition::{FlowDefinition, LevelThresholds, RecordMode};
-use verdict_config::{Code, Fault, Faults, ObjectKind, Schema};
+use verdict_config::{Code, Fault, Faults, ObjectKind, Refusal, Schema};
 use verdict_rules::{CompiledRuleSet, WindowRead};
 
 use crate::decision::CodePairs;
@@ -101,6 +101,17 @@ pub struct FlowFinding {
     pub path: String,
     /// What is suspicious, in a sentence.
     pub message: String,
+    /// Present where the next change of the objects concerned is refused for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+}
+
+impl FlowFinding {
+    /// A finding that refuses nothing.
+    #[must_use]
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), refusal: None }
+    }
 }
 
 /// Why a flow does not compile: faults of the flow itself, and of the rule sets it names.

@@ -5,6 +5,7 @@ mod region;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use verdict_config::Refusal;
 use verdict_config::definition::{Category, Effect, Outcome, RuleDefinition, RuleSetDefinition};
 
 use crate::compile::arms_of;
@@ -47,6 +48,9 @@ pub struct Finding {
     pub other: Option<String>,
     /// What is wrong and what would be right, in a sentence.
     pub message: String,
+    /// Present where the next change of the object is refused for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
 }
 
 /// The most pairs of rules that are compared.
@@ -97,6 +101,7 @@ fn finding(kind: FindingKind, at: usize, rule: &RuleDefinition, message: String)
         rule: rule.id.clone(),
         other: None,
         message,
+        refusal: None,
     }
 }
 
@@ -126,6 +131,7 @@ fn table_findings(at: usize, rule: &RuleDefinition, body: &RuleBody, findings: &
             rule: rule.id.clone(),
             other: None,
             message: format!("table {}: {}", table.name, found.message),
+            refusal: None,
         });
     }
 }

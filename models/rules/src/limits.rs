@@ -1,6 +1,8 @@
-//! The bounds of one rule set: on its text, its trees and its worst-case cost.
+//! The bounds of one rule set (on its text, its trees and its worst-case cost), and the version that
+//! it is evaluated by.
 
 use serde::{Deserialize, Serialize};
+use verdict_config::EvaluationVersion;
 
 /// What a rule set may be at most. A set beyond a limit is refused when it is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,9 @@ pub struct RuleLimits {
     /// Worst-case cost units of a set that names no `cost_units_max` itself. A unit is of the order
     /// of a nanosecond: one comparison, one word of a bitset, eight bytes of text looked at.
     pub cost_units_max: u64,
+    /// The rules by which the set is evaluated. No setting chooses them: the cluster's version does.
+    #[serde(skip)]
+    pub evaluation: EvaluationVersion,
 }
 
 impl Default for RuleLimits {
@@ -30,6 +35,7 @@ impl Default for RuleLimits {
             nodes_max: 2_048,
             pattern_bytes_max: 1 << 20,
             cost_units_max: 50_000_000,
+            evaluation: EvaluationVersion::CURRENT,
         }
     }
 }

@@ -111,15 +111,14 @@ impl Compiler<'_> {
             } else {
                 format!("{object}: {path} {message}")
             };
-            let kind = "flag".to_owned();
-            self.report.findings.push(ObjectFinding { object, kind, path, message });
+            self.report.findings.push(ObjectFinding::new(object, "flag", path, message));
         }
         for key in flags.expired(TimestampMs(self.objects.at_ms)) {
             let Some(object) = id_of(ObjectKind::Flag, key) else { continue };
             let message =
                 format!("{object}: its `expires` has passed; remove it, or give it more time");
-            let (kind, path) = ("expired".to_owned(), "expires".to_owned());
-            self.report.findings.push(ObjectFinding { object, kind, path, message });
+            let finding = ObjectFinding::new(object, "expired", "expires".to_owned(), message);
+            self.report.findings.push(finding);
         }
     }
 

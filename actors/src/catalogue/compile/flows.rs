@@ -9,7 +9,7 @@ use verdict_config::definition::{
     FlowDefinition, ListDefinition, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::flags::FlagSet;
-use verdict_decisions::{CompiledFlow, FlowParts, RuleSetPart};
+use verdict_decisions::{CompiledFlow, FlowFinding, FlowParts, RuleSetPart};
 use verdict_rules::CompiledRuleSet;
 
 use super::{ChangedObject, Compiler, id_of, is_for_flows};
@@ -216,13 +216,7 @@ impl Compiler<'_> {
     }
 
     fn report_flow(&mut self, name: &str, served: &ServedFlow, inputs: &Inputs) {
-        if let Some(id) = id_of(ObjectKind::Flow, name) {
-            for finding in served.flow.findings() {
-                let (path, message) = (finding.path.clone(), finding.message.clone());
-                let (object, kind) = (id.clone(), "flow".to_owned());
-                self.report.findings.push(ObjectFinding { object, kind, path, message });
-            }
-        }
+        self.report.findings.extend(findings_of_flow(name, &served.flow));
         for set in served.flow.rule_sets() {
             self.report_findings(set);
         }
@@ -243,15 +237,32 @@ impl Compiler<'_> {
 
     pub(super) fn report_findings(&mut self, set: &CompiledRuleSet) {
         self.report.rules += set.rules().len();
-        let Some(id) = id_of(ObjectKind::RuleSet, set.name()) else { return };
-        for finding in set.findings() {
-            let kind = serde_json::to_value(finding.kind)
-                .ok()
-                .and_then(|kind| kind.as_str().map(str::to_owned))
-                .unwrap_or_default();
-            let (path, message) = (finding.path.clone(), finding.message.clone());
-            let object = id.clone();
-            self.report.findings.push(ObjectFinding { object, kind, path, message });
-        }
+        self.report.findings.extend(findings_of_set(set));
     }
+}
+
+/// The findings of a flow itself.
+pub(crate) fn findings_of_flow(name: &str, flow: &CompiledFlow) -> Vec<ObjectFinding> {
+    let Some(id) = id_of(ObjectKind::Flow, name) else { return Vec::new() };
+    let finding = |found: &FlowFinding| {
+        let FlowFinding { path, message, refusal } = found.clone();
+        ObjectFinding { refusal, ..ObjectFinding::new(id.clone(), "flow", path, message) }
+    };
+    flow.findings().iter().map(finding).collect()
+}
+
+/// The findings of a rule set. One that is about a list or table that the set reads names it in its
+/// refusal, and belongs to it.
+pub(crate) fn findings_of_set(set: &CompiledRuleSet) -> Vec<ObjectFinding> {
+    let Some(id) = id_of(ObjectKind::RuleSet, set.name()) else { return Vec::new() };
+    let finding = |found: &verdict_rules::Finding| {
+        let kind = serde_json::to_value(found.kind)
+            .ok()
+            .and_then(|kind| kind.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        let (path, message) = (found.path.clone(), found.message.clone());
+        let refusal = found.refusal.clone();
+        ObjectFinding { refusal, ..ObjectFinding::new(id.clone(), &kind, path, message) }
+    };
+    set.findings().iter().map(finding).collect()
 }

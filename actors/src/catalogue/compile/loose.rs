@@ -64,9 +64,8 @@ impl Compiler<'_> {
                 self.report_findings(&set);
                 let message =
                     format!("flow {} does not name this set: no rule of it runs", flow.flow);
-                let (object, kind) = (id.clone(), "unused".to_owned());
-                let path = String::new();
-                self.report.findings.push(ObjectFinding { object, kind, path, message });
+                let finding = ObjectFinding::new(id.clone(), "unused", String::new(), message);
+                self.report.findings.push(finding);
                 let report = set.run_tests(definition);
                 let rule_set = definition.rule_set.clone();
                 self.report.tests.push(RuleSetTests { rule_set, report });

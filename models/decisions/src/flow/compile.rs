@@ -94,7 +94,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn finding(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.findings.push(FlowFinding { path: path.into(), message: message.into() });
+        self.findings.push(FlowFinding::new(path, message));
     }
 
     fn check(&mut self) {
@@ -174,7 +174,7 @@ impl<'a> Compiler<'a> {
                 let path = format!("rule_set/{name}.rules[{position}].then");
                 let message = "the set is named under classify.rules only: points, floors, caps, \
                                outcomes and allows of its rules have no effect";
-                self.findings.push(FlowFinding { path, message: message.to_owned() });
+                self.findings.push(FlowFinding::new(path, message));
             }
         }
         if !faults.is_empty() {

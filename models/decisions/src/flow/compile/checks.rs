@@ -63,7 +63,7 @@ impl Check<'_> {
         } else if !is_identifier(name) {
             // Columns of training data are fields too, and are called anything.
             let message = "rules cannot read it: they name letters, digits and '_' only";
-            self.findings.push(FlowFinding { path: path.clone(), message: message.to_owned() });
+            self.findings.push(FlowFinding::new(path.clone(), message));
         }
         if matches!(name, "scores" | "classification" | "as_of") {
             let message = format!("{name} is the name of a fact that the flow makes");
@@ -179,8 +179,7 @@ impl Check<'_> {
             let outcome = score.outcomes.get(level).copied().unwrap_or(Outcome::Approve);
             if outcome < highest {
                 let message = format!("level {level} asks for {outcome}, less than a lower level");
-                self.findings
-                    .push(FlowFinding { path: format!("score.outcomes.{level}"), message });
+                self.findings.push(FlowFinding::new(format!("score.outcomes.{level}"), message));
             }
             highest = highest.max(outcome);
         }
