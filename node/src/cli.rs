@@ -286,7 +286,7 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
 fn completions(shell: &str) -> Result<String, Failure> {
     let shells = Shells::builtins();
     let found = shells.completer(shell);
-    let found = found.ok_or_else(|| Failure::new(format!("there are none for {shell}")))?;
+    let found = found.ok_or_else(|| Failure::new(format!("there are no completions for {shell}")))?;
     let mut bytes = Vec::new();
     let written = found.write_registration(COMPLETE, "verdict", "verdict", "verdict", &mut bytes);
     written.map_err(anyhow::Error::from)?;
@@ -297,9 +297,7 @@ fn completions(shell: &str) -> Result<String, Failure> {
 fn demo_data(folder: &Folder, output: &Output) -> Outcome {
     use crate::demo::generate::{MODELS, SEED, training_set};
 
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("{} cannot be written: {error}", folder.dir.display()))
-    };
+    let failed = |error: std::io::Error| Failure::new(data::unwritable(&folder.dir, &error));
     std::fs::create_dir_all(&folder.dir).map_err(failed)?;
     let mut told = Vec::new();
     for set in MODELS.iter().filter_map(|model| training_set(model, SEED)) {
@@ -329,8 +327,10 @@ fn demo_data(folder: &Folder, output: &Output) -> Outcome {
 }
 
 fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
-    let failed =
-        |error: std::io::Error| Failure::new(format!("the pages cannot be written: {error}"));
+    let failed = |error: std::io::Error| {
+        let reason = crate::reasons::io(&error);
+        Failure::new(format!("the manual pages cannot be written: {reason}"))
+    };
     match out {
         Some(folder) => {
             std::fs::create_dir_all(&folder).map_err(failed)?;

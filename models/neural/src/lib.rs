@@ -47,4 +47,4 @@ pub use model::{
     Contribution, EvaluationReport, Model, ModelFiles, content_hash, reference_profile,
 };
 pub use split::{is_in_part, row_hash};
-pub use training::{Network, Progress, Recipe, TrainOptions, TrainReport, Trained, train};
+pub use training::{planned_manifest, Network, Progress, Recipe, TrainOptions, TrainReport, Trained, train};

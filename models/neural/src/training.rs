@@ -80,10 +80,10 @@ fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<
         return forest::check(dataset);
     }
     if dataset.labels.len() != dataset.rows.len() {
-        return refuse("the rows have no labels: name the label column".to_owned());
+        return refuse("the rows have no labels: name the label column with --label".to_owned());
     }
     if dataset.label_names.len() < 2 {
-        return refuse("the label column has one value; two are needed".to_owned());
+        return refuse("the label column has one value in all rows: a model needs rows of at least two".to_owned());
     }
     let fitting = Network::for_dataset(dataset);
     if network != fitting && network != Network::JoinedMlp {
@@ -93,19 +93,39 @@ fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<
             fitting.as_str()
         ));
     }
-    let in_range = (0.05..=0.5).contains(&options.validation_share)
-        && options.label_smoothing.is_none_or(|value| (0.0..=0.5).contains(&value))
-        && options.dropout.is_none_or(|value| (0.0..=0.9).contains(&value))
-        && options.learning_rate.is_none_or(|value| value > 0.0 && value <= 1.0)
-        && options.epochs_max.is_none_or(|value| (1..=1_000).contains(&value))
-        && options.batch_size.is_none_or(|value| (1..=65_536).contains(&value));
-    if !in_range {
-        return refuse("an option is out of its range".to_owned());
+    let share = options.validation_share;
+    let within = [
+        ("the share for validation", (0.05..=0.5).contains(&share), "0.05 to 0.5"),
+        (
+            "the label smoothing",
+            options.label_smoothing.is_none_or(|value| (0.0..=0.5).contains(&value)),
+            "0 to 0.5",
+        ),
+        ("the dropout", options.dropout.is_none_or(|v| (0.0..=0.9).contains(&v)), "0 to 0.9"),
+        (
+            "the learning rate",
+            options.learning_rate.is_none_or(|value| value > 0.0 && value <= 1.0),
+            "above 0 and at most 1",
+        ),
+        (
+            "the number of epochs",
+            options.epochs_max.is_none_or(|value| (1..=1_000).contains(&value)),
+            "1 to 1000",
+        ),
+        (
+            "the batch size",
+            options.batch_size.is_none_or(|value| (1..=65_536).contains(&value)),
+            "1 to 65536",
+        ),
+    ];
+    if let Some((name, _, range)) = within.iter().find(|(_, fits, _)| !fits) {
+        return refuse(format!("{name} is out of its range: give {range}"));
     }
     if let Some(label) = &options.positive_label
         && !dataset.label_names.contains(label)
     {
-        return refuse(format!("no row has the label `{label}`"));
+        let known: Vec<&str> = dataset.label_names.iter().take(20).map(String::as_str).collect();
+        return refuse(format!("no row has the label `{label}`; there are {}", known.join(", ")));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use verdict_config::csv::{CsvOptions, CsvText, read_csv};
 use verdict_config::{Code, Fault};
 
 use super::Failure;
+use crate::reasons;
 
 /// Records with their columns in the order in which they were first seen.
 #[derive(Debug, Clone, Default)]
@@ -54,54 +55,19 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 /// Why a file cannot be read, and what to do.
 #[must_use]
 pub fn unreadable(path: &Path, error: &std::io::Error) -> String {
-    format!("{} cannot be read: {}", path.display(), io_reason(error))
+    format!("{} cannot be read: {}", path.display(), reasons::io(error))
 }
 
 /// Why a file cannot be written, and what to do.
 #[must_use]
 pub fn unwritable(path: &Path, error: &std::io::Error) -> String {
-    format!("{} cannot be written: {}", path.display(), io_reason(error))
-}
-
-/// What the operating system refused, in words, with what to do about it.
-#[must_use]
-pub fn io_reason(error: &std::io::Error) -> String {
-    use std::io::ErrorKind as Kind;
-    let known = match error.kind() {
-        Kind::NotFound => "there is no such file or folder; check the path",
-        Kind::PermissionDenied => "this user may not; check the owner and the permissions",
-        Kind::IsADirectory => "it is a folder; name a file",
-        Kind::NotADirectory => "a part of the path is a file; name a folder there",
-        Kind::AlreadyExists => "it exists already; name another, or remove it",
-        Kind::StorageFull | Kind::QuotaExceeded => "the disk is full; free space and try again",
-        Kind::ReadOnlyFilesystem => "the file system is read-only; name a place on another one",
-        Kind::DirectoryNotEmpty => "the folder is not empty; name another, or empty it",
-        Kind::InvalidFilename => "the name is too long, or the file system does not allow it",
-        Kind::InvalidData => "its text is not UTF-8; save it as UTF-8",
-        _ => return error.to_string(),
-    };
-    known.to_owned()
-}
-
-/// What is wrong with a JSON text, without the terms of the library, and where.
-#[must_use]
-pub fn json_reason(error: &serde_json::Error) -> String {
-    use serde_json::error::Category;
-    let place = format!("line {}, column {}", error.line(), error.column());
-    match error.classify() {
-        Category::Eof => format!("the JSON ends too early, at {place}: is a bracket or quote open?"),
-        Category::Syntax => {
-            format!("it is not JSON from {place} on: correct it there (quotes, commas, brackets)")
-        }
-        Category::Data => format!("the JSON has another form than expected at {place}"),
-        Category::Io => "it cannot be read".to_owned(),
-    }
+    format!("{} cannot be written: {}", path.display(), reasons::io(error))
 }
 
 /// Whether a path is the command's own standard output, which belongs to its result.
 #[must_use]
 pub fn is_stdout(path: &Path) -> bool {
-    let names = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
     names.iter().any(|name| path == Path::new(name))
 }
 
@@ -231,7 +197,7 @@ fn parse_json_lines(path: &Path, bytes: &[u8]) -> Result<Records, Failure> {
     Ok(records)
 }
 
-/// As [`json_reason`], for a text of one line whose place is known.
+/// As [`reasons::json`], for a text of one line whose place is known.
 fn json_line_reason(error: &serde_json::Error) -> &'static str {
     use serde_json::error::Category;
     match error.classify() {
@@ -275,7 +241,7 @@ fn to_json_lines(records: &Records) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn to_csv(records: &Records) -> anyhow::Result<Vec<u8>> {
+pub(super) fn to_csv(records: &Records) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(&records.columns)?;
     for row in &records.rows {

@@ -21,6 +21,7 @@ use verdict_rules::RuleLimits;
 use super::write_model;
 use crate::catalogue_dir;
 use crate::cli::{Failure, data};
+use crate::reasons;
 
 /// A catalogue folder and the flow that is to serve a model.
 pub(super) struct Serving {
@@ -46,7 +47,7 @@ impl Serving {
                 let read = serde_json::from_value(object.body.clone());
                 Some(read.map_err(|error| {
                     let file = dir.join(&object.file);
-                    Failure::new(format!("{}: {}", file.display(), data::json_reason(&error)))
+                    Failure::new(format!("{}: {}", file.display(), reasons::json(&error)))
                 })?)
             }
             None => None,
