@@ -177,7 +177,13 @@ impl From<Faults> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed(format!("{error:#}"))
+        let by_system = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let by_json = error.chain().find_map(|cause| cause.downcast_ref::<serde_json::Error>());
+        Self::Failed(match (by_system, by_json) {
+            (Some(error), _) => crate::reasons::io(error),
+            (None, Some(error)) => crate::reasons::json(error),
+            (None, None) => format!("{error:#}"),
+        })
     }
 }
 

@@ -38,5 +38,7 @@ mod fixture;
 mod given_certificates;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/readme.rs"]
+mod readme;
 #[path = "it/rotation.rs"]
 mod rotation;

@@ -103,7 +103,10 @@ fn read_key(given: &str) -> Result<String, Failure> {
         let mut line = String::new();
         std::io::stdin()
             .read_line(&mut line)
-            .map_err(|error| Failure::new(format!("the key cannot be read: {error}")))?;
+            .map_err(|error| {
+                let reason = crate::reasons::io(&error);
+                Failure::new(format!("the key cannot be read from standard input: {reason}"))
+            })?;
         line.trim_end_matches(['\r', '\n']).to_owned()
     } else {
         given.to_owned()
