@@ -36,6 +36,8 @@ mod durability;
 mod fixture;
 #[path = "it/given_certificates.rs"]
 mod given_certificates;
+#[path = "it/messages.rs"]
+mod messages;
 #[path = "it/process.rs"]
 mod process;
 #[path = "it/readme.rs"]
