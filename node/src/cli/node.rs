@@ -109,6 +109,11 @@ fn tell_log(told: &Told, output: &Output) {
     match told {
         Told::Ready { address, tls, flows, revision, .. } => {
             tracing::info!(%address, tls, flows = flows.len(), revision, "ready");
+            if output.is_json() {
+                let url = format!("{}://{address}", if *tls { "https" } else { "http" });
+                let names: Vec<&str> = flows.iter().map(|(name, _)| name.as_str()).collect();
+                output.json(&json!({ "url": url, "revision": revision, "flows": names }));
+            }
         }
         Told::Draining => tracing::info!("draining"),
         Told::Folder(Synced::Refused(faults)) => {

@@ -2,7 +2,7 @@
 //!
 //! Most messages are provoked here, by a node or by a command, and compared with the table. The rest
 //! need a fault of the disk, of a clock or of other nodes; their rows are examples, and the tests of
-//! those faults check them. A code without a row fails the test. `VERDICT_WRITE_CODES=1` writes the
+//! those faults check them. A code without a row fails the test. `WRITE_CODES=1` writes the
 //! table anew.
 
 use std::collections::BTreeMap;
@@ -191,7 +191,7 @@ fn the_table_of_messages_has_each_code_once_and_says_what_people_read() {
         table.push_str(&row);
         table.push('\n');
     }
-    if std::env::var_os("VERDICT_WRITE_CODES").is_some() {
+    if std::env::var_os("WRITE_CODES").is_some() {
         let head = text.split("| VD").next().expect("a head");
         std::fs::write(&file, format!("{head}{table}")).expect("docs/codes.md");
     }
