@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Histogram, histogram};
 use ractor::ActorRef;
+use verdict_config::EvaluationVersion;
 use verdict_consensus::Log;
 use verdict_rules::{RuleLimits, Scratch};
 
@@ -49,8 +50,8 @@ pub(crate) struct Core {
     pub monitoring: Monitoring,
     pub metrics: StageMetrics,
     pub spawner: Spawner,
-    /// States rebuilt for replay, by revision.
-    pub rebuilt: moka::sync::Cache<u64, Arc<ServingState>>,
+    /// States rebuilt for replay, by revision and version of evaluation.
+    pub rebuilt: moka::sync::Cache<(u64, EvaluationVersion), Arc<ServingState>>,
     pub tree: Arc<TreeEntry>,
     pub root: ActorRef<SupervisorMessage>,
     pub stale: StaleMark,

@@ -127,8 +127,10 @@ impl Publisher {
                 tokio::time::sleep_until(last + SWAP_EVERY).await;
             }
             let newest = Arc::clone(&self.catalogue.borrow_and_update());
+            // A node that joins may serve the empty revision 0 by an older version of evaluation.
             if std::mem::take(&mut retry)
                 || newest.revision() != self.serving.status().catalogue_revision
+                || newest.evaluation() != self.serving.state().evaluation()
             {
                 let taken_in =
                     newest.revision().saturating_sub(self.serving.status().catalogue_revision);
@@ -185,7 +187,8 @@ impl Publisher {
         let bytes = |changed: &Changed<'_, ObjectId, Arc<Object>>| {
             changed.after.map_or(0, |object| object.body.len())
         };
-        changed.len() <= LIGHT_OBJECTS_MAX
+        newest.evaluation() == served.evaluation()
+            && changed.len() <= LIGHT_OBJECTS_MAX
             && changed.iter().all(is_light)
             && changed.iter().map(bytes).sum::<usize>() <= LIGHT_BYTES_MAX
             && self.serving.status().models_unavailable.is_empty()

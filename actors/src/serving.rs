@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use verdict_config::definition::Outcome;
 use verdict_config::flags::FlagSet;
-use verdict_config::{ObjectId, OrderedMap, TimestampMs};
+use verdict_config::{EvaluationVersion, ObjectId, OrderedMap, TimestampMs};
 use verdict_consensus::Object;
 use verdict_decisions::{CompiledFlow, ModelInterface};
 use verdict_rules::RuleLimits;
@@ -44,6 +44,12 @@ pub struct ServingState {
 }
 
 impl ServingState {
+    /// The version by which the rules of this state evaluate.
+    #[must_use]
+    pub const fn evaluation(&self) -> EvaluationVersion {
+        self.limits.evaluation
+    }
+
     /// The findings for which the next change of an object is refused.
     #[must_use]
     pub fn refusals(&self) -> Vec<ObjectFinding> {

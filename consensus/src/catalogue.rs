@@ -8,13 +8,13 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use verdict_config::{ObjectId, OrderedMap, TimestampMs};
+use verdict_config::{EvaluationVersion, ObjectId, OrderedMap, TimestampMs};
 
 pub use history::{ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Version};
 pub(crate) use snapshot::Bytes;
 pub use snapshot::{SNAPSHOT_BYTES_MAX, decode_snapshot, encode_snapshot};
 
-use crate::command::INLINE_BYTES_MAX;
+use crate::command::{COMMAND_VERSION, EVALUATION_V2_SINCE, INLINE_BYTES_MAX};
 use crate::digest::{ContentHash, PartsHasher};
 use crate::error::ShortHash;
 use crate::references::Reference;
@@ -101,6 +101,8 @@ pub(crate) struct Request {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalogue {
     pub(crate) revision: u64,
+    /// The version of the cluster; snapshots hold it beside the catalogue.
+    pub(crate) version: u16,
     pub(crate) at: TimestampMs,
     pub(crate) objects: OrderedMap<ObjectId, Arc<Object>>,
     /// (what is named, who names it).
@@ -109,6 +111,11 @@ pub struct Catalogue {
     pub(crate) requests: OrderedMap<ShortHash, Request>,
     pub(crate) requests_by_revision: OrderedMap<u64, ShortHash>,
     pub(crate) limits: Limits,
+}
+
+/// The version by which the rules of a cluster evaluate.
+const fn evaluation_of(version: u16) -> EvaluationVersion {
+    if version < EVALUATION_V2_SINCE { EvaluationVersion::V1 } else { EvaluationVersion::V2 }
 }
 
 impl Default for Catalogue {
@@ -123,6 +130,7 @@ impl Catalogue {
     pub fn new(limits: Limits) -> Self {
         Self {
             revision: 0,
+            version: COMMAND_VERSION,
             at: TimestampMs(0),
             objects: OrderedMap::default(),
             referrers: OrderedMap::default(),
@@ -133,10 +141,32 @@ impl Catalogue {
         }
     }
 
-    /// How many change sets were accepted.
+    /// How many change sets were accepted, and one for each change of how rules evaluate.
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The version by which rules evaluate at this revision: the same on every node.
+    #[must_use]
+    pub const fn evaluation(&self) -> EvaluationVersion {
+        evaluation_of(self.version)
+    }
+
+    /// The catalogue at a version of the cluster, which replaces the one that a snapshot was read with.
+    #[must_use]
+    pub(crate) fn at_version(self, version: u16) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Raises the version of the cluster. Where rules evaluate differently from then on, that is a
+    /// revision of its own: nodes at one revision answer alike, and the leader checks a change set that
+    /// it checked under the old version once more.
+    pub(crate) fn raise_version(&mut self, version: u16) {
+        if evaluation_of(version) != self.evaluation() {
+            self.revision = self.revision.saturating_add(1);
+        }
+        self.version = version;
     }
 
     /// When the last one was, by the log's clock; never decreases.

@@ -3,7 +3,9 @@
 mod envelope;
 
 pub(crate) use envelope::{COMMAND_BYTES_MAX, EvidenceV2, ObjectIdV1, decode};
-pub use envelope::{COMMAND_VERSION, EnvelopeError, decode_within, open, seal};
+pub use envelope::{
+    COMMAND_VERSION, EVALUATION_V2_SINCE, EnvelopeError, decode_within, open, seal,
+};
 
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, TimestampMs};
 

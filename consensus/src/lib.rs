@@ -41,8 +41,8 @@ pub use catalogue::{
     Version,
 };
 pub use command::{
-    Author, COMMAND_VERSION, Change, ChangeSet, Command, EnvelopeError, Evidence, INLINE_BYTES_MAX,
-    Op, Propose, Requirement, Restores, StoredBody,
+    Author, COMMAND_VERSION, Change, ChangeSet, Command, EVALUATION_V2_SINCE, EnvelopeError,
+    Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement, Restores, StoredBody,
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};

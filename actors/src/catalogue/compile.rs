@@ -54,13 +54,16 @@ pub fn check_catalogue(
     report
 }
 
-/// Compiles a catalogue. What `previous` holds unchanged is taken over.
+/// Compiles a catalogue. What `previous` holds unchanged is taken over. Rules evaluate by the version of
+/// the objects, whatever the limits say.
 #[must_use]
 pub fn compile(
     objects: &CatalogueObjects,
     previous: Option<&ServingState>,
     options: CompileOptions,
 ) -> Compilation {
+    let limits = RuleLimits { evaluation: objects.evaluation, ..options.limits };
+    let options = CompileOptions { limits, ..options };
     let nothing = OrderedMap::default();
     let before = previous.map_or(&nothing, |state| &state.objects);
     let mut compiler = Compiler::new(objects, previous, options);

@@ -7,7 +7,7 @@ use verdict_config::definition::{
     FlowDefinition, ListDefinition, RuleSetDefinition, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::model::ModelObject;
-use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, OrderedMap};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, ObjectId, ObjectKind, OrderedMap};
 use verdict_consensus::{Catalogue, Object, Op};
 
 /// All objects of one catalogue, by kind and name. Cheap to clone and to change.
@@ -17,6 +17,8 @@ pub struct CatalogueObjects {
     pub revision: u64,
     /// When it was made, in milliseconds since the epoch.
     pub at_ms: i64,
+    /// The version by which the rules evaluate; of files that belong to no cluster the newest.
+    pub evaluation: EvaluationVersion,
     /// The objects, with the revisions that last changed them; 0 where they were never agreed.
     pub objects: OrderedMap<ObjectId, Arc<Object>>,
 }
@@ -24,7 +26,12 @@ pub struct CatalogueObjects {
 impl From<&Catalogue> for CatalogueObjects {
     fn from(catalogue: &Catalogue) -> Self {
         let objects = catalogue.objects_by_id().clone();
-        Self { revision: catalogue.revision(), at_ms: catalogue.at().0, objects }
+        Self {
+            revision: catalogue.revision(),
+            at_ms: catalogue.at().0,
+            evaluation: catalogue.evaluation(),
+            objects,
+        }
     }
 }
 

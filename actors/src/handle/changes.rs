@@ -196,10 +196,11 @@ impl Handle {
     /// A panic of the check.
     pub async fn check_objects(
         &self,
-        objects: CatalogueObjects,
+        mut objects: CatalogueObjects,
     ) -> Result<CheckReport, RuntimeError> {
         self.blocking("check", move |core| {
             let serving = core.serving.state();
+            objects.evaluation = serving.evaluation();
             Ok(check_catalogue(&objects, Some(&serving), core.options.limits))
         })
         .await

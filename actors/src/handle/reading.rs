@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use verdict_config::EvaluationVersion;
 use verdict_config::model::ModelTask;
 use verdict_decisions::decision::REDACTED;
 use verdict_decisions::replay::{RecomputedOutput, replay_calls};
@@ -162,7 +163,8 @@ impl Handle {
             if record.is_erased() {
                 return Err(RuntimeError::UnitErased);
             }
-            let state = state_at(core, record.open.revision)?;
+            let evaluation = record.open.replay_evaluation();
+            let state = state_at(core, record.open.revision, evaluation)?;
             let missing = || {
                 let text = format!("flow {} is not in its revision", record.open.flow);
                 RuntimeError::ReplayUnavailable(text)
@@ -259,13 +261,18 @@ fn shown(
     contributions
 }
 
-/// The state of a revision: the served one, one rebuilt before, or one rebuilt from the history.
-fn state_at(core: &Core, revision: u64) -> Result<Arc<ServingState>, RuntimeError> {
+/// The state of a revision with rules that evaluate by a version: the served one, one rebuilt before, or
+/// one rebuilt from the history.
+fn state_at(
+    core: &Core,
+    revision: u64,
+    evaluation: EvaluationVersion,
+) -> Result<Arc<ServingState>, RuntimeError> {
     let serving = core.serving.state();
-    if serving.revision == revision {
+    if serving.revision == revision && serving.evaluation() == evaluation {
         return Ok(serving);
     }
-    if let Some(state) = core.rebuilt.get(&revision) {
+    if let Some(state) = core.rebuilt.get(&(revision, evaluation)) {
         return Ok(state);
     }
     let unavailable = |text: String| RuntimeError::ReplayUnavailable(text);
@@ -275,12 +282,13 @@ fn state_at(core: &Core, revision: u64) -> Result<Arc<ServingState>, RuntimeErro
         .at_revision(revision)
         .map_err(|error| unavailable(error.to_string()))?;
     let options = CompileOptions { limits: core.options.limits, check: false };
-    let compilation = compile(&CatalogueObjects::from(&catalogue), Some(&serving), options);
+    let objects = CatalogueObjects { evaluation, ..CatalogueObjects::from(&catalogue) };
+    let compilation = compile(&objects, Some(&serving), options);
     let faults = compilation.report.faults.len();
     let state = compilation.state.map(Arc::new).ok_or_else(|| {
         unavailable(format!("revision {revision} no longer compiles: {faults} faults"))
     })?;
-    core.rebuilt.insert(revision, Arc::clone(&state));
+    core.rebuilt.insert((revision, evaluation), Arc::clone(&state));
     Ok(state)
 }
 

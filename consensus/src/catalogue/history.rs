@@ -335,7 +335,8 @@ impl Catalogue {
         if let Some((_, entry)) = self.history.entries.range_before(&(revision + 1, 0)).next() {
             at = entry.head.at;
         }
-        let mut older = Catalogue { revision, at, objects, ..Catalogue::new(self.limits) };
+        let mut older = Catalogue { revision, at, objects, ..Catalogue::new(self.limits) }
+            .at_version(self.version);
         older.history.restorable_from = revision;
         references::rebuild(&mut older);
         Ok(older)

@@ -15,9 +15,15 @@ use crate::digest::ContentHash;
 
 /// Begins every command.
 pub const COMMAND_MAGIC: [u8; 4] = *b"VDCM";
-/// The newest version of commands. One is written as the oldest version that can say it; the second
-/// is used only where the cluster allows it.
-pub const COMMAND_VERSION: u16 = 2;
+/// The newest version of the cluster's protocol that this program knows. A cluster uses a version once
+/// every member's program knows it. Version 2 allows bodies outside the log; version 3 requires proof
+/// of who acts and evaluates rules by [`verdict_config::EvaluationVersion::V2`].
+pub const COMMAND_VERSION: u16 = 3;
+/// From this version of the cluster on, rules evaluate by [`verdict_config::EvaluationVersion::V2`].
+pub const EVALUATION_V2_SINCE: u16 = 3;
+/// The newest form of a command's bytes. A command is written in the oldest form that can hold it; the
+/// second form is used only where the cluster's version allows it.
+const COMMAND_FORM: u16 = 2;
 /// The longest envelope of a command: bodies, names and what stands around them.
 pub const COMMAND_BYTES_MAX: usize = 10 << 20;
 
@@ -240,7 +246,7 @@ impl Command {
     /// # Errors
     /// Anything but exactly one command of a known version.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        let (version, payload) = open(COMMAND_MAGIC, COMMAND_VERSION, COMMAND_BYTES_MAX, bytes)?;
+        let (version, payload) = open(COMMAND_MAGIC, COMMAND_FORM, COMMAND_BYTES_MAX, bytes)?;
         if version == 1 {
             let CommandV1::Propose(propose) = decode(payload)?;
             return propose.try_into().map(Command::Propose);

@@ -141,7 +141,7 @@ fn seeded(identity: &FolderIdentity, seed: Seed) -> Machine {
     Machine {
         last_applied: Some(place),
         members: StoredMembership::new(Some(place), members),
-        catalogue: std::sync::Arc::new(seed.catalogue),
+        catalogue: std::sync::Arc::new(seed.catalogue.at_version(CLUSTER_VERSION)),
         cluster: ClusterState {
             cluster_id: identity.cluster_id.clone(),
             version: CLUSTER_VERSION,

@@ -41,11 +41,12 @@ pub struct Machine {
 impl Machine {
     /// The state before any entry.
     pub fn empty(catalogue: Catalogue) -> Self {
+        let cluster = ClusterState::default();
         Self {
             last_applied: None,
             members: StoredMembership::default(),
-            catalogue: Arc::new(catalogue),
-            cluster: ClusterState::default(),
+            catalogue: Arc::new(catalogue.at_version(cluster.version)),
+            cluster,
         }
     }
 
@@ -68,13 +69,23 @@ impl Machine {
                 }
                 EntryCommand::AllocateNode { request_id } => self.allocate(request_id),
                 EntryCommand::RaiseVersion { version } => {
-                    self.cluster.version = self.cluster.version.max(version);
+                    self.raise_version(version);
                     EntryReply::Nothing
                 }
             },
         };
         self.last_applied = Some(entry.log_id);
         Ok(reply)
+    }
+
+    fn raise_version(&mut self, version: u16) {
+        if version <= self.cluster.version {
+            return;
+        }
+        self.cluster.version = version;
+        let mut catalogue = Catalogue::clone(&self.catalogue);
+        catalogue.raise_version(version);
+        self.catalogue = Arc::new(catalogue);
     }
 
     /// The next entry is one whose result is known.

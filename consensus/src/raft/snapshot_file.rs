@@ -127,6 +127,7 @@ pub fn decode_machine(bytes: &[u8]) -> Result<Machine, String> {
     let text = |error: EnvelopeError| error.to_string();
     let (_, meta) = open(META_MAGIC, META_VERSION, META_BYTES_MAX, meta).map_err(text)?;
     let meta: MetaV1 = decode(meta).map_err(text)?;
+    let meta_version = meta.version;
     let cluster = ClusterState {
         cluster_id: meta.cluster_id,
         version: meta.version,
@@ -137,7 +138,7 @@ pub fn decode_machine(bytes: &[u8]) -> Result<Machine, String> {
         last_applied: meta.last.map(LogId::from),
         members: StoredMembership::try_from(meta.members).map_err(text)?,
         cluster,
-        catalogue: Arc::new(decode_snapshot(catalogue).map_err(text)?),
+        catalogue: Arc::new(decode_snapshot(catalogue).map_err(text)?.at_version(meta_version)),
     })
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use verdict_config::definition::{FlowDefinition, LevelThresholds, RecordMode};
-use verdict_config::{Code, Fault, Faults, ObjectKind, Refusal, Schema};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, ObjectKind, Refusal, Schema};
 use verdict_rules::{CompiledRuleSet, WindowRead};
 
 use crate::decision::CodePairs;
@@ -35,6 +35,7 @@ pub struct CompiledFlow {
     pub(crate) definition: FlowDefinition,
     pub(crate) schema: Schema,
     pub(crate) content_hash: [u8; 32],
+    pub(crate) evaluation: EvaluationVersion,
     pub(crate) field_names: Vec<Arc<str>>,
     /// Slots of fields that are expected.
     pub(crate) expected: Vec<u32>,
@@ -187,6 +188,12 @@ impl CompiledFlow {
     #[must_use]
     pub const fn content_hash(&self) -> &[u8; 32] {
         &self.content_hash
+    }
+
+    /// The version by which its rules evaluate.
+    #[must_use]
+    pub const fn evaluation(&self) -> EvaluationVersion {
+        self.evaluation
     }
 
     /// The compiled rule sets, in the order of the definition.

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use verdict_config::definition::Outcome;
-use verdict_config::{Code, TimestampMs};
+use verdict_config::{Code, EvaluationVersion, TimestampMs};
 
 pub use stored::{StoredCall, StoredFlag, StoredScores, StoredValue};
 
@@ -27,8 +27,10 @@ use crate::session::RulesFailure;
 
 /// The longest encoded part in bytes.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
-/// The version of the envelope's payload that this program writes.
-pub const RECORD_VERSION: u16 = 1;
+/// The newest version of the envelope's payload. A part is written in the oldest version that can hold
+/// it: the second adds the version of evaluation to the open part, and is used from
+/// [`EvaluationVersion::V2`] on.
+pub const RECORD_VERSION: u16 = 2;
 
 const OPEN_MAGIC: [u8; 4] = *b"VDRO";
 const SENSITIVE_MAGIC: [u8; 4] = *b"VDRS";
@@ -96,6 +98,20 @@ pub struct OpenRecord {
     /// The answer's JSON as it was sent.
     #[serde(with = "stored::bytes")]
     pub answer: Vec<u8>,
+    /// Number of the version by which rules evaluated; 1 in records of the first version.
+    #[serde(skip, default = "first_evaluation")]
+    pub evaluation: u16,
+}
+
+const fn first_evaluation() -> u16 {
+    EvaluationVersion::V1.number()
+}
+
+/// The second version of the open part.
+#[derive(Serialize, Deserialize)]
+struct OpenV2<Record> {
+    record: Record,
+    evaluation: u16,
 }
 
 /// A client's id of a request.
@@ -168,7 +184,12 @@ impl DecisionRecord {
     /// # Errors
     /// [`RecordError::TooLarge`].
     pub fn encode_open(&self) -> Result<Vec<u8>, RecordError> {
-        encode(OPEN_MAGIC, &self.open, self.open.input.len() + self.open.answer.len() + 512)
+        let (open, evaluation) = (&self.open, self.open.evaluation);
+        let bytes_expected = open.input.len() + open.answer.len() + 512;
+        if evaluation == first_evaluation() {
+            return encode((OPEN_MAGIC, 1), open, bytes_expected);
+        }
+        encode((OPEN_MAGIC, 2), &OpenV2 { record: open, evaluation }, bytes_expected)
     }
 
     /// The sensitive part in its envelope, if there is one.
@@ -177,7 +198,7 @@ impl DecisionRecord {
     /// [`RecordError::TooLarge`].
     pub fn encode_sensitive(&self) -> Result<Option<Vec<u8>>, RecordError> {
         let part = self.sensitive.as_ref();
-        part.map(|part| encode(SENSITIVE_MAGIC, part, part.input.len() + 128)).transpose()
+        part.map(|part| encode((SENSITIVE_MAGIC, 1), part, part.input.len() + 128)).transpose()
     }
 
     /// Reads a record; without its sensitive part, what needs it answers that the unit was erased.
@@ -186,8 +207,11 @@ impl DecisionRecord {
     /// What is wrong with either envelope.
     pub fn decode(open: &[u8], sensitive: Option<&[u8]>) -> Result<Self, RecordError> {
         let open = OpenRecord::decode(open)?;
-        let sensitive = sensitive.map(|bytes| decode(SENSITIVE_MAGIC, bytes)).transpose()?;
-        Ok(Self { open, sensitive })
+        let sensitive = sensitive.map(|bytes| {
+            let (_, payload) = payload_of(SENSITIVE_MAGIC, 1, bytes)?;
+            decode(payload)
+        });
+        Ok(Self { open, sensitive: sensitive.transpose()? })
     }
 
     /// The unit, if it is known.
@@ -224,7 +248,18 @@ impl OpenRecord {
     /// # Errors
     /// What is wrong with the envelope.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        decode(OPEN_MAGIC, bytes)
+        let (version, payload) = payload_of(OPEN_MAGIC, RECORD_VERSION, bytes)?;
+        if version == 1 {
+            return decode(payload);
+        }
+        let OpenV2 { record, evaluation } = decode(payload)?;
+        Ok(Self { evaluation, ..record })
+    }
+
+    /// The version to replay by: the record's own where this program knows it, else the newest.
+    #[must_use]
+    pub fn replay_evaluation(&self) -> EvaluationVersion {
+        EvaluationVersion::from_number(self.evaluation).unwrap_or(EvaluationVersion::CURRENT)
     }
 }
 
@@ -233,13 +268,13 @@ fn object(bytes: &[u8]) -> Result<Map<String, Json>, RecordError> {
 }
 
 fn encode<T: Serialize>(
-    magic: [u8; 4],
+    (magic, version): ([u8; 4], u16),
     part: &T,
     bytes_expected: usize,
 ) -> Result<Vec<u8>, RecordError> {
     let mut writer = Vec::with_capacity(HEADER_BYTES + bytes_expected);
     writer.extend_from_slice(&magic);
-    writer.extend_from_slice(&RECORD_VERSION.to_le_bytes());
+    writer.extend_from_slice(&version.to_le_bytes());
     bincode::serde::encode_into_std_write(part, &mut writer, bincode::config::standard())
         .map_err(|error| RecordError::Payload(error.to_string()))?;
     match writer.len() {
@@ -248,7 +283,8 @@ fn encode<T: Serialize>(
     }
 }
 
-fn decode<T: DeserializeOwned>(magic: [u8; 4], bytes: &[u8]) -> Result<T, RecordError> {
+/// The version of an envelope, at most `known`, and its payload.
+fn payload_of(magic: [u8; 4], known: u16, bytes: &[u8]) -> Result<(u16, &[u8]), RecordError> {
     if bytes.len() > RECORD_BYTES_MAX {
         return Err(RecordError::TooLarge { bytes: bytes.len() });
     }
@@ -259,9 +295,13 @@ fn decode<T: DeserializeOwned>(magic: [u8; 4], bytes: &[u8]) -> Result<T, Record
         return Err(RecordError::Envelope("wrong magic"));
     }
     let found = u16::from_le_bytes([header[4], header[5]]);
-    if found != RECORD_VERSION {
+    if !(1..=known).contains(&found) {
         return Err(RecordError::Version { found });
     }
+    Ok((found, payload))
+}
+
+fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, RecordError> {
     let config = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
     let (part, read) = bincode::serde::decode_from_slice(payload, config)
         .map_err(|error| RecordError::Payload(error.to_string()))?;

@@ -76,6 +76,20 @@ pub struct Replayed {
     pub tolerance: f64,
     /// Scores that were computed again, by call.
     pub scores: Vec<ScoreComparison>,
+    /// Whether rules evaluated by another version than that of the record, which this program does not
+    /// know: differences may come of that.
+    pub evaluation_changed: bool,
+    /// The versions of evaluation.
+    pub evaluation: ReplayEvaluation,
+}
+
+/// The versions by which rules evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReplayEvaluation {
+    /// The number in the record.
+    pub recorded: u16,
+    /// The number that the replay went by.
+    pub replayed: u16,
 }
 
 /// Where a replay's scores come from.
@@ -195,6 +209,8 @@ pub fn replay(
             Some(compare_scores(stored, output, tolerance))
         })
         .collect();
+    let evaluation =
+        ReplayEvaluation { recorded: record.open.evaluation, replayed: flow.evaluation().number() };
     let same = |status| matches!(status, ScoreStatus::BitEqual | ScoreStatus::WithinTolerance);
     Ok(Replayed {
         equal: differences.is_empty() && scores.iter().all(|score| same(score.status)),
@@ -206,6 +222,8 @@ pub fn replay(
         },
         tolerance,
         scores,
+        evaluation_changed: evaluation.recorded != evaluation.replayed,
+        evaluation,
     })
 }
 

@@ -4,6 +4,7 @@
 //! the other side of its operator, so that `amount > 100.5` is a decimal comparison where `amount`
 //! is a decimal. Nothing else converts by itself.
 
+mod calendar;
 mod call;
 mod compare;
 mod literal;

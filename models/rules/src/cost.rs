@@ -20,6 +20,10 @@ pub(crate) const PATTERN: u64 = 32;
 pub(crate) const SCAN: u64 = 64;
 /// Units of a keyword scan a byte: to normalise it, to walk the automaton, to check its borders.
 pub(crate) const SCAN_PER_BYTE: u64 = 4;
+/// A calendar part of a time: a look-up in the table of a time zone.
+pub(crate) const CALENDAR: u64 = 32;
+/// The longest date as text, of the year -9999.
+const DATE_BYTES_MAX: u64 = 13;
 /// A fuzzy name look-up, beyond its text and entries.
 pub(crate) const NAME: u64 = 512;
 /// Units of a fuzzy name look-up an entry of the list.
@@ -73,8 +77,8 @@ fn term_bytes_max(term: &Term, resources: &Resources) -> u64 {
         | Term::TextSize(_)
         | Term::SetSize(_)
         | Term::NameScore(_)
-        | Term::Hour(_)
-        | Term::Weekday(_) => 0,
+        | Term::CalendarPart { .. } => 0,
+        Term::CalendarDate { .. } => DATE_BYTES_MAX,
     }
 }
 
@@ -87,8 +91,9 @@ pub(crate) fn term_max(term: &Term, resources: &Resources) -> u64 {
             DECIMAL + term_max(a, resources) + term_max(b, resources)
         }
         Term::Convert(_, inner) => DECIMAL + term_max(inner, resources),
-        Term::Negate(inner) | Term::Hour(inner) | Term::Weekday(inner) => {
-            term_max(inner, resources)
+        Term::Negate(inner) => term_max(inner, resources),
+        Term::CalendarPart { time, .. } | Term::CalendarDate { time, .. } => {
+            CALENDAR + term_max(time, resources)
         }
         Term::TextSize(inner) | Term::Lower(inner) => {
             term_max(inner, resources) + text(term_bytes_max(inner, resources))
@@ -132,6 +137,9 @@ pub(crate) fn atom_max(kind: &AtomKind, resources: &Resources) -> u64 {
         }
         AtomKind::Keywords { field, .. } => scan(bytes_max(*field, resources)),
         AtomKind::Listed { field, .. } => LOOKUP + text(bytes_max(*field, resources)),
+        AtomKind::ListedText { text: of, .. } => {
+            LOOKUP + term_max(of, resources) + text(term_bytes_max(of, resources))
+        }
     }
 }
 

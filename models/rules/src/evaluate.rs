@@ -184,6 +184,12 @@ impl<'a, 's> Evaluator<'a, 's> {
                 }
                 _ => Err(UnknownCause::WrongType(*field)),
             },
+            AtomKind::ListedText { list, text } => {
+                let text = self.text(text)?;
+                self.charge(cost::LOOKUP + cost::text(text.len() as u64));
+                let list = self.resources.code_lists.get(*list as usize);
+                Ok(list.is_some_and(|(_, codes)| codes.contains(&text, self.as_of)))
+            }
         }
     }
 

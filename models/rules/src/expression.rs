@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use verdict_config::FieldType;
 
 use crate::Slot;
+use crate::calendar::{Part, Zone};
 
 /// The types of the language. Symbols and strings are one type here: both are text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +101,8 @@ pub(crate) enum AtomKind {
     Keywords { list: u32, scan: u32, field: Slot },
     /// The field's value is in the code list.
     Listed { list: u32, field: Slot },
+    /// A text that is computed is in the code list.
+    ListedText { list: u32, text: Term },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,10 +178,17 @@ pub(crate) enum Term {
         column: u32,
         key: Box<Term>,
     },
-    /// Hour (0 to 23) of a time in UTC.
-    Hour(Box<Term>),
-    /// Day of the week of a time in UTC, Sunday is 0.
-    Weekday(Box<Term>),
+    /// A calendar part of a time.
+    CalendarPart {
+        part: Part,
+        zone: Zone,
+        time: Box<Term>,
+    },
+    /// The date of a time as text.
+    CalendarDate {
+        zone: Zone,
+        time: Box<Term>,
+    },
     If(Box<Condition>, Box<[Term; 2]>),
 }
 

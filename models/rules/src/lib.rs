@@ -53,6 +53,7 @@ pub mod tables;
 pub mod window;
 
 mod arithmetic;
+mod calendar;
 mod check;
 mod compile;
 mod cost;

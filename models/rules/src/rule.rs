@@ -128,6 +128,11 @@ pub enum Evidence {
         /// The list.
         list: Arc<str>,
     },
+    /// A text that the rule computes is in a list.
+    ListedText {
+        /// The list.
+        list: Arc<str>,
+    },
     /// A name is like one of a list.
     Name {
         /// The field's slot.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::Membership;
 use proptest::prelude::*;
-use verdict_config::{ObjectKind, TimestampMs};
+use verdict_config::{EvaluationVersion, ObjectKind, TimestampMs};
 
 use super::*;
 use crate::command::{Author, Change, ChangeSet, Evidence, Propose, StoredBody};
@@ -161,4 +161,33 @@ fn an_entry_waits_for_the_bodies_that_it_names_and_holds_no_byte_of_them() {
     let history = restored.catalogue.history(&crate::HistoryQuery::default());
     assert_eq!(history.entries[0].head.evidence.len(), 1);
     assert_eq!(restored.catalogue.stored_bodies().collect::<Vec<_>>(), [stored.hash; 2]);
+}
+
+#[test]
+fn a_raise_that_changes_how_rules_evaluate_is_a_revision() {
+    let mut machine = Machine::empty(Catalogue::default());
+    let raise = |machine: &mut Machine, version| {
+        let reply = apply(machine, EntryCommand::RaiseVersion { version });
+        assert_eq!(reply, EntryReply::Nothing);
+        let catalogue = &machine.catalogue;
+        (machine.cluster.version, catalogue.revision(), catalogue.evaluation())
+    };
+    assert_eq!(raise(&mut machine, 2), (2, 0, EvaluationVersion::V1));
+    apply(&mut machine, EntryCommand::Changes { base_revision: 0, commands: vec![put(1, 1)] });
+    let before = machine.catalogue.clone();
+    assert_eq!(raise(&mut machine, 3), (3, 2, EvaluationVersion::V2));
+    // What was evaluated under the old version is turned away, and evaluated again.
+    let stale = EntryCommand::Changes { base_revision: 1, commands: vec![put(2, 2)] };
+    assert_eq!(apply(&mut machine, stale), EntryReply::Stale { revision: 2 });
+    assert_eq!(raise(&mut machine, 3), (3, 2, EvaluationVersion::V2));
+    assert_eq!(raise(&mut machine, 2), (3, 2, EvaluationVersion::V2));
+    assert_eq!(raise(&mut machine, 4), (4, 2, EvaluationVersion::V2));
+    // Objects are what they were; a snapshot keeps the version.
+    assert_eq!(machine.catalogue.objects_by_id(), before.objects_by_id());
+    let bytes = snapshot_file::encode(&machine).unwrap();
+    let restored = snapshot_file::decode_machine(&bytes).unwrap();
+    assert_eq!(restored, machine);
+    assert_eq!(restored.catalogue.evaluation(), EvaluationVersion::V2);
+    assert_eq!(machine.catalogue.at_revision(1).unwrap().evaluation(), EvaluationVersion::V2);
+    assert_eq!(before.evaluation(), EvaluationVersion::V1);
 }

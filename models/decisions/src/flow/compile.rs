@@ -279,6 +279,7 @@ impl<'a> Compiler<'a> {
         Ok(CompiledFlow {
             name: self.definition.flow.as_str().into(),
             content_hash: self.content_hash(),
+            evaluation: self.parts.limits.evaluation,
             field_names: self.schema.fields().map(|(name, _)| Arc::from(name)).collect(),
             expected: (0u32..)
                 .zip(self.schema.fields())

@@ -315,6 +315,7 @@ impl Session {
             decision_id: Arc::clone(&given.id),
             flow: Arc::clone(&flow.name),
             flow_hash: *flow.content_hash(),
+            evaluation: flow.evaluation().number(),
             revision: given.revision,
             as_of: given.as_of,
             received_at: given.received_at,

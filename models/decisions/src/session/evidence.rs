@@ -70,6 +70,9 @@ pub(crate) fn shown_evidence(
         rules::Evidence::Listed { field, list } => {
             Evidence { field: name(field), list: Some(Arc::clone(list)), ..Evidence::default() }
         }
+        rules::Evidence::ListedText { list } => {
+            Evidence { list: Some(Arc::clone(list)), ..Evidence::default() }
+        }
         rules::Evidence::Name { field, list, entry, score, explanation } => {
             let shown = |text: &Arc<str>| {
                 if hidden(field) { REDACTED.into() } else { Arc::clone(text) }

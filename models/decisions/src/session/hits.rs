@@ -88,7 +88,10 @@ impl<'a> CountedHit<'a> {
             .iter()
             .filter_map(|evidence| match evidence {
                 Evidence::Name { score, .. } => Some(*score),
-                Evidence::Terms { .. } | Evidence::Listed { .. } | Evidence::Row { .. } => None,
+                Evidence::Terms { .. }
+                | Evidence::Listed { .. }
+                | Evidence::ListedText { .. }
+                | Evidence::Row { .. } => None,
             })
             .collect();
         scores.into_iter().max_by(f64::total_cmp)

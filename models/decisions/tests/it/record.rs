@@ -28,14 +28,22 @@ fn sealed() -> DecisionRecord {
 #[test]
 fn bytes_are_golden() {
     let record = sealed();
+    let mut first = record.clone();
+    first.open.evaluation = 1;
     let hex = |bytes: &[u8]| verdict_decisions::canonical::hex(bytes);
     if std::env::var_os("WRITE_GOLDEN").is_some() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden");
         let sensitive = record.encode_sensitive().unwrap().unwrap();
-        std::fs::write(format!("{folder}/open.hex"), hex(&record.encode_open().unwrap())).unwrap();
-        std::fs::write(format!("{folder}/sensitive.hex"), hex(&sensitive)).unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            std::fs::write(format!("{folder}/{name}.hex"), hex(bytes)).unwrap();
+        };
+        write("open", &first.encode_open().unwrap());
+        write("open_v2", &record.encode_open().unwrap());
+        write("sensitive", &sensitive);
     }
-    assert_eq!(hex(&record.encode_open().unwrap()), include_str!("golden/open.hex").trim());
+    // An older node of the cluster reads what is decided by the first version of evaluation.
+    assert_eq!(hex(&first.encode_open().unwrap()), include_str!("golden/open.hex").trim());
+    assert_eq!(hex(&record.encode_open().unwrap()), include_str!("golden/open_v2.hex").trim());
     assert_eq!(
         hex(&record.encode_sensitive().unwrap().unwrap()),
         include_str!("golden/sensitive.hex").trim()
@@ -53,6 +61,8 @@ fn no_hash_of_the_body_is_kept_and_records_that_have_one_are_read() {
     let mut older = OpenRecord::decode(&older).unwrap();
     assert_ne!(older.request.as_ref().unwrap().body_sha256, [0; 32]);
     older.request = Some(mark);
+    assert_eq!((older.evaluation, record.open.evaluation), (1, 2));
+    older.evaluation = 2;
     assert_eq!(older, record.open);
 }
 
@@ -74,8 +84,8 @@ fn damaged_bytes_are_refused() {
     assert!(matches!(refused(b""), RecordError::Envelope(_)));
     assert!(matches!(refused(&sensitive), RecordError::Envelope(_)));
     let mut newer = open.clone();
-    newer[4] = 2;
-    assert_eq!(refused(&newer), RecordError::Version { found: 2 });
+    newer[4] = 3;
+    assert_eq!(refused(&newer), RecordError::Version { found: 3 });
     assert_eq!(refused(&newer).code().as_str(), "VD0702");
     let mut longer = open.clone();
     longer.push(0);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
-use verdict_config::Value;
 use verdict_config::model::ModelOutput;
+use verdict_config::{EvaluationVersion, Value};
 use verdict_decisions::record::DecisionRecord;
 use verdict_decisions::replay::{
     RecomputedOutput, ReplayError, ReplayOptions, ScoreMode, ScoreStatus, replay, replay_calls,
@@ -145,4 +145,25 @@ fn records_that_contradict_themselves_are_damaged() {
     check(|record| record.open.snoozed = vec![(0, 9)]);
     check(|record| record.open.answer = b"{".to_vec());
     check(|record| record.open.flags[0].value = Some("{".into()));
+}
+
+#[test]
+fn a_replay_says_by_which_version_rules_evaluated() {
+    let world = world();
+    let mut record = record_of(&world);
+    let flow = world.compile();
+    let replay_of = |record: &DecisionRecord| {
+        replay(record, &flow, ReplayOptions::default(), &mut Scratch::default()).unwrap()
+    };
+    let same = replay_of(&record);
+    assert!(!same.evaluation_changed);
+    assert_eq!((same.evaluation.recorded, same.evaluation.replayed), (2, 2));
+    // A record of a program that evaluates by a version that this one does not know.
+    record.open.evaluation = 9;
+    assert_eq!(record.open.replay_evaluation(), EvaluationVersion::CURRENT);
+    let other = replay_of(&record);
+    assert!(other.evaluation_changed);
+    assert_eq!((other.evaluation.recorded, other.evaluation.replayed), (9, 2));
+    record.open.evaluation = 1;
+    assert_eq!(record.open.replay_evaluation(), EvaluationVersion::V1);
 }

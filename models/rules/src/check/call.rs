@@ -1,8 +1,9 @@
 //! Calls: functions over texts, lists, tables, windows and times.
 
 use regex::RegexBuilder;
-use verdict_config::{Code, FieldType, TimestampMs};
+use verdict_config::{Code, EvaluationVersion, FieldType, TimestampMs};
 
+use super::calendar::is_calendar;
 use super::{Checker, Typed, shown};
 use crate::duration;
 use crate::expression::{AtomKind, Condition, Constant, NameCall, Search, Term, Type};
@@ -11,7 +12,7 @@ use crate::syntax::{Node, NodeKind};
 use crate::{FactNames, Slot, WindowFunction, WindowRead};
 
 /// Every function, for messages.
-const FUNCTIONS: [&str; 24] = [
+const FUNCTIONS: [&str; 33] = [
     "contains",
     "startsWith",
     "endsWith",
@@ -35,7 +36,16 @@ const FUNCTIONS: [&str; 24] = [
     "double",
     "decimal",
     "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
     "getDayOfWeek",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfYear",
+    "getMonth",
+    "getFullYear",
+    "date",
 ];
 
 impl Checker<'_, '_> {
@@ -65,14 +75,7 @@ impl Checker<'_, '_> {
             ("int", [number]) => self.convert(number, Type::Int),
             ("double", [number]) => self.convert(number, Type::Float),
             ("decimal", [number]) => self.convert(number, Type::Decimal),
-            ("getHours", [time]) => {
-                let time = self.time(time)?;
-                Some(Typed::Term(Term::Hour(Box::new(time)), Type::Int))
-            }
-            ("getDayOfWeek", [time]) => {
-                let time = self.time(time)?;
-                Some(Typed::Term(Term::Weekday(Box::new(time)), Type::Int))
-            }
+            (name, arguments) if is_calendar(name) => self.calendar(node, name, arguments),
             _ => match WindowFunction::ALL.into_iter().find(|known| known.as_str() == name) {
                 Some(function) => self.window(node, function, arguments).map(|read| {
                     let of = Type::of(read.result);
@@ -85,7 +88,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn no_such_call(&mut self, node: &Node, name: &str, count: usize) -> Option<Typed> {
+    pub(super) fn no_such_call(&mut self, node: &Node, name: &str, count: usize) -> Option<Typed> {
         if let Some(usage) = usage(name) {
             let message = format!("{name} does not take {count} arguments: write {usage}");
             return self.type_fault(node, &message);
@@ -163,7 +166,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn time(&mut self, node: &Node) -> Option<Term> {
+    pub(super) fn time(&mut self, node: &Node) -> Option<Term> {
         match self.check(node, None)? {
             Typed::Term(term, Type::Time) => Some(term),
             other => {
@@ -246,12 +249,20 @@ impl Checker<'_, '_> {
 
     fn listed(&mut self, node: &Node, list: &Node, field: &Node) -> Option<Typed> {
         let mark = self.reads.len();
-        let slot = self.text_fact(field);
+        let is_field = matches!(field.kind, NodeKind::Name(_));
+        let asked = if is_field || !self.evaluates_by(EvaluationVersion::V2) {
+            self.text_fact(field).map(Ok)
+        } else {
+            self.text(field).map(Err)
+        };
         let name = self.literal(list, "a list's name")?;
         let Some(id) = self.builder.codes(name) else {
             return self.no_list(list, name);
         };
-        let kind = AtomKind::Listed { list: id?, field: slot? };
+        let kind = match asked? {
+            Ok(field) => AtomKind::Listed { list: id?, field },
+            Err(text) => AtomKind::ListedText { list: id?, text },
+        };
         Some(Typed::Condition(self.leaf(node, kind, mark)))
     }
 
@@ -420,7 +431,7 @@ fn usage(name: &str) -> Option<&'static str> {
         "lower" => "lower(text)",
         "size" => "size(text or set)",
         "keywords" => "keywords(\"list\", field)",
-        "listed" => "listed(\"list\", field)",
+        "listed" => "listed(\"list\", field) or listed(\"list\", as_of.date(\"Europe/Berlin\"))",
         "name_match" => "name_match(\"list\", field, country_field, identifier_field)",
         "lookup" => "lookup(\"table\", \"column\", key)",
         "timestamp" => "timestamp(\"2026-01-31T12:00:00Z\")",
@@ -428,8 +439,17 @@ fn usage(name: &str) -> Option<&'static str> {
         "int" => "int(number)",
         "double" => "double(number)",
         "decimal" => "decimal(number)",
-        "getHours" => "getHours(time)",
-        "getDayOfWeek" => "getDayOfWeek(time)",
+        "getHours" => "time.getHours() or time.getHours(\"Europe/Berlin\")",
+        "getMinutes" => "time.getMinutes() or time.getMinutes(\"Asia/Kolkata\")",
+        "getSeconds" => "time.getSeconds()",
+        "getMilliseconds" => "time.getMilliseconds()",
+        "getDayOfWeek" => "time.getDayOfWeek() or time.getDayOfWeek(\"Europe/Berlin\")",
+        "getDate" => "time.getDate() or time.getDate(\"Europe/Berlin\")",
+        "getDayOfMonth" => "time.getDayOfMonth() or time.getDayOfMonth(\"Europe/Berlin\")",
+        "getDayOfYear" => "time.getDayOfYear() or time.getDayOfYear(\"Europe/Berlin\")",
+        "getMonth" => "time.getMonth() or time.getMonth(\"Europe/Berlin\")",
+        "getFullYear" => "time.getFullYear() or time.getFullYear(\"Europe/Berlin\")",
+        "date" => "time.date() or time.date(\"Europe/Berlin\")",
         "window_count" => "window_count(\"24h\", key)",
         "window_sum" => "window_sum(\"24h\", key, amount)",
         "window_min" => "window_min(\"24h\", key, amount)",

@@ -233,9 +233,9 @@ fn collect_evidence(
             }
             let Some(atom) = builder.built.atoms.get(*id as usize) else { return };
             let found = match &atom.kind {
-                AtomKind::Keywords { .. } | AtomKind::Listed { .. } => {
-                    Some(EvidenceSource::Atom(*id))
-                }
+                AtomKind::Keywords { .. }
+                | AtomKind::Listed { .. }
+                | AtomKind::ListedText { .. } => Some(EvidenceSource::Atom(*id)),
                 AtomKind::Compare(_, Term::NameScore(call), _)
                 | AtomKind::Compare(_, _, Term::NameScore(call)) => {
                     Some(EvidenceSource::Name { atom: *id, call: *call })

@@ -68,6 +68,13 @@ impl<'a> PhaseRun<'a, '_> {
                 let list = resources.code_lists.get(*list as usize)?.0.clone();
                 Some(Evidence::Listed { field: *field, list })
             }
+            AtomKind::ListedText { list, .. } => {
+                if self.evaluator.atom(id) != Ok(true) {
+                    return None;
+                }
+                let list = resources.code_lists.get(*list as usize)?.0.clone();
+                Some(Evidence::ListedText { list })
+            }
             AtomKind::Truth(_)
             | AtomKind::Has(_)
             | AtomKind::Compare(..)

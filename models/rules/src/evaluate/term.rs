@@ -23,11 +23,6 @@ pub(crate) enum Operand<'a> {
 
 type Valued<'a> = Result<Operand<'a>, UnknownCause>;
 
-const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
-/// 1970-01-01 was a Thursday, the fourth day from Sunday.
-const EPOCH_WEEKDAY: i64 = 4;
-
 impl<'a> Evaluator<'a, '_> {
     pub(super) fn compare(
         &mut self,
@@ -184,13 +179,15 @@ impl<'a> Evaluator<'a, '_> {
                 let cell = table.get_at(*column, &key).ok_or(UnknownCause::NoRow)?;
                 Ok(Operand::Text(Cow::Borrowed(cell)))
             }
-            Term::Hour(inner) => {
-                let at = self.int(inner)?;
-                Ok(Operand::Int(at.div_euclid(HOUR_MS).rem_euclid(24)))
+            Term::CalendarPart { part, zone, time } => {
+                let at = self.int(time)?;
+                self.charge(cost::CALENDAR);
+                part.of(at, zone).map(Operand::Int)
             }
-            Term::Weekday(inner) => {
-                let at = self.int(inner)?;
-                Ok(Operand::Int((at.div_euclid(DAY_MS) + EPOCH_WEEKDAY).rem_euclid(7)))
+            Term::CalendarDate { zone, time } => {
+                let at = self.int(time)?;
+                self.charge(cost::CALENDAR);
+                zone.date(at).map(|date| Operand::Text(Cow::Owned(date)))
             }
             Term::If(condition, branches) => {
                 let [then, otherwise] = &**branches;

@@ -280,6 +280,7 @@ pub(crate) fn indexed(clause: &Condition, resources: &Resources) -> Option<Index
         | AtomKind::Among(..)
         | AtomKind::Member(..)
         | AtomKind::Search(..)
+        | AtomKind::ListedText { .. }
         | AtomKind::Matches(..) => None,
     }
 }

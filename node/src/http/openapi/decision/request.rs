@@ -97,4 +97,9 @@ pub struct ReplayAnswer {
     /// Scores that were computed again.
     #[schema(value_type = Vec<Object>)]
     scores: Vec<serde_json::Value>,
+    /// Whether rules evaluated by another version than that of the record.
+    evaluation_changed: bool,
+    /// The versions by which rules evaluated: `{"recorded", "replayed"}`.
+    #[schema(value_type = Object)]
+    evaluation: serde_json::Value,
 }
