@@ -55,6 +55,11 @@ pub enum Synced {
     },
     /// The folder has faults: nothing was applied, the last good state serves on.
     Refused(Faults),
+    /// The folder had faults, which are gone, and says what is served: nothing was to be applied.
+    Corrected {
+        /// The revision that is served.
+        revision: u64,
+    },
 }
 
 /// Two hashes of an object as it was last agreed.
@@ -125,12 +130,15 @@ impl FolderSync {
             Ok(applied) => applied,
             Err(faults) => return Ok(self.refuse(fingerprint, faults)),
         };
-        self.refused = None;
+        let was_refused = self.refused.take().is_some();
         let written = self.write_changes(&text).await?;
         Ok(match applied {
             Some((revision, changes)) => Synced::Applied { revision, changes },
-            None if written.is_empty() => Synced::Unchanged,
-            None => Synced::Written { files: written },
+            None if !written.is_empty() => Synced::Written { files: written },
+            None if was_refused => {
+                Synced::Corrected { revision: self.runtime.log().catalogue().revision() }
+            }
+            None => Synced::Unchanged,
         })
     }
 

@@ -40,9 +40,13 @@ mod fixture;
 mod flows;
 #[path = "it/given_certificates.rs"]
 mod given_certificates;
+#[path = "it/messages.rs"]
+mod messages;
 #[path = "it/names.rs"]
 mod names;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/readme.rs"]
+mod readme;
 #[path = "it/rotation.rs"]
 mod rotation;

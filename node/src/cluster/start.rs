@@ -161,7 +161,8 @@ fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, 
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    bound.map_err(|source| ServerError::Bind { address, source }.into())
+    let setting = "cluster.peer_address";
+    bound.map_err(|source| ServerError::Bind { address, setting, source }.into())
 }
 
 /// What the members are to know of this node.

@@ -35,8 +35,8 @@ pub(super) struct ChangesBody {
     /// Makes a retry harmless for 24 h.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     request_id: String,
-    /// Why, for people.
-    #[schema(max_length = 512)]
+    /// Why, for people: at least a word.
+    #[schema(min_length = 1, max_length = 512, pattern = r"\S")]
     why: String,
     /// Only says what would happen.
     #[serde(default)]
@@ -75,8 +75,8 @@ pub(super) struct RollbackBody {
     /// Makes a retry harmless for 24 h.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     request_id: String,
-    /// Why, for people.
-    #[schema(max_length = 512)]
+    /// Why, for people: at least a word.
+    #[schema(min_length = 1, max_length = 512, pattern = r"\S")]
     why: String,
     /// Only says what would happen.
     #[serde(default)]
@@ -102,6 +102,15 @@ struct ObjectBody {
     name: String,
 }
 
+/// Refuses a change without a reason: the history is read by people years later.
+fn give_a_reason(why: &str) -> Answer<()> {
+    if why.trim().is_empty() {
+        let detail = "`why` is empty: say in a sentence why the change is made.";
+        return Err(Problem::new(Code::RequestInvalid, detail));
+    }
+    Ok(())
+}
+
 /// Applies a change set, or says what it would do.
 #[utoipa::path(
     post, path = "/v1/changes", tag = "Changing", operation_id = "change",
@@ -117,6 +126,7 @@ pub(super) async fn post_changes(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::CHANGES_FROM)?;
     let body: ChangesBody = read(&services, request).await?;
+    give_a_reason(&body.why)?;
     let strict = services.flags_strict;
     let changes = body.changes.into_iter().map(|change| change.into_change(strict)).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
@@ -141,6 +151,7 @@ pub(super) async fn post_rollback(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::ROLLS_BACK_FROM)?;
     let body: RollbackBody = read(&services, request).await?;
+    give_a_reason(&body.why)?;
     let mut objects = Vec::with_capacity(body.objects.len());
     let mut faults = Vec::new();
     for (position, object) in body.objects.into_iter().enumerate() {
