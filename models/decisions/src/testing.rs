@@ -209,8 +209,14 @@ impl TestRun<'_> {
             self.test.input.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let as_of = self.test.as_of.unwrap_or(AS_OF_DEFAULT);
         let unit = self.test.unit.clone();
-        let request =
-            DecideRequest { input, request_id: None, unit, as_of: Some(as_of), test: true };
+        let request = DecideRequest {
+            input,
+            request_id: None,
+            unit,
+            as_of: Some(as_of),
+            test: true,
+            exact: Default::default(),
+        };
         let options = BeginOptions {
             request,
             flags,
