@@ -245,6 +245,12 @@ impl RaftLog {
         self.core.shared.memberships()
     }
 
+    /// Snapshots that were found corrupted when the log was opened.
+    #[must_use]
+    pub fn snapshots_corrupted(&self) -> u64 {
+        self.core.shared.corrupted_snapshots()
+    }
+
     /// Why this node's clock is not believed, if so.
     #[must_use]
     pub fn clock_doubt(&self) -> Option<ClockDoubt> {

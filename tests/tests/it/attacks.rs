@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use verdict_consensus::command::Change;
 use verdict_consensus::peers::{
     JoinRequest, KeptIdentity, NodeRequest, PeerClients, PeerClientsOptions,
 };
 use verdict_consensus::{
-    Author, ChangeSet, NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport, Propose,
+    Author, Change, ChangeSet, NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport, Propose,
 };
 
 use crate::cluster::harness::Cluster;
