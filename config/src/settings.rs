@@ -113,6 +113,9 @@ pub struct NodeSettings {
     pub data_dir: String,
     /// A catalogue folder that is served and watched; none if empty.
     pub catalogue_dir: String,
+    /// A file with the API key that saves in the catalogue folder act with; without one they are
+    /// refused. The leader must know the key: put it into the catalogue.
+    pub catalogue_key_file: String,
     /// How long a drain may take before the process ends anyway.
     pub drain_timeout_ms: u64,
 }
@@ -125,6 +128,7 @@ impl Default for NodeSettings {
             zone: "local".to_owned(),
             data_dir: "verdict-data".to_owned(),
             catalogue_dir: String::new(),
+            catalogue_key_file: String::new(),
             drain_timeout_ms: 30_000,
         }
     }

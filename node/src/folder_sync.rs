@@ -11,6 +11,7 @@
 //! changes that came by the API nor forgets saves that were made meanwhile.
 
 mod disk;
+mod key;
 mod told;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use verdict_actors::{Handle, Proposal};
 use verdict_config::catalogue::{CatalogueText, plan_files, read_files, relax_flag_files};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
-use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
+use verdict_consensus::{Catalogue, Change, ChangeSet, Op};
 
 use crate::catalogue_dir;
 use crate::catalogue_dir::{FolderError, same_meaning};
@@ -32,9 +33,7 @@ use disk::{Retries, fingerprint, quiet, remove, watch};
 use told::{describe, placed};
 
 pub(crate) use disk::write;
-
-/// The author of changes that came by files.
-const AUTHOR: &str = "catalogue-folder";
+pub use key::FolderKey;
 
 /// What a look at the folder came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +74,7 @@ pub struct FolderSync {
     memory: PathBuf,
     runtime: Handle,
     agreed: BTreeMap<String, Agreed>,
+    key: FolderKey,
     /// Hash of a folder that was refused, so that the same faults are told once.
     refused: Option<String>,
     /// Whether flags must have the form of flagd's schema.
@@ -87,8 +87,14 @@ impl FolderSync {
     pub fn new(dir: PathBuf, memory: PathBuf, runtime: Handle) -> Self {
         let agreed = std::fs::read(&memory).ok();
         let agreed = agreed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let agreed = agreed.unwrap_or_default();
-        Self { dir, memory, runtime, agreed, refused: None, flags_strict: true }
+        let (agreed, key) = (agreed.unwrap_or_default(), FolderKey::default());
+        Self { dir, memory, runtime, agreed, key, refused: None, flags_strict: true }
+    }
+
+    /// The same folder, which acts with a key.
+    #[must_use]
+    pub fn acting_with(self, key: FolderKey) -> Self {
+        Self { key, ..self }
     }
 
     /// The same, with the setting `flags.strict`.
@@ -184,7 +190,9 @@ impl FolderSync {
         let touched: Vec<Change> = changes.clone();
         let id = ulid::Ulid::generate().to_string();
         let set = ChangeSet::new(id, "saved in the catalogue folder", changes);
-        let proposal = Proposal { change_set: set, author: Author::named(AUTHOR) };
+        let author = self.key.author(&**self.runtime.log(), &set, &catalogue);
+        let author = author.map_err(|fault| vec![fault])?;
+        let proposal = Proposal { change_set: set, author };
         match self.runtime.propose(proposal).await {
             Ok(proposed) => Ok(Some((proposed.applied.revision, shown))),
             Err(error) => Err(placed(text, &touched, &error)),

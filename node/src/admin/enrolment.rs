@@ -130,8 +130,8 @@ impl Cluster {
         name: &str,
         (public_key, proof): (&[u8], &Proof),
     ) -> Result<Vec<u8>, ClusterError> {
-        let (members, catalogue) = (&self.log().members(), &self.log().catalogue());
-        self.gate().certify(Sender { from, proof, members, catalogue }, name)?;
+        let catalogue = &self.log().catalogue();
+        self.gate().certify(Sender { from, proof, catalogue }, name)?;
         let known = operator_key(catalogue, name);
         if known.is_none_or(|known| known.public_key != public_key) {
             return Err(failed(&"the catalogue has no such public key under this name"));

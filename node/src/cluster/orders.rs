@@ -116,8 +116,8 @@ impl Cluster {
         if !self.is_voter() {
             return Err(ClusterError::refused("only voters sign orders"));
         }
-        let (members, catalogue) = (&self.log().members(), &self.log().catalogue());
-        self.gate().order(Sender { from, proof, members, catalogue }, order)?;
+        let catalogue = &self.log().catalogue();
+        self.gate().order(Sender { from, proof, catalogue }, order)?;
         self.sign_order(order)
     }
 

@@ -10,6 +10,7 @@
 //! An API key cannot be bound to a request: a node that gets one can use it as its owner could.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use verdict_admin::{ForwardedBy, Request, verify_forwarded};
 use verdict_config::Code;
@@ -17,9 +18,11 @@ use verdict_config::settings::Role;
 use verdict_consensus::authority::{Action, allowed, node_may_change, node_may_change_members};
 use verdict_consensus::peers::{DecisionRead, Order};
 use verdict_consensus::{
-    Author, Catalogue, ChangeSet, Denied, Forwarded, MemberCommand, Members, Proof, ProofCheck,
+    Author, Catalogue, ChangeSet, Denied, Forwarded, Log, MemberCommand, PROOF_FROM_VERSION, Proof,
+    ProofCheck,
 };
 
+use super::Cluster;
 use crate::admin::operator_key;
 use crate::http::keys::{Caller, KeyRing};
 
@@ -27,6 +30,9 @@ mod nonces;
 mod signed;
 
 use nonces::BoundNonces;
+
+/// Between two looks at the cluster's version.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The check of one node.
 pub(crate) struct ProofGate {
@@ -56,8 +62,7 @@ pub(crate) struct Sender<'a> {
     pub(crate) from: u64,
     /// What the person sent to it.
     pub(crate) proof: &'a Proof,
-    /// The members and the catalogue, as this node knows them.
-    pub(crate) members: &'a Members,
+    /// The catalogue, as this node knows it.
     pub(crate) catalogue: &'a Catalogue,
 }
 
@@ -146,6 +151,24 @@ impl ProofGate {
             None => may_operate(&caller),
         }
     }
+}
+
+/// Logs by which rules nodes believe each other, until every request needs proof.
+pub(crate) async fn report_rules(cluster: Cluster) {
+    if cluster.log().needs_proof() {
+        return;
+    }
+    let version = cluster.log().command_version();
+    tracing::warn!(
+        version,
+        needed = PROOF_FROM_VERSION,
+        "a member's program is older: until the cluster's version rises, nodes believe what other \
+         nodes say of a caller"
+    );
+    while !cluster.log().needs_proof() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    tracing::info!("from now on every forwarded request needs a person's proof");
 }
 
 /// The role that reading a decision needs.

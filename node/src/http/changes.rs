@@ -175,7 +175,7 @@ pub(super) async fn post_rollback(
 
 async fn read<T: serde::de::DeserializeOwned>(services: &Services, request: Request) -> Answer<T> {
     let (parts, content) = request.into_parts();
-    body::require_json(&parts.headers)?;
+    body::require_declared_json(&parts.headers)?;
     let bytes = body::read(&parts.headers, content, services.http.change_body_bytes_max).await?;
     body::parse(&bytes, services.http.json_depth_max)
 }

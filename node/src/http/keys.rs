@@ -74,12 +74,12 @@ impl KnownKey {
 /// Who sent a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The key's name; `anonymous` where the node asks for no keys.
+    /// The key's name.
     pub name: String,
     /// The role.
     pub role: Role,
-    /// The key; none where the node asks for none.
-    known: Option<Arc<KnownKey>>,
+    /// The key.
+    known: Arc<KnownKey>,
     /// Where the request came from: the other end of its connection, which may be a proxy.
     from: Option<IpAddr>,
     /// What the caller sent, for a leader elsewhere.
@@ -87,18 +87,6 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whoever reaches a node that asks for no keys.
-    #[must_use]
-    pub fn anonymous() -> Self {
-        Self {
-            name: "anonymous".to_owned(),
-            role: Role::Operator,
-            known: None,
-            from: None,
-            proof: None,
-        }
-    }
-
     /// An operator who signed a request; `sealed` is the request, where it may have to go on.
     #[must_use]
     pub(crate) fn operator(key: OperatorKey, sealed: Option<Arc<[u8]>>) -> Self {
@@ -111,13 +99,7 @@ impl Caller {
 
     fn of(key: &Arc<KnownKey>) -> Self {
         let KeyEntry { name, role, .. } = &key.entry;
-        Self {
-            name: name.clone(),
-            role: *role,
-            known: Some(Arc::clone(key)),
-            from: None,
-            proof: None,
-        }
+        Self { name: name.clone(), role: *role, known: Arc::clone(key), from: None, proof: None }
     }
 
     /// The same caller, who is at an address.
@@ -177,11 +159,7 @@ impl Caller {
     /// What the key is limited to.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
-        let known = self.known.as_deref();
-        Scope {
-            flows: known.and_then(|key| key.flows.as_deref()),
-            regions: known.and_then(|key| key.regions.as_deref()),
-        }
+        Scope { flows: self.known.flows.as_deref(), regions: self.known.regions.as_deref() }
     }
 
     /// Refuses keys of a limited scope: what is asked for concerns the whole cluster.
@@ -199,7 +177,7 @@ impl Caller {
     /// Whether the key is for some flows only.
     #[must_use]
     pub fn is_limited(&self) -> bool {
-        self.known.as_ref().is_some_and(|key| key.flows.is_some())
+        self.known.flows.is_some()
     }
 
     /// Refuses a flow that the key is not for.
@@ -207,7 +185,7 @@ impl Caller {
     /// # Errors
     /// [`Code::Forbidden`] that names the flow.
     pub fn may_ask(&self, flow: &str) -> Answer<()> {
-        let flows = self.known.as_ref().and_then(|key| key.flows.as_ref());
+        let flows = self.known.flows.as_ref();
         if flows.is_none_or(|flows| flows.iter().any(|other| other == flow)) {
             return Ok(());
         }
@@ -270,7 +248,7 @@ impl KeyRing {
     /// Whether a caller would still be let in as it was: streams ask, which outlive their requests.
     #[must_use]
     pub(crate) fn still_accepts(&self, caller: &Caller) -> bool {
-        let Some(known) = &caller.known else { return true };
+        let known = &caller.known;
         let found = self.select(|other| equal(&other.entry.digest, &known.entry.digest));
         found.is_some_and(|key| key.entry.role == caller.role)
     }

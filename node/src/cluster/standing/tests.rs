@@ -187,7 +187,7 @@ async fn a_node_that_dies_between_an_entry_and_its_change_leaves_no_untruth() {
     let cluster = alone(folder.path()).await;
     let node_id = with_learner(&cluster).await;
     let promote = MemberCommand::Promote { node_id };
-    let recorded = cluster.record(&promote, &asked("r")).await;
+    let recorded = cluster.record(&promote, &[], &asked("r")).await;
     assert_eq!(recorded.expect("an entry"), Some(1));
     cluster.log().drain().await;
     drop(cluster);
@@ -204,8 +204,8 @@ async fn a_node_that_dies_between_an_entry_and_its_change_leaves_no_untruth() {
     assert_eq!(newest.author.name, "duty:members");
     assert_eq!(newest.why, format!("node {node_id} is a learner, not what revision 1 says"));
     // Whoever asks again under the same name is in the log again.
-    assert_eq!(cluster.record(&promote, &asked("r")).await.expect("an entry"), Some(3));
-    assert_eq!(cluster.record(&promote, &asked("r")).await.expect("it is said"), None);
+    assert_eq!(cluster.record(&promote, &[], &asked("r")).await.expect("an entry"), Some(3));
+    assert_eq!(cluster.record(&promote, &[], &asked("r")).await.expect("it is said"), None);
     cluster.log().drain().await;
 }
 
@@ -220,7 +220,7 @@ async fn what_is_refused_after_its_entry_is_taken_back() {
     assert_eq!(standing_of(&cluster, node_id).await, (0, None));
 
     let remove = MemberCommand::Remove { node_id };
-    let recorded = cluster.record(&remove, &asked("s")).await.expect("an entry").expect("new");
+    let recorded = cluster.record(&remove, &[], &asked("s")).await.expect("an entry").expect("new");
     let error = ClusterError::refused("another took it");
     cluster.take_back(recorded, &error, &asked("s")).await;
     assert_eq!(standing_of(&cluster, node_id).await, (2, Some(Standing::Learner)));
@@ -234,7 +234,7 @@ async fn what_is_refused_after_its_entry_is_taken_back() {
     let set = ChangeSet::new("u", "", vec![list]);
     cluster.log().propose(set, Author::named("bob")).await.expect("a list");
     let other = MemberCommand::Promote { node_id };
-    let taken = cluster.record(&other, &asked("u")).await.expect_err("the name is taken");
+    let taken = cluster.record(&other, &[], &asked("u")).await.expect_err("the name is taken");
     assert_eq!(taken.code, Code::RequestIdConflict);
     let again = cluster.remove(node_id, &asked("t")).await;
     assert_eq!((again, standing_of(&cluster, node_id).await.0), (Ok(()), 4));
