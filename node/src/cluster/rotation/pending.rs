@@ -5,14 +5,21 @@
 //! takes one step after another until none of them is trusted; each step waits until every member has
 //! followed the one before. The next leader goes on from what the catalogue says.
 
-use verdict_admin::RotationStep;
-use verdict_config::definition::{ClusterAuthority, PendingRotation, ROTATION_NAME};
-use verdict_config::{ObjectId, ObjectKind, ObjectName};
-use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Log, TRUST_VERSION};
+use std::sync::Arc;
 
+use verdict_admin::RotationStep;
+use verdict_config::definition::{
+    AUTHORITY_NAME, ClusterAuthority, JOIN_TOKEN_PREFIX, PendingRotation, ROTATION_NAME,
+};
+use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
+use verdict_consensus::{Author, Catalogue, Change, ChangeSet, HistoryQuery, Log, TRUST_VERSION};
+
+use super::super::token::KeptToken;
 use super::super::{Cluster, ClusterError};
 use super::{WantedStep, using};
 
+/// For how long after `install` the next step waits for nodes that may join by a token of before.
+const TOKENS_WAITED_FOR_MS: i64 = 120_000;
 /// Who takes the steps, in the audit.
 const AUTHOR: &str = "duty:authority";
 
@@ -34,6 +41,24 @@ fn next(pending: &PendingRotation, now: &ClusterAuthority) -> Next {
         _ if using(now).is_ok() => Next::Step(RotationStep::Use),
         _ => Next::Step(RotationStep::Remove),
     }
+}
+
+/// Whether a node may be about to join by a token of before the new authority was installed: once that
+/// one signs, the token is of no use. So the step waits for a moment.
+fn waits_for_tokens(catalogue: &Catalogue, now: TimestampMs) -> bool {
+    let (kind, limit) = (Some(ObjectKind::Member), 1);
+    let name = Some(AUTHORITY_NAME.to_owned());
+    let page = catalogue.history(&HistoryQuery { kind, name, limit, cursor: None });
+    let Some(installed) = page.entries.first().map(|entry| Arc::clone(&entry.head)) else {
+        return false;
+    };
+    let objects = catalogue.of_kind(ObjectKind::Member);
+    let mut tokens =
+        objects.filter(|object| object.id.name.as_str().starts_with(JOIN_TOKEN_PREFIX));
+    let is_good = |token: KeptToken| token.used_by.is_none() && now < token.expires;
+    now.0.saturating_sub(installed.at.0) < TOKENS_WAITED_FOR_MS
+        && tokens
+            .any(|object| object.revision < installed.revision && object.parse().is_ok_and(is_good))
 }
 
 /// The rotation that is pending in a catalogue, and the revision that said so.
@@ -104,6 +129,9 @@ impl Cluster {
             Next::Done => {
                 let done = own(Change::delete(ObjectKind::Member, ROTATION_NAME));
                 ChangeSet::new(format!("rotation-{revision}-done"), why, vec![done])
+            }
+            Next::Step(RotationStep::Use) if waits_for_tokens(catalogue, crate::http::now()) => {
+                return Ok(());
             }
             Next::Step(step) => {
                 let request_id = format!("rotation-{revision}-{}", step.as_str());
