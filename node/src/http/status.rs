@@ -48,6 +48,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::MediaTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidName
         | Code::InvalidSyntax
+        | Code::FileUnread
         | Code::UnknownKey
         | Code::InvalidValue
         | Code::MissingKey

@@ -105,6 +105,51 @@ async fn a_write_succeeds_though_the_connections_to_the_leader_swallow_bytes() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_with_what_to_do_and_health_fails_until_the_restart() {
+    // Below the longest body that stands in the log.
+    const BODY_BYTES: usize = 30 << 10;
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 1, 3).await.expect("it starts");
+    let healthy = cluster.ask(1, Ask::get("/healthz")).await.expect("an answer");
+    assert_eq!(healthy.status, 200);
+    cluster.kill(1);
+    cluster.restart_limited(1, 1 << 20).expect("it starts");
+    cluster.wait_ready(1).await.expect("it is ready");
+    let mut refused = None;
+    for number in 0..500 {
+        let body = json!({ "request_id": format!("f{number}"), "why": "a test", "changes": [
+            { "kind": "setting", "name": "s", "op": "put",
+                "body": { "n": number, "text": "x".repeat(BODY_BYTES) } } ] });
+        let answer = cluster.ask(1, Ask::post("/v1/changes", &body).within(WITHIN)).await;
+        match answer {
+            Ok(answer) if answer.status == 200 => {}
+            other => {
+                refused = other.ok();
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("a refusal");
+    assert_eq!(refused.body["code"], "VD0704", "{}", refused.body);
+    let says_what_to_do = |text: &Json| {
+        let text = text.as_str().unwrap_or_default();
+        text.contains("free space, then restart") && !text.contains("Os {")
+    };
+    assert!(says_what_to_do(&refused.body["detail"]), "{}", refused.body);
+    for path in ["/healthz", "/readyz"] {
+        let answer = cluster.ask(1, Ask::get(path)).await.expect("an answer");
+        assert_eq!(answer.status, 503, "{path}: {}", answer.body);
+        assert!(says_what_to_do(&answer.body["status"]), "{path}: {}", answer.body);
+    }
+    cluster.kill(1);
+    cluster.restart(1).expect("it starts");
+    cluster.wait_ready(1).await.expect("it is ready");
+    until(&cluster, 1, "/v1/changes", &setting("after", 1), 200).await;
+    let healthy = cluster.ask(1, Ask::get("/healthz")).await.expect("an answer");
+    assert_eq!(healthy.status, 200);
+}
+
 /// An episode of a few faults: each is performed, and every invariant holds.
 async fn hold(seed: u64, only: &[Fault]) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -30,7 +30,7 @@ fn served_by_flagd() -> Vec<(Json, Json, &'static str)> {
 }
 
 fn evaluate(set: &FlagSet, fields: &Json) -> String {
-    let context = EvaluationContext::from_json(fields.as_object().unwrap().clone(), Some("u"));
+    let context = EvaluationContext::new(Some("u"), fields.as_object().unwrap());
     let resolution = set.evaluate("f", &context, TimestampMs(0));
     match resolution.error {
         Some(error) => error.code.as_str().to_owned(),
