@@ -139,9 +139,9 @@ mod tests {
     /// What advice begins with: an action of the reader.
     const ACTIONS: [&str; 40] = [
         "Add", "Ask", "Begin", "Bring", "Change", "Check", "Choose", "Close", "Compare", "Confirm",
-        "Connect", "Correct", "Create", "Do", "Free", "Give", "Have", "Leave", "Lower", "Make", "Move",
-        "Name", "Push", "Put", "Raise", "Read", "Remove", "Rename", "Report", "Restore", "Send",
-        "Sign", "Start", "Stop", "Train", "Try", "Upgrade", "Use", "Wait", "Write",
+        "Connect", "Correct", "Create", "Do", "Free", "Give", "Have", "Leave", "Lower", "Make",
+        "Move", "Name", "Push", "Put", "Raise", "Read", "Remove", "Rename", "Report", "Restore",
+        "Send", "Sign", "Start", "Stop", "Train", "Try", "Upgrade", "Use", "Wait", "Write",
     ];
 
     #[test]

@@ -292,7 +292,8 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
 fn completions(shell: &str) -> Result<String, Failure> {
     let shells = Shells::builtins();
     let found = shells.completer(shell);
-    let found = found.ok_or_else(|| Failure::new(format!("there are no completions for {shell}")))?;
+    let found =
+        found.ok_or_else(|| Failure::new(format!("there are no completions for {shell}")))?;
     let mut bytes = Vec::new();
     let written = found.write_registration(COMPLETE, "verdict", "verdict", "verdict", &mut bytes);
     written.map_err(anyhow::Error::from)?;

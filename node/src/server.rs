@@ -96,9 +96,11 @@ impl Server {
         tls: Option<TlsAcceptor>,
     ) -> Result<Self, ServerError> {
         let address = options.address;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServerError::Bind { address, setting: "http.address", source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Bind {
+            address,
+            setting: "http.address",
+            source,
+        })?;
         Ok(Self { listener, tls, options })
     }
 

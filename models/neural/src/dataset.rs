@@ -365,10 +365,7 @@ mod tests {
         all.kinds.insert("mcc".to_owned(), ColumnKind::Number);
         all.kinds.insert("amount".to_owned(), ColumnKind::Number);
         let dataset = Dataset::from_csv(file.as_bytes(), &all).unwrap();
-        assert_eq!(
-            kinds(&dataset),
-            [("mcc", ColumnKind::Number), ("amount", ColumnKind::Number)]
-        );
+        assert_eq!(kinds(&dataset), [("mcc", ColumnKind::Number), ("amount", ColumnKind::Number)]);
         assert_eq!(dataset.rows[1][1], ModelValue::Number(1.0));
         let file = "amount,label\n1,x\nmuch,y\n";
         let faults = Dataset::from_csv(file.as_bytes(), &all).unwrap_err();

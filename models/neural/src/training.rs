@@ -83,7 +83,10 @@ fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<
         return refuse("the rows have no labels: name the label column with --label".to_owned());
     }
     if dataset.label_names.len() < 2 {
-        return refuse("the label column has one value in all rows: a model needs rows of at least two".to_owned());
+        return refuse(
+            "the label column has one value in all rows: a model needs rows of at least two"
+                .to_owned(),
+        );
     }
     let fitting = Network::for_dataset(dataset);
     if network != fitting && network != Network::JoinedMlp {

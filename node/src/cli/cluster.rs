@@ -381,7 +381,9 @@ fn read(dir: &Path) -> Result<Option<Json>, Failure> {
         return Ok(None);
     }
     let parsed = serde_json::from_slice(&data::read_bytes(&file)?);
-    parsed.map(Some).map_err(|error| Failure::new(format!("{}: {}", file.display(), crate::reasons::json(&error))))
+    parsed.map(Some).map_err(|error| {
+        Failure::new(format!("{}: {}", file.display(), crate::reasons::json(&error)))
+    })
 }
 
 /// The file holds the API key: it is for its owner only.
@@ -414,7 +416,9 @@ fn signal(pid: u64, name: &str) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(error) => {
             let reason = crate::reasons::io(&error);
-            Err(Failure::new(format!("process {pid} cannot be sent a signal with `kill`: {reason}")))
+            Err(Failure::new(format!(
+                "process {pid} cannot be sent a signal with `kill`: {reason}"
+            )))
         }
     }
 }

@@ -10,8 +10,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use verdict_config::model::ColumnKind;
 use verdict_neural::{
-    Dataset, FeatureSelection, ModelFiles, Network, NeuralError, Progress,
-    TrainOptions, Trained,
+    Dataset, FeatureSelection, ModelFiles, Network, NeuralError, Progress, TrainOptions, Trained,
 };
 
 use super::{EXIT_OK, Failure, Outcome, data};

@@ -38,9 +38,18 @@ const UNREADABLE: &[(&str, &str)] = &[
     ("rules/syntax.yaml", "rule_set: [syntax\n"),
     ("rules/key.yaml", "rule_set: key\nflow: payment\nruels: []\n"),
     ("rules/missing.yaml", "rule_set: missing\nrules: []\n"),
-    ("rules/value.yaml", "rule_set: value\nflow: payment\nrules: [{ id: a, severity: grave, when: 'true' }]\n"),
-    ("flags/one.flagd.json", r#"{"flags": {"same": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}"#),
-    ("flags/two.flagd.json", r#"{"flags": {"same": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}"#),
+    (
+        "rules/value.yaml",
+        "rule_set: value\nflow: payment\nrules: [{ id: a, severity: grave, when: 'true' }]\n",
+    ),
+    (
+        "flags/one.flagd.json",
+        r#"{"flags": {"same": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}"#,
+    ),
+    (
+        "flags/two.flagd.json",
+        r#"{"flags": {"same": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"}}}"#,
+    ),
 ];
 
 /// A catalogue that can be read and not compiled.
@@ -56,7 +65,10 @@ const UNFIT: &[(&str, &str)] = &[
          \x20 - { id: type, severity: low, when: 'amount == \"x\"', then: { points: 1, reason: A } }\n\
          \x20 - { id: field, severity: low, when: 'amonut > 1', then: { points: 1, reason: A } }\n",
     ),
-    ("flags/odd.flagd.json", r#"{"flags": {"odd": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "of"}}}"#),
+    (
+        "flags/odd.flagd.json",
+        r#"{"flags": {"odd": {"state": "ENABLED", "variants": {"on": true}, "defaultVariant": "of"}}}"#,
+    ),
     (
         "rules/table.yaml",
         "rule_set: table\nflow: payment\nrules:\n\
@@ -84,7 +96,8 @@ fn command(folder: &Path, arguments: &[&str]) -> Json {
     let output = Command::new(VERDICT).args(arguments).arg("--json").current_dir(folder).output();
     let output = output.expect("the command runs");
     let printed = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {printed}"))
+    serde_json::from_str(&printed)
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {printed}"))
 }
 
 fn by_commands(messages: &mut Messages) {
@@ -94,12 +107,18 @@ fn by_commands(messages: &mut Messages) {
         note(messages, &command(folder.path(), &["check", name]));
     }
     let here = folder.path();
-    write_files(here, &[
-        ("data.csv", "amount,label\n1,\n2,b\n"),
-        ("node.toml", "[http]\nadress = \"127.0.0.1:7700\"\n"),
-        ("model/model.json", "{}"),
-    ]);
-    note(messages, &command(here, &["train", "--data", "data.csv", "--label", "label", "--out", "m"]));
+    write_files(
+        here,
+        &[
+            ("data.csv", "amount,label\n1,\n2,b\n"),
+            ("node.toml", "[http]\nadress = \"127.0.0.1:7700\"\n"),
+            ("model/model.json", "{}"),
+        ],
+    );
+    note(
+        messages,
+        &command(here, &["train", "--data", "data.csv", "--label", "label", "--out", "m"]),
+    );
     note(messages, &command(here, &["check-config", "--config", "node.toml"]));
 }
 
@@ -128,7 +147,9 @@ fn by_node(messages: &mut Messages) {
     post("/v1/changes", &change("c2", "a conflict", Some(99)));
     post("/v1/changes", &change("c3", &"long ".repeat(200), None));
     post("/v1/rollback", &json!({ "request_id": "r1", "why": "too far", "to_revision": 99 }));
-    for path in ["/v1/decisions/01K0V3Z6J8Q2M5X4T7B9C1D3E5", "/v1/models/none", "/v1/objects/list/none"] {
+    for path in
+        ["/v1/decisions/01K0V3Z6J8Q2M5X4T7B9C1D3E5", "/v1/models/none", "/v1/objects/list/none"]
+    {
         note(messages, &node.get(path).json());
     }
     let requests: [(&str, &str, &[(&str, &str)], &str); 6] = [
@@ -172,7 +193,8 @@ fn the_table_of_messages_has_each_code_once_and_says_what_people_read() {
     by_commands(&mut messages);
     by_node(&mut messages);
     for (code, message) in &messages {
-        for word in ["os error", "expected struct", "Error(", "StringRecord", "invalid type", "EOF"] {
+        for word in ["os error", "expected struct", "Error(", "StringRecord", "invalid type", "EOF"]
+        {
             assert!(!message.contains(word), "{code} shows the words of a library: {message}");
         }
     }
@@ -184,7 +206,8 @@ fn the_table_of_messages_has_each_code_once_and_says_what_people_read() {
             (None, Some((_, message, _))) => (*message).to_owned(),
             (None, None) => String::new(),
         };
-        let row = format!("| {code} | {} | {message} | {} |", cell(code.title()), cell(code.advice()));
+        let row =
+            format!("| {code} | {} | {message} | {} |", cell(code.title()), cell(code.advice()));
         if message.is_empty() || !text.lines().any(|line| line == row) {
             different.push(row.clone());
         }
@@ -195,7 +218,11 @@ fn the_table_of_messages_has_each_code_once_and_says_what_people_read() {
         let head = text.split("| VD").next().expect("a head");
         std::fs::write(&file, format!("{head}{table}")).expect("docs/codes.md");
     }
-    assert_eq!(written.len(), Code::ALL.len(), "docs/codes.md has rows of other codes, or lacks some");
+    assert_eq!(
+        written.len(),
+        Code::ALL.len(),
+        "docs/codes.md has rows of other codes, or lacks some"
+    );
     assert!(different.is_empty(), "docs/codes.md differs:\n{}", different.join("\n"));
     assert!(messages.len() >= 30, "only {} codes were provoked: {messages:#?}", messages.len());
 }

@@ -145,7 +145,10 @@ fn the_walk_from_a_csv_to_a_served_flow_works_as_it_is_printed() {
     assert!(measured["accuracy"].as_f64().is_some_and(|share| share > 0.8), "{measured}");
 
     let scored = walk.run(&commands[2]);
-    assert_eq!((&scored["n"], &scored["columns"]), (&200.into(), &serde_json::json!(["predicted", "score"])));
+    assert_eq!(
+        (&scored["n"], &scored["columns"]),
+        (&200.into(), &serde_json::json!(["predicted", "score"]))
+    );
 
     let decided = walk.run(&commands[3]);
     assert_whole(&decided, 200);

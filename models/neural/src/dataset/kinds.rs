@@ -16,9 +16,34 @@ const SHOWN_MAX: usize = 5;
 /// Words of a column's name that say that its digits are codes: they name things, and neither order
 /// nor distance means anything.
 const CODE_WORDS: [&str; 28] = [
-    "mcc", "bin", "bins", "iin", "zip", "zipcode", "postcode", "postalcode", "postal", "plz", "cep",
-    "pincode", "code", "codes", "id", "ids", "sic", "naics", "nace", "isic", "hs", "iso", "bic",
-    "swift", "fips", "area", "terminal", "branch",
+    "mcc",
+    "bin",
+    "bins",
+    "iin",
+    "zip",
+    "zipcode",
+    "postcode",
+    "postalcode",
+    "postal",
+    "plz",
+    "cep",
+    "pincode",
+    "code",
+    "codes",
+    "id",
+    "ids",
+    "sic",
+    "naics",
+    "nace",
+    "isic",
+    "hs",
+    "iso",
+    "bic",
+    "swift",
+    "fips",
+    "area",
+    "terminal",
+    "branch",
 ];
 
 /// A column's kind and what should be said about it.
@@ -73,9 +98,8 @@ pub fn check_numbers(cells: &Cells, column: usize) -> Result<Option<String>, ()>
         return Err(());
     }
     let name = cells.names.get(column).map_or("", String::as_str);
-    Ok((numbers.unreadable > 0).then(|| {
-        format!("column `{name}`: {} and counted as absent", numbers.unreadable_text())
-    }))
+    Ok((numbers.unreadable > 0)
+        .then(|| format!("column `{name}`: {} and counted as absent", numbers.unreadable_text())))
 }
 
 /// Whether a cell is written as a number, finite or not. Truth values are none: a column of them is a
@@ -150,7 +174,11 @@ impl Numbers {
     fn unreadable_text(&self) -> String {
         let more = self.unreadable - self.examples.len();
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let (noun, verb) = if self.unreadable == 1 { ("cell", "is no number") } else { ("cells", "are no numbers") };
+        let (noun, verb) = if self.unreadable == 1 {
+            ("cell", "is no number")
+        } else {
+            ("cells", "are no numbers")
+        };
         format!(
             "{} of {} {noun} {verb} ({}{rest})",
             self.unreadable,
@@ -190,7 +218,10 @@ mod tests {
     use super::*;
 
     fn check(name: &str, cells: &[&str], kind: ColumnKind, note: Option<&str>) {
-        let text = format!("{name},other\n{}", cells.iter().map(|c| format!("{c},x\n")).collect::<String>());
+        let text = format!(
+            "{name},other\n{}",
+            cells.iter().map(|c| format!("{c},x\n")).collect::<String>()
+        );
         let read = Cells::read(text.as_bytes()).unwrap();
         let found = infer(&read, 0, false);
         assert_eq!(found.kind, kind, "{name}: {:?}", found.note);

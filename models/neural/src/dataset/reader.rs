@@ -44,8 +44,7 @@ impl Cells {
             placed.column = Some(fault.column);
             placed
         };
-        let mut reader =
-            CsvReader::new(bytes, &options).map_err(|fault| vec![placed(fault)])?;
+        let mut reader = CsvReader::new(bytes, &options).map_err(|fault| vec![placed(fault)])?;
         let names = reader.header().iter().map(str::to_owned).collect();
         let mut cells = Self { names, records: Vec::new() };
         let mut faults = Faults::new();
@@ -81,9 +80,9 @@ impl Cells {
 
     /// The cells of a column with their lines.
     pub fn cells(&self, column: usize) -> impl Iterator<Item = (u32, &str)> {
-        self.records.iter().map(move |record| {
-            (record.place(column).0, record.get(column).unwrap_or_default())
-        })
+        self.records
+            .iter()
+            .map(move |record| (record.place(column).0, record.get(column).unwrap_or_default()))
     }
 }
 

@@ -73,10 +73,9 @@ pub fn run(command: &FlagCommand, session: &mut Session, output: &Output) -> Out
         FlagCommand::Get { name } => changes::show_object(session, kind, name, output),
         FlagCommand::Set { name, file: Some(file), write, .. } => {
             let bytes = super::super::data::read_bytes(file)?;
-            let body: Json = serde_json::from_slice(&bytes)
-                .map_err(|error| {
-                    Failure::new(format!("{}: {}", file.display(), reasons::json(&error)))
-                })?;
+            let body: Json = serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::new(format!("{}: {}", file.display(), reasons::json(&error)))
+            })?;
             let change = changes::put(kind, name, None, body);
             let why = format!("set flag {name} from a file");
             changes::propose(session, vec![change], (write, &why), output)
@@ -168,17 +167,22 @@ impl Effect {
         let (changes_for, changes_nothing) = match flag["off"].as_str() {
             Some(off) if off == variant => ("nobody".to_owned(), true),
             Some(off) => (format!("everybody: the flag is fixed to {off} now"), false),
-            None if flag["state"] != "ENABLED" => {
-                ("everybody: the flag is disabled now, and applications use their own default"
-                    .to_owned(), false)
-            }
+            None if flag["state"] != "ENABLED" => (
+                "everybody: the flag is disabled now, and applications use their own default"
+                    .to_owned(),
+                false,
+            ),
             None if has_targeting && default == Some(variant) => {
                 ("those to whom the targeting gives another variant".to_owned(), false)
             }
             None if has_targeting => {
                 let default = default.unwrap_or("no variant");
-                (format!("everybody who gets {default} now, or another variant by the targeting"),
-                    false)
+                (
+                    format!(
+                        "everybody who gets {default} now, or another variant by the targeting"
+                    ),
+                    false,
+                )
             }
             None if default == Some(variant) => ("nobody".to_owned(), true),
             None => (format!("everybody: they get {} now", default.unwrap_or("no variant")), false),
@@ -288,7 +292,13 @@ mod tests {
         check(plain, "old", true, "they get new now", None);
         let targeted = json!({ "state": "ENABLED", "defaultVariant": "old",
             "targeting": { "if": [true, "new", null] } });
-        check(targeted.clone(), "old", false, "the targeting gives another", Some("--variant: new"));
+        check(
+            targeted.clone(),
+            "old",
+            false,
+            "the targeting gives another",
+            Some("--variant: new"),
+        );
         check(targeted, "new", true, "who gets old now", None);
         let fixed = json!({ "state": "ENABLED", "defaultVariant": "new", "off": "old" });
         check(fixed.clone(), "old", true, "nobody", Some("gives old to everybody"));

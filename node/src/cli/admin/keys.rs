@@ -221,11 +221,10 @@ pub fn enrolled(arguments: &EnrolledArgs, output: &Output) -> Outcome {
 }
 
 fn read_enrolment(path: &Path) -> Result<Enrolment, Failure> {
-    serde_json::from_slice(&data::read_bytes(path)?)
-        .map_err(|error| {
-            let reason = crate::reasons::json(&error);
-            Failure::new(format!("{} is not an enrolment: {reason}", path.display()))
-        })
+    serde_json::from_slice(&data::read_bytes(path)?).map_err(|error| {
+        let reason = crate::reasons::json(&error);
+        Failure::new(format!("{} is not an enrolment: {reason}", path.display()))
+    })
 }
 
 /// Runs the commands that ask the cluster.

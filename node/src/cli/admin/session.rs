@@ -200,14 +200,13 @@ pub fn read_passphrase(path: &Path) -> Result<String, Failure> {
 
 /// Asks on the terminal, without showing what is typed.
 pub fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
-    rpassword::prompt_password(prompt)
-        .map_err(|error| {
-            let reason = crate::reasons::io(&error);
-            Failure::new(format!(
-                "the passphrase cannot be read from the terminal: {reason}. Without a terminal, name a \
+    rpassword::prompt_password(prompt).map_err(|error| {
+        let reason = crate::reasons::io(&error);
+        Failure::new(format!(
+            "the passphrase cannot be read from the terminal: {reason}. Without a terminal, name a \
                  file with --passphrase-file"
-            ))
-        })
+        ))
+    })
 }
 
 fn failure(error: CallError) -> Failure {

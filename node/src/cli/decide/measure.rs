@@ -168,8 +168,7 @@ fn fill_second_label(judged: &mut [Judged]) -> bool {
 
 /// Area and Brier score of one label's probability.
 fn by_positive(judged: &[Judged], positive: &str) -> (Option<f64>, Option<f64>) {
-    let probability =
-        |judged: &Judged| judged.named.get(positive).copied().unwrap_or_default();
+    let probability = |judged: &Judged| judged.named.get(positive).copied().unwrap_or_default();
     let probabilities: Vec<f64> = judged.iter().map(probability).collect();
     let is_positive: Vec<bool> = judged.iter().map(|judged| judged.truth == positive).collect();
     (auc(&probabilities, &is_positive), brier_binary(&probabilities, &is_positive))
@@ -210,8 +209,11 @@ fn unknown_labels(judged: &[Judged]) -> BTreeMap<String, usize> {
 
 fn unknown_note(unknown: &BTreeMap<String, usize>, records: usize) -> Option<String> {
     let count: usize = unknown.values().sum();
-    let mut named: Vec<String> =
-        unknown.iter().take(SHOWN_MAX).map(|(name, records)| format!("{name} ({records})")).collect();
+    let mut named: Vec<String> = unknown
+        .iter()
+        .take(SHOWN_MAX)
+        .map(|(name, records)| format!("{name} ({records})"))
+        .collect();
     if unknown.len() > SHOWN_MAX {
         named.push(format!("and {} more", unknown.len() - SHOWN_MAX));
     }

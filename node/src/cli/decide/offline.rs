@@ -85,7 +85,8 @@ async fn serve(
         Synced::Refused(faults) => return Err(Failure::Faults(faults)),
         Synced::Corrected { .. }
         | Synced::Unchanged
-        | Synced::Applied { .. } | Synced::Written { .. } => {}
+        | Synced::Applied { .. }
+        | Synced::Written { .. } => {}
     }
     let named = match &arguments.label {
         Some(_) => name_all_labels(handle, &arguments.flow).await?,

@@ -56,8 +56,7 @@ pub fn list_folder(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let mut bytes_left = MODEL_BYTES_MAX;
     let mut waiting = vec![folder.to_owned()];
     while let Some(current) = waiting.pop() {
-        let failed =
-            |error: std::io::Error| Failure::new(data::unreadable(&current, &error));
+        let failed = |error: std::io::Error| Failure::new(data::unreadable(&current, &error));
         for entry in std::fs::read_dir(&current).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.is_dir() {
@@ -101,8 +100,8 @@ fn read_rows(
     let bytes = data::read_bytes(path)?;
     let records = data::parse_records(path, &bytes)?;
     let csv = if data::is_json_lines(path) { data::to_csv(&records)? } else { bytes };
-    let dataset = Dataset::for_model(&csv, manifest, label)
-        .map_err(|faults| data::in_file(faults, path))?;
+    let dataset =
+        Dataset::for_model(&csv, manifest, label).map_err(|faults| data::in_file(faults, path))?;
     Ok((dataset, records))
 }
 

@@ -37,7 +37,9 @@ impl Serving {
     pub(super) fn open(dir: &Path, flow: &str) -> Result<Self, Failure> {
         data::check_out_dir(dir)?;
         let files = match dir.is_dir() {
-            true => catalogue_dir::read_dir(dir).map_err(|error| Failure::new(error.to_string()))?,
+            true => {
+                catalogue_dir::read_dir(dir).map_err(|error| Failure::new(error.to_string()))?
+            }
             false => BTreeMap::new(),
         };
         let text = read_files(&files).map_err(Failure::Faults)?;
@@ -88,7 +90,8 @@ impl Serving {
             }
         }
         let report = check_catalogue(&objects, None, RuleLimits::default());
-        let ours = report.faults.into_iter().filter(|fault| [&model, &flow].contains(&&fault.object));
+        let ours =
+            report.faults.into_iter().filter(|fault| [&model, &flow].contains(&&fault.object));
         let faults: Vec<Fault> = ours.map(|found| found.fault).collect();
         if !faults.is_empty() {
             return Err(Failure::Faults(advised(faults)));
