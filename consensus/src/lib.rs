@@ -42,8 +42,9 @@ pub use catalogue::{
     Limits, Object, REVISION_STEP, RevisionGap, Version,
 };
 pub use command::{
-    Author, COMMAND_VERSION, Change, ChangeSet, Command, EVALUATION_V2_SINCE, EnvelopeError,
-    Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement, Restores, StoredBody,
+    Author, BODY_BYTES_MAX, CHANGES_MAX, COMMAND_VERSION, Change, ChangeSet, Command,
+    EVALUATION_V2_SINCE, EnvelopeError, Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement,
+    Restores, STORED_BYTES_MAX, StoredBody,
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};

@@ -11,6 +11,7 @@
 //! changes that came by the API nor forgets saves that were made meanwhile.
 
 mod disk;
+mod guard;
 mod key;
 mod told;
 
@@ -28,8 +29,9 @@ use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
 use verdict_consensus::{Catalogue, Change, ChangeSet, Op};
 
 use crate::catalogue_dir;
-use crate::catalogue_dir::{FolderError, same_meaning};
+use crate::catalogue_dir::{FolderError, batches, same_meaning};
 use disk::{Retries, fingerprint, quiet, remove, watch};
+use guard::refuse_mass_deletes;
 use told::{describe, placed};
 
 pub(crate) use disk::write;
@@ -79,6 +81,8 @@ pub struct FolderSync {
     refused: Option<String>,
     /// Whether flags must have the form of flagd's schema.
     flags_strict: bool,
+    /// Findings about files that were logged, so that each is logged once.
+    remarked: Faults,
 }
 
 impl FolderSync {
@@ -88,7 +92,16 @@ impl FolderSync {
         let agreed = std::fs::read(&memory).ok();
         let agreed = agreed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let (agreed, key) = (agreed.unwrap_or_default(), FolderKey::default());
-        Self { dir, memory, runtime, agreed, key, refused: None, flags_strict: true }
+        Self {
+            dir,
+            memory,
+            runtime,
+            agreed,
+            key,
+            refused: None,
+            flags_strict: true,
+            remarked: Faults::new(),
+        }
     }
 
     /// The same folder, which acts with a key.
@@ -132,6 +145,7 @@ impl FolderSync {
             (Ok(text), files) => (text, files),
             (Err(faults), _) => return Ok(self.refuse(fingerprint, faults)),
         };
+        self.log_remarks(&text);
         let applied = match self.apply_saves(&text, &files).await {
             Ok(applied) => applied,
             Err(faults) => return Ok(self.refuse(fingerprint, faults)),
@@ -165,6 +179,15 @@ impl FolderSync {
         })
     }
 
+    /// Logs findings about files: those that nothing reads are easily taken for served ones.
+    fn log_remarks(&mut self, text: &CatalogueText) {
+        for remark in text.remarks.iter().filter(|remark| !self.remarked.contains(remark)) {
+            let file = remark.file.as_deref().unwrap_or_default();
+            tracing::warn!(file, line = remark.line, message = %remark.message, "file in doubt");
+        }
+        self.remarked.clone_from(&text.remarks);
+    }
+
     fn refuse(&mut self, fingerprint: String, faults: Faults) -> Synced {
         self.refused = Some(fingerprint);
         Synced::Refused(faults)
@@ -181,20 +204,33 @@ impl FolderSync {
         if changes.is_empty() {
             return Ok(None);
         }
+        let faults = refuse_mass_deletes(&changes, text, &catalogue);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         for change in &changes {
             if change.kind == ObjectKind::Model && change.op == Op::Put {
                 self.stage(files, &change.name).await?;
             }
         }
         let shown = changes.iter().map(|change| describe(change, &catalogue)).collect();
+        let mut revision = 0;
+        for part in batches(changes) {
+            revision = self.propose(text, part).await?;
+        }
+        Ok(Some((revision, shown)))
+    }
+
+    async fn propose(&self, text: &CatalogueText, changes: Vec<Change>) -> Result<u64, Faults> {
         let touched: Vec<Change> = changes.clone();
         let id = ulid::Ulid::generate().to_string();
         let set = ChangeSet::new(id, "saved in the catalogue folder", changes);
+        let catalogue = self.runtime.log().catalogue();
         let author = self.key.author(&**self.runtime.log(), &set, &catalogue);
         let author = author.map_err(|fault| vec![fault])?;
         let proposal = Proposal { change_set: set, author };
         match self.runtime.propose(proposal).await {
-            Ok(proposed) => Ok(Some((proposed.applied.revision, shown))),
+            Ok(proposed) => Ok(proposed.applied.revision),
             Err(error) => Err(placed(text, &touched, &error)),
         }
     }

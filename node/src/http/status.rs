@@ -47,6 +47,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MediaTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidName
+        | Code::FileUnread
         | Code::InvalidSyntax
         | Code::FileUnread
         | Code::UnknownKey
