@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
-use verdict_config::EvaluationVersion;
+use verdict_config::{Code, EvaluationVersion};
 use verdict_rules::{CompiledRuleSet, Evidence};
 
 use super::harness::{Given, World, evaluate, list, schema, truth};
@@ -119,6 +119,25 @@ fn an_unknown_name_leaves_evidence() {
         verdict_rules::names::NameGap::Script,
     ));
     assert!(text.starts_with("name: the name's script"), "{text}");
+}
+
+#[test]
+fn a_set_that_cost_less_by_the_version_before_stays_with_a_finding() {
+    let world = world();
+    let rule = json!([{ "id": "r", "when": "name_match(\"people\", name) >= 0.70" }]);
+    let mut before = self::world();
+    before.limits.evaluation = EvaluationVersion::V1;
+    let cheap = before.compile(rule.clone()).unwrap().cost_units_max();
+    let limited = |limit: u64| {
+        let mut definition = super::harness::definition(rule.clone());
+        definition.cost_units_max = Some(limit);
+        verdict_rules::compile(&definition, &world.environment())
+    };
+    let set = limited(cheap).unwrap();
+    assert!(set.cost_units_max() > cheap);
+    let [finding] = set.findings() else { panic!("{:?}", set.findings()) };
+    assert_eq!(finding.refusal.as_ref().map(|refusal| refusal.code), Some(Code::RuleTooCostly));
+    assert_eq!(limited(cheap - 1).unwrap_err()[0].code, Code::RuleTooCostly);
 }
 
 #[test]

@@ -50,7 +50,9 @@ fn waits_for_tokens(catalogue: &Catalogue, now: TimestampMs) -> bool {
     let name = Some(AUTHORITY_NAME.to_owned());
     let page = catalogue.history(&HistoryQuery { kind, name, limit, cursor: None });
     // A query without a cursor is never refused.
-    let Some(installed) = page.ok().and_then(|page| page.entries.first().map(|entry| Arc::clone(&entry.head))) else {
+    let Some(installed) =
+        page.ok().and_then(|page| page.entries.first().map(|entry| Arc::clone(&entry.head)))
+    else {
         return false;
     };
     let objects = catalogue.of_kind(ObjectKind::Member);
