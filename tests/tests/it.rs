@@ -48,5 +48,7 @@ mod names;
 mod process;
 #[path = "it/readme.rs"]
 mod readme;
+#[path = "it/release_fixtures.rs"]
+mod release_fixtures;
 #[path = "it/rotation.rs"]
 mod rotation;

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use rust_decimal::Decimal;
-use verdict_config::Value;
+use verdict_config::{EvaluationVersion, Value};
 
 use super::{Evaluator, Kleene, convert};
 use crate::arithmetic;
 use crate::cost;
 use crate::expression::{Constant, Constants, Relation, Term, Type};
+use crate::folding;
 use crate::{Slot, UnknownCause};
 
 /// A value while it is computed. Times and durations are ints.
@@ -166,11 +167,15 @@ impl<'a> Evaluator<'a, '_> {
                 }
                 _ => Err(UnknownCause::WrongType(*slot)),
             },
-            Term::Lower(inner) => {
+            Term::Lower(inner, evaluation) => {
                 let text = self.text(inner)?;
                 self.charge(cost::text(text.len() as u64));
                 let lower = text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
-                Ok(Operand::Text(if lower { text } else { Cow::Owned(text.to_lowercase()) }))
+                Ok(Operand::Text(match evaluation {
+                    _ if lower => text,
+                    EvaluationVersion::V1 => Cow::Owned(text.to_lowercase()),
+                    EvaluationVersion::V2 => Cow::Owned(folding::lower(&text)),
+                }))
             }
             Term::NameScore(call) => self.exact_name_score(*call).map(Operand::Float),
             Term::Lookup { table, column, key } => {
