@@ -49,7 +49,6 @@ pub const fn status(code: Code) -> StatusCode {
         Code::InvalidName
         | Code::FileUnread
         | Code::InvalidSyntax
-        | Code::FileUnread
         | Code::UnknownKey
         | Code::InvalidValue
         | Code::MissingKey
