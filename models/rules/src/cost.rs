@@ -100,9 +100,10 @@ pub(crate) fn term_max(term: &Term, resources: &Resources) -> u64 {
         }
         Term::Convert(_, inner) => DECIMAL + term_max(inner, resources),
         Term::Negate(inner) => term_max(inner, resources),
-        Term::CalendarPart { time, .. } | Term::CalendarDate { time, .. } => {
-            CALENDAR + term_max(time, resources)
+        Term::CalendarPart { part, zone, time } => {
+            part.cost_units(zone) + term_max(time, resources)
         }
+        Term::CalendarDate { time, .. } => CALENDAR + term_max(time, resources),
         Term::TextSize(inner) | Term::Lower(inner, _) => {
             term_max(inner, resources) + text(term_bytes_max(inner, resources))
         }

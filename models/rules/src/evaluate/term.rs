@@ -188,7 +188,7 @@ impl<'a> Evaluator<'a, '_> {
             }
             Term::CalendarPart { part, zone, time } => {
                 let at = self.int(time)?;
-                self.charge(cost::CALENDAR);
+                self.charge(part.cost_units(zone));
                 part.of(at, zone).map(Operand::Int)
             }
             Term::CalendarDate { zone, time } => {
