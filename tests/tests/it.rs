@@ -42,5 +42,7 @@ mod messages;
 mod process;
 #[path = "it/readme.rs"]
 mod readme;
+#[path = "it/release_fixtures.rs"]
+mod release_fixtures;
 #[path = "it/rotation.rs"]
 mod rotation;
