@@ -169,7 +169,7 @@ pub enum Failure {
 impl Failure {
     /// A failure with a sentence.
     pub fn new(text: impl Into<String>) -> Self {
-        Self::Failed(text.into())
+        Self::Failed(crate::reasons::without_numbers(text.into()))
     }
 }
 

@@ -21,9 +21,22 @@ pub fn io(error: &std::io::Error) -> String {
         Kind::AddrInUse => "another program listens on it already",
         Kind::AddrNotAvailable => "this machine has no such address",
         Kind::ConnectionRefused => "nothing listens there",
-        _ => return error.to_string(),
+        _ => return without_numbers(error.to_string()),
     };
     known.to_owned()
+}
+
+/// A text without the numbers of the operating system's errors (`(os error 28)`), which say nothing that
+/// the words before them do not.
+#[must_use]
+pub fn without_numbers(text: String) -> String {
+    const LEAD: &str = " (os error ";
+    let mut text = text;
+    while let Some(start) = text.find(LEAD) {
+        let Some(length) = text[start..].find(')') else { break };
+        text.replace_range(start..=start + length, "");
+    }
+    text
 }
 
 /// What is wrong with a JSON text, and where.
@@ -84,6 +97,13 @@ mod tests {
         let text = listen(address, "http.address", &error);
         assert!(text.contains("another node") && text.contains("--set http.address=127.0.0.1:"));
         assert!(!text.contains("os error"), "{text}");
+    }
+
+    #[test]
+    fn numbers_of_the_system_are_left_out() {
+        let text = "a: No space left on device (os error 28). Then: x (os error 111)".to_owned();
+        assert_eq!(without_numbers(text), "a: No space left on device. Then: x");
+        assert_eq!(without_numbers("open (os error ".to_owned()), "open (os error ");
     }
 
     #[test]
