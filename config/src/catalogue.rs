@@ -22,6 +22,7 @@ mod yaml_text;
 pub use body::{Body, read_body};
 pub use encoding::text_of;
 pub use files::{CatalogueText, FILE_BYTES_MAX, SourceObject, file_of, read_files, write_files};
+pub use flag_files::{FLAG_FILE_ENDING, relax_flag_files};
 pub use json_schema::editor_schemas;
 pub use plan::{FilePlan, plan_files};
 pub use yaml_text::{YamlText, read as read_yaml};

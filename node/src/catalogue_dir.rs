@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The operating system refused.
-    #[error("{path}: {source}")]
+    #[error("{}: {}", .path.display(), crate::reasons::io(.source))]
     Io {
         /// The path.
         path: PathBuf,
@@ -29,7 +29,11 @@ pub enum FolderError {
         source: std::io::Error,
     },
     /// There is too much in it.
-    #[error("{0} holds more than {FILES_MAX} files, or nests deeper than {DEPTH_MAX}")]
+    #[error(
+        "{} holds more than {FILES_MAX} files, or folders nest deeper than {DEPTH_MAX}: is it a \
+         catalogue folder?",
+        .0.display()
+    )]
     TooMuch(PathBuf),
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use verdict_config::definition::{Category, Effect, Outcome, RuleDefinition, RuleSetDefinition};
-use verdict_config::{Code, Refusal};
+use verdict_config::{Code, Fault, Refusal};
 
 use crate::compile::arms_of;
 use crate::set::RuleBody;
@@ -30,6 +30,10 @@ pub enum FindingKind {
     TableGap,
     /// Rows of a decision table overlap although its hit policy forbids it.
     TableOverlap,
+    /// The set may cost more than its limit by the present rules of evaluation.
+    Costly,
+    /// An entry of a list of names that some names cannot be compared with.
+    Name,
     /// The analysis stopped at its bound; more may be wrong.
     Truncated,
     /// A cell or row of a decision table that people and programs read differently. The table's next
@@ -94,8 +98,35 @@ pub(crate) fn find(definition: &RuleSetDefinition, set: &CompiledRuleSet) -> Vec
         }
     }
     pair_findings(&analysed, &mut findings);
+    name_findings(set, &mut findings);
     findings.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
     findings
+}
+
+/// A set that costs more than it did when it was accepted.
+pub(crate) fn costly(fault: Fault) -> Finding {
+    Finding {
+        kind: FindingKind::Costly,
+        path: fault.path,
+        rule: String::new(),
+        other: None,
+        message: fault.message,
+        refusal: Some(Refusal::new(fault.code)),
+    }
+}
+
+/// Entries that some names cannot be compared with, of each list of names.
+fn name_findings(set: &CompiledRuleSet, findings: &mut Vec<Finding>) {
+    for (name, list) in &set.resources.name_lists {
+        findings.extend(list.findings().iter().map(|found| Finding {
+            kind: FindingKind::Name,
+            path: format!("lists.{name}.entries[{}].value", found.entry),
+            rule: String::new(),
+            other: None,
+            message: found.message.clone(),
+            refusal: None,
+        }));
+    }
 }
 
 fn finding(kind: FindingKind, at: usize, rule: &RuleDefinition, message: String) -> Finding {

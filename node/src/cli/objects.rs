@@ -78,7 +78,7 @@ pub struct ExplainArgs {
     target: Target,
 }
 
-fn request_id() -> String {
+pub(super) fn request_id() -> String {
     ulid::Ulid::generate().to_string()
 }
 
@@ -158,7 +158,7 @@ pub fn push(arguments: &PushArgs, output: &Output) -> Outcome {
 }
 
 /// Every object of the node that has files.
-fn fetch(client: &Client) -> Result<BTreeMap<ObjectId, Present>, Failure> {
+pub(super) fn fetch(client: &Client) -> Result<BTreeMap<ObjectId, Present>, Failure> {
     let mut present = BTreeMap::new();
     for kind in ObjectKind::ALL.into_iter().filter(|kind| catalogue_dir::has_files(*kind)) {
         let mut answer = client.get(&format!("/v1/objects/{kind}"))?;
@@ -229,6 +229,7 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
     for change in &changes {
         output.say(shown(change, output));
     }
+    super::admin::show_findings(&answer, output);
     let verb = if arguments.dry_run { "Would make" } else { "Made" };
     let count = changes.len();
     let noun = if count == 1 { "change" } else { "changes" };
@@ -250,7 +251,7 @@ fn nothing_to_do(output: &Output) -> Outcome {
     Ok(EXIT_OK)
 }
 
-fn change_json(change: &Change) -> Json {
+pub(super) fn change_json(change: &Change) -> Json {
     let body = change.body.as_deref().and_then(|body| serde_json::from_slice::<Json>(body).ok());
     let mut json = json!({
         "kind": change.kind, "name": change.name, "op": change.op,

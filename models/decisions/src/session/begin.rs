@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use smallvec::SmallVec;
-use verdict_config::flags::{ErrorCode, EvaluationContext, Resolution};
+use verdict_config::flags::{ErrorCode, EvaluationContext, FlagSet, Resolution};
 use verdict_config::schema::Decimals;
 use verdict_config::{Code, Facts, FieldType, TimestampMs, Value};
 use verdict_rules::RuleMask;
@@ -114,6 +114,32 @@ impl CompiledFlow {
     /// # Errors
     /// Every fault of the input.
     pub fn begin(self: &Arc<Self>, options: BeginOptions<'_>) -> Result<Session, RequestRejected> {
+        self.begin_by(options, |flags, key, context, as_of| flags.evaluate(key, context, as_of))
+    }
+
+    /// Begins a decision of a test: flags that the test names give the variants that it says, and no
+    /// kill switch is applied.
+    pub(crate) fn begin_test<'t>(
+        self: &Arc<Self>,
+        options: BeginOptions<'_>,
+        pinned: impl Fn(&str) -> Option<&'t str>,
+    ) -> Result<Session, RequestRejected> {
+        self.begin_by(options, |flags, key, context, as_of| match pinned(key) {
+            Some(variant) => flags.resolve_variant(key, variant),
+            None => flags.evaluate_unswitched(key, context, as_of),
+        })
+    }
+
+    fn begin_by(
+        self: &Arc<Self>,
+        options: BeginOptions<'_>,
+        evaluate: impl for<'s> Fn(
+            &'s FlagSet,
+            &str,
+            &EvaluationContext<'_>,
+            TimestampMs,
+        ) -> Resolution<'s>,
+    ) -> Result<Session, RequestRejected> {
         let request = options.request;
         let input = self.exact_input(&request);
         let facts = self
@@ -134,7 +160,7 @@ impl CompiledFlow {
         let mut experiment = None;
         let mut flags = Vec::with_capacity(self.flags.len());
         for key in &self.flags {
-            let resolution = options.flags.evaluate(key, &context, as_of);
+            let resolution = evaluate(options.flags, key, &context, as_of);
             if let (None, Some(assignment)) = (&experiment, &resolution.assignment) {
                 experiment = Some(ExperimentArm {
                     key: assignment.experiment.into(),
@@ -344,6 +370,7 @@ impl Session {
             values: vec![None; given.flow.windows.len()],
             lag_ms: None,
             read: queries.is_empty(),
+            partial: false,
         };
         Self {
             given: Arc::new(given),
