@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 mod engine;
 mod http;
 
-pub use engine::{InferenceSettings, JournalSettings, RulesSettings};
+pub use engine::{FlagsSettings, InferenceSettings, JournalSettings, RulesSettings};
 pub use http::{HttpSettings, KeySettings};
 
 use crate::name::is_plain_name;
@@ -85,6 +85,8 @@ pub struct Settings {
     pub keys: Vec<KeySettings>,
     /// Rule evaluation.
     pub rules: RulesSettings,
+    /// Feature flags.
+    pub flags: FlagsSettings,
     /// Inference.
     pub inference: InferenceSettings,
     /// Records, outcomes and windows.
@@ -111,6 +113,9 @@ pub struct NodeSettings {
     pub data_dir: String,
     /// A catalogue folder that is served and watched; none if empty.
     pub catalogue_dir: String,
+    /// A file with the API key that saves in the catalogue folder act with; without one they are
+    /// refused. The leader must know the key: put it into the catalogue.
+    pub catalogue_key_file: String,
     /// How long a drain may take before the process ends anyway.
     pub drain_timeout_ms: u64,
 }
@@ -123,6 +128,7 @@ impl Default for NodeSettings {
             zone: "local".to_owned(),
             data_dir: "verdict-data".to_owned(),
             catalogue_dir: String::new(),
+            catalogue_key_file: String::new(),
             drain_timeout_ms: 30_000,
         }
     }

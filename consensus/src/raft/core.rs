@@ -19,10 +19,11 @@ use super::network::PeerNetwork;
 use super::options::RaftLogOptions;
 use super::proposer::Proposal;
 use super::state_machine::Shared;
-use super::transport::{Peer, PeerChannel};
+use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::{NodeAttributes, NodeId, Raft};
 use crate::catalogue::Catalogue;
 use crate::error::ReadError;
+use crate::proof::{PROOF_FROM_VERSION, Proof};
 
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -273,10 +274,25 @@ impl Core {
         Err(MembershipError::NoLeader)
     }
 
+    /// Whether forwarded requests need proof: every member's program sends it.
+    pub fn needs_proof(&self) -> bool {
+        self.shared.version() >= PROOF_FROM_VERSION
+    }
+
+    fn member_request(&self, command: &MemberCommand, proof: Option<&Proof>) -> RequestBody {
+        let command = command.clone().into();
+        if self.needs_proof() {
+            RequestBody::MemberProved { command, proof: proof.map(Into::into) }
+        } else {
+            RequestBody::Member(command)
+        }
+    }
+
     /// Changes the members, here or at the leader.
     pub async fn change_members(
         &self,
         command: MemberCommand,
+        proof: Option<Proof>,
     ) -> Result<MemberAnswer, MembershipError> {
         let until = Instant::now() + self.options.timeout;
         while Instant::now() < until {
@@ -288,12 +304,15 @@ impl Core {
                 }
                 Leadership::There(peer) => {
                     let left = until.saturating_duration_since(Instant::now());
-                    let body = RequestBody::Member(command.clone().into());
+                    let body = self.member_request(&command, proof.as_ref());
                     let asked = self.network.ask(&peer, PeerChannel::Forward, body, left);
+                    let repeatable = matches!(command, MemberCommand::Allocate { .. });
                     match asked.await {
                         Ok(Answer::Member(result)) => return result.into(),
-                        Ok(Answer::Failed(FailureV1::NotLeader)) => {}
-                        Err(super::transport::PeerError::Unreachable(_)) => {}
+                        Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::NeedsProof)) => {}
+                        Err(PeerError::Unreachable(_)) => {}
+                        // The leader finds an allocation again by its request id.
+                        Err(PeerError::NoAnswer(_)) if repeatable => {}
                         _ => return Err(MembershipError::OutcomeUnknown),
                     }
                 }

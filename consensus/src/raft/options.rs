@@ -10,6 +10,7 @@ use crate::catalogue::Limits;
 use crate::command::COMMAND_VERSION;
 use crate::durable::{EngineOpener, open_sled};
 use crate::error::LogError;
+use crate::proof::ProofCheck;
 use crate::validate::{DefinitionValidator, Validator};
 
 use super::steps::{Probe, no_probe};
@@ -71,6 +72,9 @@ pub struct RaftLogOptions {
     pub threads: usize,
     /// The highest version of commands that this node knows; tests play older programs with it.
     pub version: u16,
+    /// Checks what other nodes forward, once the cluster's version is [`PROOF_FROM_VERSION`](crate::PROOF_FROM_VERSION); without
+    /// it, nodes believe each other. Only tests of the log alone go without.
+    pub proofs: Option<Arc<dyn ProofCheck>>,
     /// Called before each step; tests interrupt them with it.
     pub probe: Probe,
 }
@@ -100,6 +104,7 @@ impl RaftLogOptions {
             clock_bound_alone: Duration::from_secs(60 * 86_400),
             threads: 2,
             version: CLUSTER_VERSION,
+            proofs: None,
             probe: no_probe(),
         }
     }

@@ -29,7 +29,7 @@ use super::members::{
 };
 use super::network::{Clients, PeerNetwork};
 use super::options::RaftLogOptions;
-use super::proposer::{Proposal, Proposer, unstamped};
+use super::proposer::{Proposal, Proposer, Submitted, unstamped};
 use super::state_machine::{self, StateMachine};
 use super::status::{ClusterStatus, cluster_status, log_status};
 use super::transport::PeerTransport;
@@ -40,6 +40,7 @@ use crate::command::{Author, ChangeSet};
 use crate::error::{ChangeRefused, LogError, ProposeError, ReadError};
 use crate::local::folder::{Folder, io};
 use crate::log::{Log, LogFuture, LogStatus};
+use crate::proof::Proof;
 
 /// How long tasks may take to end.
 const END_MAX: Duration = Duration::from_secs(3);
@@ -182,6 +183,12 @@ impl RaftLog {
         self.running.lock().as_ref().map(|running| running.runtime.handle().clone())
     }
 
+    /// Whether forwarded requests need proof: every member's program sends it.
+    #[must_use]
+    pub fn needs_proof(&self) -> bool {
+        self.core.needs_proof()
+    }
+
     /// This node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
@@ -194,13 +201,23 @@ impl RaftLog {
         &self.core.network.cluster_id
     }
 
-    /// Changes the members, at whichever node leads.
+    /// Changes the members, at whichever node leads, as this node's own act.
     pub fn change_members(
         &self,
         command: MemberCommand,
     ) -> LogFuture<'_, Result<MemberAnswer, MembershipError>> {
+        self.change_members_for(command, None)
+    }
+
+    /// Changes the members, at whichever node leads, for a person with this proof.
+    pub fn change_members_for(
+        &self,
+        command: MemberCommand,
+        proof: Option<Proof>,
+    ) -> LogFuture<'_, Result<MemberAnswer, MembershipError>> {
         let core = Arc::clone(&self.core);
-        let work = self.on_own_threads(Box::pin(async move { core.change_members(command).await }));
+        let changing = async move { core.change_members(command, proof).await };
+        let work = self.on_own_threads(Box::pin(changing));
         Box::pin(async move { work.await.unwrap_or(Err(MembershipError::OutcomeUnknown)) })
     }
 
@@ -310,7 +327,9 @@ impl RaftLog {
     ) -> Result<oneshot::Receiver<Result<Applied, ProposeError>>, ProposeError> {
         let change_set = change_set.normalised().map_err(ChangeRefused::Invalid)?;
         let until = Instant::now() + self.core.options.timeout;
-        Proposal::enqueue(&self.core, unstamped(change_set, author), until, false)
+        let proof = author.proof.clone();
+        let command = unstamped(change_set, author);
+        Proposal::enqueue(&self.core, Submitted { command, proof, until, forwarded: false })
     }
 
     fn close(&self) -> Option<Running> {

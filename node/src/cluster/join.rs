@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use verdict_config::definition::{MemberStanding, Standing};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, ObjectKind};
+use verdict_consensus::authority::node_author;
 use verdict_consensus::peers::{
     Admitted, Authority, JoinAnswer, JoinRequest, JoiningTls, KeptIdentity, NodeKey, PeerClients,
     node_of_certificate,
@@ -153,7 +154,7 @@ impl Cluster {
         let learner = MemberStanding::new(self.cluster_id(), node_id, Standing::Learner);
         let changes = vec![change, standing::put(catalogue, &learner)];
         let set = ChangeSet::new(id, format!("node {node_id} joins"), changes);
-        self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
+        self.log().propose(set, Author::named(node_author(self.node_id()))).await?;
         Ok((node_id, kept.voter && kept.replaces.is_none()))
     }
 

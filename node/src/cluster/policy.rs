@@ -70,7 +70,7 @@ async fn act(
     }
     for node_id in newcomers(catalogue, status) {
         let what = format!("node {node_id} becomes a voter");
-        let asked = asked_by_token(catalogue, node_id, cluster.node_id(), &what);
+        let asked = asked_by_token(catalogue, node_id, &what);
         // One that cannot be reached is not to keep the others waiting.
         if let Err(error) = cluster.promote(node_id, &asked).await {
             tracing::debug!(node_id, %error, "not a voter yet");
@@ -83,7 +83,7 @@ async fn act(
     {
         tracing::warn!(node_id, ?after, "a member that is silent for so long is removed");
         let why = format!("nobody heard of node {node_id} for {} s", after.as_secs());
-        cluster.remove(node_id, &Asked::by_node(cluster.node_id(), why)).await?;
+        cluster.remove(node_id, &Asked::by_duty(why)).await?;
     }
     if led_for >= SETTLED
         && let Some(node_id) = successor(catalogue, status, &policy.preferred_leader_region)
@@ -161,7 +161,7 @@ async fn take_place(
         return Ok(());
     }
     let what = format!("node {new} takes the place of node {old}");
-    let asked = asked_by_token(catalogue, new, cluster.node_id(), &what);
+    let asked = asked_by_token(catalogue, new, &what);
     if voter(old) {
         cluster.put_in_place((old, new), &asked).await?;
     } else {
