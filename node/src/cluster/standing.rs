@@ -18,7 +18,7 @@ use verdict_config::definition::{JOIN_TOKEN_PREFIX, MemberStanding, Standing};
 use verdict_config::{ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::command::CHANGES_MAX;
 use verdict_consensus::{
-    Author, Catalogue, Change, ChangeSet, HistoryQuery, Log, MemberCommand, MemberPlan, Members,
+    Author, Catalogue, Change, ChangeSet, Log, MemberCommand, MemberPlan, Members,
 };
 
 use super::token::KeptToken;

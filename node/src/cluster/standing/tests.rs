@@ -2,8 +2,8 @@ use verdict_actors::blobs::BlobStore;
 use verdict_config::settings::Settings;
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::{
-    ChangeRefused, Command, DefinitionValidator, Member, MemberAnswer, NodeAttributes, Op, Propose,
-    apply, plan_rollback,
+    ChangeRefused, Command, DefinitionValidator, HistoryQuery, Member, MemberAnswer,
+    NodeAttributes, Op, Propose, apply, plan_rollback,
 };
 
 use super::*;
