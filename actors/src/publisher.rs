@@ -35,6 +35,7 @@ use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
 use crate::spawn::{Spawner, caught};
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
+use crate::window_ages::WindowAges;
 
 /// How often folders that nothing names are looked for.
 const GARBAGE_EVERY: Duration = Duration::from_secs(300);
@@ -61,6 +62,8 @@ pub struct Publisher {
     pub blobs: BlobStore,
     /// Models that are loaded for changes to come.
     pub staging: Staging,
+    /// Since when windows count.
+    pub(crate) ages: Arc<WindowAges>,
     /// The log, for where it begins.
     pub log: Arc<dyn Log>,
     /// Bounds of rule sets.
@@ -232,6 +235,7 @@ impl Publisher {
         self.staging.release(&kept);
         kept.extend(self.staging.kept(Instant::now()));
         self.compiled.served(&state);
+        self.ages.observe(&state, crate::clock::now());
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
         self.inference.retain(&kept);

@@ -68,6 +68,7 @@ mod index;
 mod json;
 mod logic;
 pub mod ofrep;
+mod reachable;
 mod resolution;
 mod schema;
 mod set;
@@ -92,6 +93,7 @@ pub use fractional::HashVersion;
 pub use hash::{Murmur3, murmur3, position};
 pub use json::{JSON_DEPTH_MAX, JsonFault, parse_strict};
 pub use logic::{LOGIC_DEPTH_MAX, LOGIC_NODES_MAX, Logic, LogicError, STEPS_MAX};
+pub use reachable::VariantReach;
 pub use resolution::{Assignment, ErrorCode, Reason, Resolution, ResolutionError};
 pub use set::{
     FlagSet, FlagSource, FlagSources, FlagUpdate, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX,

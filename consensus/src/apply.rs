@@ -449,6 +449,7 @@ pub fn dry_run(
     validator: &dyn Validator,
 ) -> Result<DryRun, ChangeRefused> {
     let change_set = set.normalised().map_err(ChangeRefused::Invalid)?;
+    let author = author.without_proof();
     let command = Command::Propose(Propose { change_set, author, at });
     let Transition { catalogue: next, applied } = apply(catalogue, &command, 0, validator)?;
     if applied.repeated {

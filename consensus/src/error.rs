@@ -3,6 +3,7 @@
 use verdict_config::{Code, Faults, ObjectId};
 
 use crate::digest::ContentHash;
+use crate::proof::Denied;
 
 /// One object that another change came first on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,10 +112,16 @@ pub enum ProposeError {
     /// No leader could be reached. Nothing changed; try again.
     #[error("the cluster has no leader that can be reached")]
     NoLeader,
+    /// The clock of the node that leads is in doubt. Nothing changed.
+    #[error("the clock of the node that leads is in doubt: it stamps no change")]
+    ClockDoubtful,
     /// The leader was lost, or the time was up, after the change was sent. Whether it will stand is
     /// unknown; sent again with the same `request_id` it is applied once.
     #[error("the change may or may not have been applied")]
     OutcomeUnknown,
+    /// The leader found no proof that whoever asked may do it. Nothing changed.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 impl ProposeError {
@@ -127,14 +134,23 @@ impl ProposeError {
             Self::Draining => Code::Draining,
             Self::Storage(_) => Code::StorageFailed,
             Self::NoLeader => Code::NoLeader,
+            Self::ClockDoubtful => Code::ClockDoubtful,
             Self::OutcomeUnknown => Code::OutcomeUnknown,
+            Self::Denied(denied) => denied.code,
         }
     }
 
     /// Whether the same proposal may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Overloaded | Self::Draining | Self::NoLeader | Self::OutcomeUnknown)
+        matches!(
+            self,
+            Self::Overloaded
+                | Self::Draining
+                | Self::NoLeader
+                | Self::ClockDoubtful
+                | Self::OutcomeUnknown
+        )
     }
 }
 

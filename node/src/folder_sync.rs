@@ -11,6 +11,8 @@
 //! changes that came by the API nor forgets saves that were made meanwhile.
 
 mod disk;
+mod guard;
+mod key;
 mod told;
 
 use std::collections::BTreeMap;
@@ -24,17 +26,16 @@ use verdict_actors::{Handle, Proposal};
 use verdict_config::catalogue::{CatalogueText, plan_files, read_files, relax_flag_files};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
-use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
+use verdict_consensus::{Catalogue, Change, ChangeSet, Op};
 
 use crate::catalogue_dir;
-use crate::catalogue_dir::{FolderError, same_meaning};
+use crate::catalogue_dir::{FolderError, batches, same_meaning};
 use disk::{Retries, fingerprint, quiet, remove, watch};
+use guard::refuse_mass_deletes;
 use told::{describe, placed};
 
 pub(crate) use disk::write;
-
-/// The author of changes that came by files.
-const AUTHOR: &str = "catalogue-folder";
+pub use key::FolderKey;
 
 /// What a look at the folder came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,11 @@ pub enum Synced {
     },
     /// The folder has faults: nothing was applied, the last good state serves on.
     Refused(Faults),
+    /// The folder had faults, which are gone, and says what is served: nothing was to be applied.
+    Corrected {
+        /// The revision that is served.
+        revision: u64,
+    },
 }
 
 /// Two hashes of an object as it was last agreed.
@@ -70,10 +76,13 @@ pub struct FolderSync {
     memory: PathBuf,
     runtime: Handle,
     agreed: BTreeMap<String, Agreed>,
+    key: FolderKey,
     /// Hash of a folder that was refused, so that the same faults are told once.
     refused: Option<String>,
     /// Whether flags must have the form of flagd's schema.
     flags_strict: bool,
+    /// Findings about files that were logged, so that each is logged once.
+    remarked: Faults,
 }
 
 impl FolderSync {
@@ -82,8 +91,23 @@ impl FolderSync {
     pub fn new(dir: PathBuf, memory: PathBuf, runtime: Handle) -> Self {
         let agreed = std::fs::read(&memory).ok();
         let agreed = agreed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let agreed = agreed.unwrap_or_default();
-        Self { dir, memory, runtime, agreed, refused: None, flags_strict: true }
+        let (agreed, key) = (agreed.unwrap_or_default(), FolderKey::default());
+        Self {
+            dir,
+            memory,
+            runtime,
+            agreed,
+            key,
+            refused: None,
+            flags_strict: true,
+            remarked: Faults::new(),
+        }
+    }
+
+    /// The same folder, which acts with a key.
+    #[must_use]
+    pub fn acting_with(self, key: FolderKey) -> Self {
+        Self { key, ..self }
     }
 
     /// The same, with the setting `flags.strict`.
@@ -121,16 +145,20 @@ impl FolderSync {
             (Ok(text), files) => (text, files),
             (Err(faults), _) => return Ok(self.refuse(fingerprint, faults)),
         };
+        self.log_remarks(&text);
         let applied = match self.apply_saves(&text, &files).await {
             Ok(applied) => applied,
             Err(faults) => return Ok(self.refuse(fingerprint, faults)),
         };
-        self.refused = None;
+        let was_refused = self.refused.take().is_some();
         let written = self.write_changes(&text).await?;
         Ok(match applied {
             Some((revision, changes)) => Synced::Applied { revision, changes },
-            None if written.is_empty() => Synced::Unchanged,
-            None => Synced::Written { files: written },
+            None if !written.is_empty() => Synced::Written { files: written },
+            None if was_refused => {
+                Synced::Corrected { revision: self.runtime.log().catalogue().revision() }
+            }
+            None => Synced::Unchanged,
         })
     }
 
@@ -151,6 +179,15 @@ impl FolderSync {
         })
     }
 
+    /// Logs findings about files: those that nothing reads are easily taken for served ones.
+    fn log_remarks(&mut self, text: &CatalogueText) {
+        for remark in text.remarks.iter().filter(|remark| !self.remarked.contains(remark)) {
+            let file = remark.file.as_deref().unwrap_or_default();
+            tracing::warn!(file, line = remark.line, message = %remark.message, "file in doubt");
+        }
+        self.remarked.clone_from(&text.remarks);
+    }
+
     fn refuse(&mut self, fingerprint: String, faults: Faults) -> Synced {
         self.refused = Some(fingerprint);
         Synced::Refused(faults)
@@ -167,18 +204,33 @@ impl FolderSync {
         if changes.is_empty() {
             return Ok(None);
         }
+        let faults = refuse_mass_deletes(&changes, text, &catalogue);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         for change in &changes {
             if change.kind == ObjectKind::Model && change.op == Op::Put {
                 self.stage(files, &change.name).await?;
             }
         }
         let shown = changes.iter().map(|change| describe(change, &catalogue)).collect();
+        let mut revision = 0;
+        for part in batches(changes) {
+            revision = self.propose(text, part).await?;
+        }
+        Ok(Some((revision, shown)))
+    }
+
+    async fn propose(&self, text: &CatalogueText, changes: Vec<Change>) -> Result<u64, Faults> {
         let touched: Vec<Change> = changes.clone();
         let id = ulid::Ulid::generate().to_string();
         let set = ChangeSet::new(id, "saved in the catalogue folder", changes);
-        let proposal = Proposal { change_set: set, author: Author::named(AUTHOR) };
+        let catalogue = self.runtime.log().catalogue();
+        let author = self.key.author(&**self.runtime.log(), &set, &catalogue);
+        let author = author.map_err(|fault| vec![fault])?;
+        let proposal = Proposal { change_set: set, author };
         match self.runtime.propose(proposal).await {
-            Ok(proposed) => Ok(Some((proposed.applied.revision, shown))),
+            Ok(proposed) => Ok(proposed.applied.revision),
             Err(error) => Err(placed(text, &touched, &error)),
         }
     }

@@ -22,13 +22,15 @@ use super::requests::InFlight;
 use super::segment::{Body, Segment};
 use super::sync::Sync;
 use super::windows::Windows;
-use super::{Appended, Clock, JournalError, JournalOptions, NewRecord};
+use super::{Appended, Clock, JournalError, JournalOptions, MayExpire, NewRecord};
 
 /// The shared state.
 pub struct Core {
     pub folder: PathBuf,
     pub options: JournalOptions,
     pub clock: Clock,
+    /// Whether records may expire by their age.
+    pub may_expire: MayExpire,
     pub node: u16,
     pub keys: Keys,
     pub windows: Windows,

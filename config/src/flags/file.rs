@@ -49,7 +49,8 @@ pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
         let message = format!("a flag file has at most {FLAG_FILE_BYTES_MAX} bytes");
         return Err(vec![Fault::new(Code::LimitExceeded, "", message)]);
     }
-    let document = parse_strict(bytes).map_err(|fault| vec![fault.into()])?;
+    let text = crate::catalogue::text_of(bytes).map_err(|fault| vec![fault])?;
+    let document = parse_strict(text.as_bytes()).map_err(|fault| vec![fault.into()])?;
     let file = split_file(document)?;
     let flags: BTreeMap<&str, &Json> =
         file.flags.iter().map(|(key, body)| (key.as_str(), body)).collect();

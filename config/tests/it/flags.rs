@@ -12,6 +12,8 @@ mod lenient;
 mod ofrep;
 #[path = "flags/properties.rs"]
 mod properties;
+#[path = "flags/reachable.rs"]
+mod reachable;
 #[path = "flags/semantics.rs"]
 mod semantics;
 #[path = "flags/vectors.rs"]

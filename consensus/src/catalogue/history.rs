@@ -138,6 +138,8 @@ pub struct ChangeSummary {
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
+/// Entries that one change set lets go because of their age.
+const TRIMMED_BY_AGE_MAX: u32 = 64;
 /// Entries that one page may look at: a rare kind does not make a request unbounded.
 const LOOKED_AT_MAX: usize = 20_000;
 
@@ -160,14 +162,20 @@ impl History {
         self.entries.insert((revision, position), Arc::new(entry));
     }
 
-    /// Drops what the limits no longer allow, oldest first.
+    /// Drops what the limits no longer allow, oldest first: of what is too old, a bounded part, so that
+    /// a time that ran ahead costs little before somebody notices it.
     pub(crate) fn trim(&mut self, limits: &Limits, now: TimestampMs) {
+        let mut aged = 0;
         while let Some((key, entry)) =
             self.entries.first().map(|(key, entry)| (*key, Arc::clone(entry)))
         {
             let old = now.0.saturating_sub(entry.head.at.0) > limits.history_age_ms_max;
-            if !old && self.entries.len() as u64 <= limits.history_entries_max {
-                break;
+            let too_many = self.entries.len() as u64 > limits.history_entries_max;
+            if !too_many {
+                if !old || aged == TRIMMED_BY_AGE_MAX {
+                    break;
+                }
+                aged += 1;
             }
             self.drop_bodies(key.0);
             self.by_object.remove(&(entry.object.clone(), key.0));

@@ -268,7 +268,7 @@ impl TryFrom<HeadV3> for ChangeHead {
             log_position,
             request_id: head.request_id,
             at: TimestampMs(head.at_ms),
-            author: Author { name: head.author, address: head.address },
+            author: Author { name: head.author, address: head.address, proof: None },
             why: head.why,
             restores: restores.transpose()?,
             evidence: evidence.into_iter().map(Into::into).collect(),

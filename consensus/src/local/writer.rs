@@ -107,6 +107,7 @@ impl Writer {
     fn take(&self, group: &mut Group, change_set: ChangeSet, author: Author, reply: Reply) {
         group.taken += 1;
         let at = (self.options.clock)();
+        let author = author.without_proof();
         let command = Command::Propose(Propose { change_set, author, at });
         let index = group.index + 1;
         let transition = apply(&group.catalogue, &command, index, &*self.options.validator);

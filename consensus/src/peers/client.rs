@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio_rustls::rustls;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, ConnectionOptions, PeerConnectionCounts};
@@ -72,7 +73,7 @@ struct SlotState {
     /// Not to be tried again before.
     paused_until: Option<Instant>,
     failures: u32,
-    last_error: String,
+    last_error: Option<PeerError>,
 }
 
 /// Connections to every peer, made when needed. Implements [`PeerTransport`].
@@ -192,7 +193,8 @@ impl PeerClients {
             *state = SlotState { address: address.to_owned(), ..SlotState::default() };
         }
         if state.paused_until.is_some_and(|until| Instant::now() < until) {
-            return Err(PeerError::Unreachable(state.last_error.clone()));
+            let unknown = || PeerError::Unreachable(String::new());
+            return Err(state.last_error.clone().unwrap_or_else(unknown));
         }
         let opening = self.open(peer, channel, &identity);
         let opened = tokio::time::timeout(self.options.connect_timeout, opening);
@@ -209,7 +211,7 @@ impl PeerClients {
                 let pause = self.options.pause_min * 2u32.saturating_pow(state.failures.min(16));
                 state.paused_until = Some(Instant::now() + pause.min(self.options.pause_max));
                 state.failures = state.failures.saturating_add(1);
-                state.last_error = error.to_string();
+                state.last_error = Some(error.clone());
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
@@ -229,14 +231,19 @@ impl PeerClients {
     ) -> Result<Arc<Connection>, PeerError> {
         let name = tls::server_name(&identity.cluster_id, peer.node_id).map_err(unusable)?;
         let stream = connect(self.address(peer)).await?;
-        let mut stream = identity.connector.connect(name, stream).await.map_err(unreachable)?;
+        let refused = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => PeerError::Removed(peer.node_id),
+            _ if is_distrust(&error) => PeerError::Distrusted(peer.node_id),
+            _ => unreachable(error),
+        };
+        let mut stream = identity.connector.connect(name, stream).await.map_err(refused)?;
         let hello = Hello {
             purpose: Purpose::Channel(channel),
             from: identity.node_id,
             to: peer.node_id,
             cluster_id: identity.cluster_id.to_string(),
         };
-        handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
+        handshake::greet(&mut stream, &hello).await.map_err(refused)?;
         let options = ConnectionOptions {
             channel,
             silence_max: self.options.silence_max,
@@ -291,6 +298,18 @@ async fn connect(address: &str) -> Result<TcpStream, PeerError> {
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     server::guard(&stream).map_err(unreachable)?;
     Ok(stream)
+}
+
+/// Whether two ends do not trust who signed the other's certificate.
+fn is_distrust(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)
+                | rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA)
+        )
+    )
 }
 
 fn unreachable(error: std::io::Error) -> PeerError {

@@ -52,7 +52,12 @@ struct Inner {
     /// Index up to which entries are known committed also after a loss of power.
     committed_durable: AtomicU64,
     probe: OnceLock<Probe>,
+    /// Says up to which index entries may go: those behind the older snapshot stay, should the newest
+    /// one be corrupted.
+    keep_from: OnceLock<KeepFrom>,
 }
+
+type KeepFrom = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The log store; clones share it.
 #[derive(Clone)]
@@ -78,6 +83,31 @@ impl LogStore {
     pub fn set_probe(&self, probe: Probe) {
         // It is said once, before the consensus starts.
         let _ = self.inner.probe.set(probe);
+    }
+
+    /// Says how the index is found up to which entries may be let go.
+    pub fn set_keep_from(&self, keep_from: impl Fn() -> u64 + Send + Sync + 'static) {
+        // It is said once, before the consensus starts.
+        let _ = self.inner.keep_from.set(Box::new(keep_from));
+    }
+
+    /// The place up to which entries are let go when they may go up to `upto`. Entries that end before
+    /// `upto` go whole: a snapshot of another node follows them, and a gap would be taken for damage.
+    fn purgeable(&self, upto: LogId) -> io::Result<Option<LogId>> {
+        let Some(keep_from) = self.inner.keep_from.get() else { return Ok(Some(upto)) };
+        let (last, purged) = {
+            let state = self.inner.state.lock();
+            (state.last.max(state.purged), state.purged)
+        };
+        let behind = keep_from();
+        if last < Some(upto) || upto.index <= behind {
+            return Ok(Some(upto));
+        }
+        if behind <= purged.map_or(0, |id| id.index) {
+            return Ok(None);
+        }
+        let entry = self.read(behind, behind.saturating_add(1), usize::MAX)?.pop();
+        Ok(entry.map(|entry| entry.log_id))
     }
 
     fn step(&self, step: Step) {
@@ -328,6 +358,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        self.let_go(upto).await.map_err(|error| write_error(&error))
+        match self.purgeable(upto).map_err(|error| read_error(&error))? {
+            Some(upto) => self.let_go(upto).await.map_err(|error| write_error(&error)),
+            None => Ok(()),
+        }
     }
 }

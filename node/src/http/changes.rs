@@ -9,8 +9,9 @@ use axum::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use verdict_actors::catalogue::{CheckReport, ObjectFinding};
 use verdict_actors::{Proposal, Proposed};
-use verdict_config::definition::{AUTHORITY_NAME, MemberStanding};
+use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
 use verdict_config::flags::relax_flag;
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
@@ -34,8 +35,8 @@ pub(super) struct ChangesBody {
     /// Makes a retry harmless for 24 h.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     request_id: String,
-    /// Why, for people.
-    #[schema(max_length = 512)]
+    /// Why, for people: at least a word.
+    #[schema(min_length = 1, max_length = 512, pattern = r"\S")]
     why: String,
     /// Only says what would happen.
     #[serde(default)]
@@ -74,8 +75,8 @@ pub(super) struct RollbackBody {
     /// Makes a retry harmless for 24 h.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     request_id: String,
-    /// Why, for people.
-    #[schema(max_length = 512)]
+    /// Why, for people: at least a word.
+    #[schema(min_length = 1, max_length = 512, pattern = r"\S")]
     why: String,
     /// Only says what would happen.
     #[serde(default)]
@@ -101,6 +102,15 @@ struct ObjectBody {
     name: String,
 }
 
+/// Refuses a change without a reason: the history is read by people years later.
+fn give_a_reason(why: &str) -> Answer<()> {
+    if why.trim().is_empty() {
+        let detail = "`why` is empty: say in a sentence why the change is made.";
+        return Err(Problem::new(Code::RequestInvalid, detail));
+    }
+    Ok(())
+}
+
 /// Applies a change set, or says what it would do.
 #[utoipa::path(
     post, path = "/v1/changes", tag = "Changing", operation_id = "change",
@@ -116,6 +126,7 @@ pub(super) async fn post_changes(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::CHANGES_FROM)?;
     let body: ChangesBody = read(&services, request).await?;
+    give_a_reason(&body.why)?;
     let strict = services.flags_strict;
     let changes = body.changes.into_iter().map(|change| change.into_change(strict)).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
@@ -140,6 +151,7 @@ pub(super) async fn post_rollback(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::ROLLS_BACK_FROM)?;
     let body: RollbackBody = read(&services, request).await?;
+    give_a_reason(&body.why)?;
     let mut objects = Vec::with_capacity(body.objects.len());
     let mut faults = Vec::new();
     for (position, object) in body.objects.into_iter().enumerate() {
@@ -163,7 +175,7 @@ pub(super) async fn post_rollback(
 
 async fn read<T: serde::de::DeserializeOwned>(services: &Services, request: Request) -> Answer<T> {
     let (parts, content) = request.into_parts();
-    body::require_json(&parts.headers)?;
+    body::require_declared_json(&parts.headers)?;
     let bytes = body::read(&parts.headers, content, services.http.change_body_bytes_max).await?;
     body::parse(&bytes, services.http.json_depth_max)
 }
@@ -176,21 +188,25 @@ pub(super) async fn settle(
 ) -> Answer<Response<Body>> {
     let proposal = Proposal { change_set: set, author: caller.author() };
     if dry_run {
-        let (run, _) =
+        let (run, check) =
             services.runtime.dry_run(&proposal).await.map_err(|error| problem_of(&error))?;
-        return json(&DryRunAnswer::from(run));
+        return json(&DryRunAnswer::new(run, &check));
     }
     let proposed = services.runtime.propose(proposal).await.map_err(|error| problem_of(&error))?;
     let Proposed { applied, .. } = proposed;
     json_with_revision(&applied, applied.revision)
 }
 
-/// Some objects follow what the cluster does: its authorities change by a rotation, which checks that
+/// The objects that follow what the cluster does: its authorities change by a rotation, which checks that
 /// every node can follow, and standings by changes of the members.
-fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
+pub(crate) fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
     let changed_by = |change: &Change| {
         if MemberStanding::is_named(change.kind, &change.name) {
             Some("POST /v1/admin/members/{key} changes the members, and with them this object")
+        } else if PendingRotation::is_named(change.kind, &change.name) {
+            Some(
+                "the removal of a voter makes this object, and the rotation that follows deletes it",
+            )
         } else if change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME {
             Some("POST /v1/admin/authority/{step} changes this object")
         } else {
@@ -238,25 +254,48 @@ struct DryRunAnswer {
     revision: u64,
     applied: Vec<Json>,
     differences: Vec<Json>,
+    findings: Vec<Json>,
 }
+
+/// The most findings that a dry run names.
+const FINDINGS_MAX: usize = 200;
+
+/// Findings that a change brings about in objects which it leaves as they are.
+const FAR_FINDINGS: [&str; 2] = ["windows_partial", "model_misfit"];
 
 type Json = serde_json::Value;
 
-impl From<DryRun> for DryRunAnswer {
-    fn from(run: DryRun) -> Self {
+impl DryRunAnswer {
+    fn new(run: DryRun, check: &CheckReport) -> Self {
         let applied = run.differences.iter().map(|difference| {
             serde_json::json!({
                 "kind": difference.object.kind, "name": difference.object.name,
                 "op": difference.op,
             })
         });
+        let concerned = |finding: &&ObjectFinding| {
+            FAR_FINDINGS.contains(&finding.kind.as_str())
+                || run.differences.iter().any(|changed| changed.object == finding.object)
+        };
+        let findings = check.findings.iter().filter(concerned);
         Self {
             dry_run: true,
             revision: run.revision,
             applied: applied.collect(),
             differences: run.differences.iter().map(difference_json).collect(),
+            findings: findings.take(FINDINGS_MAX).map(finding_json).collect(),
         }
     }
+}
+
+fn finding_json(finding: &ObjectFinding) -> Json {
+    serde_json::json!({
+        "kind": finding.object.kind,
+        "name": finding.object.name,
+        "finding": finding.kind,
+        "path": finding.path,
+        "message": finding.message,
+    })
 }
 
 fn difference_json(difference: &Difference) -> Json {
@@ -289,7 +328,9 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
         | ProposeError::Draining
         | ProposeError::Storage(_)
         | ProposeError::NoLeader
-        | ProposeError::OutcomeUnknown => Problem::new(error.code(), error.to_string()),
+        | ProposeError::ClockDoubtful
+        | ProposeError::OutcomeUnknown
+        | ProposeError::Denied(_) => Problem::new(error.code(), error.to_string()),
     }
 }
 

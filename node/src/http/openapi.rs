@@ -55,6 +55,7 @@ pub mod decision;
         admin::actors,
         admin::blobs,
         admin::refusals,
+        admin::post_clock,
         admin::post_log_level,
         admin::post_drain,
         admin::post_certificate,

@@ -127,6 +127,7 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "stale": services.runtime.is_stale(),
         "state": agreed,
         "cluster": services.runtime.log().cluster(),
+        "rotation": services.cluster.as_ref().and_then(|cluster| cluster.rotation_now()),
         "outbox": services.cluster.as_ref().map(|cluster| cluster.outbox().status()),
         "runtime": status,
     }))

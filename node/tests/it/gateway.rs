@@ -99,7 +99,6 @@ impl World {
                 key("releaser", Role::Releaser),
                 key("operator", Role::Operator),
             ]),
-            open: false,
             prometheus: metrics::install().unwrap(),
             cluster: None,
             data_dir: settings.node.data_dir.clone().into(),

@@ -133,11 +133,11 @@ async fn a_change_is_applied_seen_in_history_and_rolled_back() {
     let applied = world.post("/v1/changes", change(false)).await.json();
     assert_eq!(applied["applied"][0], json!({"kind": "list", "name": "words", "op": "put"}));
     let revision = applied["revision"].as_u64().unwrap();
-    let conflict = json!({"request_id": "r2", "why": "", "changes": [
+    let conflict = json!({"request_id": "r2", "why": "a test", "changes": [
         {"kind": "list", "name": "words", "op": "delete", "expected_revision": 0}]});
     let refused = world.post("/v1/changes", conflict).await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (409, "VD0601"), "{refused:?}");
-    let invalid = json!({"request_id": "r3", "why": "", "changes": [
+    let invalid = json!({"request_id": "r3", "why": "a test", "changes": [
         {"kind": "rule_set", "name": "payment", "op": "put", "body": {"rule_set": "payment"}}]});
     let refused = world.post("/v1/changes", invalid).await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "VD0602"), "{refused:?}");

@@ -68,6 +68,7 @@ impl Node {
         let hash = |key: &str| verdict_config::model::sha256_hex(key.as_bytes());
         let config = format!(
             "[node]\nid = 7\ndata_dir = {data:?}\ncatalogue_dir = {catalogue:?}\n\
+             catalogue_key_file = {key_file:?}\n\
              [http]\naddress = \"{port}\"\n\
              [[keys]]\nname = \"tests\"\nsha256 = \"{operator}\"\nrole = \"operator\"\n\
              [[keys]]\nname = \"viewer\"\nsha256 = \"{viewer}\"\nrole = \"viewer\"\n",
@@ -75,7 +76,9 @@ impl Node {
             viewer = hash(VIEWER_KEY),
             data = folder.join("data"),
             catalogue = folder.join("catalogue"),
+            key_file = folder.join("folder-key"),
         );
+        std::fs::write(folder.join("folder-key"), KEY).expect("the folder's key");
         std::fs::create_dir_all(folder.join("catalogue")).expect("folder");
         std::fs::write(folder.join("node.toml"), config).expect("settings");
         Self::spawn(folder, port.to_string())
@@ -142,6 +145,27 @@ impl Node {
         let request = self.agent.post(format!("http://{}{path}", self.address));
         let request = request.header("X-API-Key", KEY).content_type("application/json");
         request.send(serde_json::to_vec(body).expect("JSON")).map(answer)
+    }
+
+    /// Sends a request with these headers only.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request = ureq::http::Request::builder();
+        request = request.method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = if body.is_empty() {
+            self.agent.run(request.body(()).expect("a request"))
+        } else {
+            self.agent.run(request.body(body.to_vec()).expect("a request"))
+        };
+        answer(response.unwrap_or_else(|error| panic!("{method} {path}: {error}")))
     }
 
     pub fn delete(&self, path: &str) -> Answer {

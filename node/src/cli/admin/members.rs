@@ -83,6 +83,9 @@ pub fn run(command: &MembersCommand, session: &mut Session, output: &Output) -> 
         }
     };
     let answered = session.ask(&request)?;
+    if !write.dry_run && answered.answer["authority"].is_string() {
+        session.follow_rotation(output);
+    }
     match done {
         _ if write.dry_run => show_plan(&answered.answer, output),
         Some(done) => operating::done(&answered, &done, output),
@@ -158,7 +161,7 @@ fn token(answer: &Json, output: &Output) -> Outcome {
     if output.is_json() {
         output.json(answer);
     } else {
-        output.line(plain(&answer["token"]));
+        output.raw(plain(&answer["token"]));
         if let Some(name) = answer["certificate_name"].as_str() {
             output.note(format!("The node's certificate has to be for {name}."));
         }

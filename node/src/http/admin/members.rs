@@ -97,7 +97,11 @@ pub(in crate::http) async fn members(
 ) -> Answer<Response<Body>> {
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
-    json(&cluster(&services)?.log().cluster())
+    let cluster = cluster(&services)?;
+    let mut shown = serde_json::to_value(cluster.log().cluster()).unwrap_or_default();
+    // A rotation that the removal of a voter began is pending until it is gone from here.
+    shown["rotation"] = json!(cluster.rotation_now());
+    json(&shown)
 }
 
 /// Makes a one-time token that lets a node join, or says what that would allow.
@@ -197,8 +201,25 @@ pub(in crate::http) async fn post_member(
         .map_err(problem)?;
     tracing::info!(by = caller.name, node_id, verb = name, "a member was changed");
     let mut answer = done.unwrap_or_else(|| json!({ "done": name }));
+    if let Some(text) = after_removal(&services, verb) {
+        answer["authority"] = json!(text);
+    }
     answer["node_id"] = json!(node_id);
     json(&answer)
+}
+
+/// What becomes of the authority after a removal, in a sentence.
+fn after_removal(services: &super::super::Services, verb: Verb) -> Option<&'static str> {
+    let cluster = services.cluster.as_ref()?;
+    match verb {
+        Verb::Promote | Verb::Replace => None,
+        Verb::Remove | Verb::Drain if cluster.is_given() => Some(
+            "the operator provides the certificates: nothing is rotated, revoke the node's where it was made",
+        ),
+        Verb::Remove | Verb::Drain => cluster
+            .rotation_now()
+            .map(|_| "a voter had its key: it is being replaced, see GET /v1/admin/authority"),
+    }
 }
 
 fn asked(caller: &Caller, wanted: MemberBody, default_why: &str) -> Asked {
