@@ -42,5 +42,7 @@ mod fixture;
 mod given_certificates;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/release_fixtures.rs"]
+mod release_fixtures;
 #[path = "it/rotation.rs"]
 mod rotation;

@@ -2,6 +2,7 @@
 
 mod flags;
 pub(crate) mod flows;
+mod invisible;
 mod loose;
 
 use std::collections::BTreeMap;
@@ -73,6 +74,7 @@ pub fn compile(
     compiler.compile_flows();
     if options.check {
         compiler.compile_loose_sets();
+        compiler.report_invisible();
     }
     compiler.finish()
 }
