@@ -11,6 +11,8 @@
 mod admission;
 #[path = "it/apply.rs"]
 mod apply;
+#[path = "it/clocks.rs"]
+mod clocks;
 #[path = "it/cluster.rs"]
 mod cluster;
 #[path = "it/history.rs"]

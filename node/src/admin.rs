@@ -7,7 +7,7 @@ mod enrolment;
 mod refusals;
 mod service;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -139,6 +139,15 @@ async fn follow_identity(cluster: Cluster, shared: SharedAdminIdentity) {
         if changes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps the first operator's key file at the cluster's authorities, which the removal of a voter
+/// changes by itself.
+pub async fn follow_first(cluster: Cluster, path: PathBuf) {
+    let mut changes = cluster.identity_changes();
+    while changes.changed().await.is_ok() {
+        enrol_first(&cluster, &path).await;
     }
 }
 

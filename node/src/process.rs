@@ -198,7 +198,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         None => None,
     };
     if !settings.admin.first_key_file.is_empty() {
-        admin::enrol_first(&cluster, Path::new(&settings.admin.first_key_file)).await;
+        let path = PathBuf::from(&settings.admin.first_key_file);
+        admin::enrol_first(&cluster, &path).await;
+        spawn_until(&tasks, &leave, admin::follow_first(cluster.clone(), path));
     }
     tasks.spawn(upkeep(prometheus, stop.clone()));
     gateway.set_ready();

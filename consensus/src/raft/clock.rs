@@ -30,6 +30,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the time is written down, so that a cluster without changes knows it after a restart.
 const NOTE_EVERY: Duration = Duration::from_secs(600);
+/// For how long after the start changes wait for the voters' clocks before they are refused.
+const DOUBTED_AFTER: Duration = Duration::from_secs(3);
 /// Between two messages about a clock that is in doubt.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
@@ -76,6 +78,7 @@ fn is_believable(facts: &Facts) -> bool {
 /// The clock of the options, once it is believed held near to where it was then.
 pub struct LeaderClock {
     anchor: Mutex<(Instant, TimestampMs)>,
+    opened: Instant,
     trusted: AtomicBool,
     /// What the last run of this node wrote down.
     noted: Option<TimestampMs>,
@@ -87,7 +90,7 @@ impl LeaderClock {
         let noted = std::fs::read_to_string(folder.join(FILE)).ok();
         let noted = noted.and_then(|text| text.trim().parse().ok()).map(TimestampMs);
         let anchor = Mutex::new((Instant::now(), (options.clock)()));
-        Self { anchor, trusted: AtomicBool::new(false), noted }
+        Self { anchor, opened: Instant::now(), trusted: AtomicBool::new(false), noted }
     }
 
     /// What the clock shows.
@@ -100,6 +103,11 @@ impl LeaderClock {
         let (begun, at_start) = *self.anchor.lock();
         let elapsed_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         near(at_start, elapsed_ms, self.shown(options))
+    }
+
+    /// Whether the clock is in doubt for so long that the voters have had time to confirm it.
+    pub fn is_doubted(&self) -> bool {
+        !self.is_trusted() && self.opened.elapsed() >= DOUBTED_AFTER
     }
 
     /// Whether the clock is believed.
@@ -141,14 +149,15 @@ impl Core {
 
     fn clock_facts(&self, agreeing: usize) -> Facts {
         let ms = |bound: Duration| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX);
-        let members = self.members();
+        // The metrics of a consensus that has just begun may know no member yet.
+        let voters = self.shared.committed_voters();
         Facts {
             shown: self.clock.shown(&self.options),
             newest: self.newest_time(),
             bound_ms: ms(self.options.clock_bound),
             alone_bound_ms: ms(self.options.clock_bound_alone.max(self.options.clock_bound)),
-            voters: members.members.iter().filter(|member| member.voter).count(),
-            votes: members.get(self.node_id).is_some_and(|member| member.voter),
+            voters: voters.len(),
+            votes: voters.contains(&self.node_id),
             agreeing,
         }
     }

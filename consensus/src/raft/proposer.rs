@@ -153,7 +153,11 @@ impl Proposer {
             self.expire();
             let Some(until) = self.waiting.front().map(|first| first.until) else { continue };
             match self.core.leadership() {
-                Leadership::Here(_) if !self.core.clock.is_trusted() => self.refuse_doubtful(),
+                Leadership::Here(_) if self.core.clock.is_doubted() => self.refuse_doubtful(),
+                Leadership::Here(_) if !self.core.clock.is_trusted() => {
+                    let core = Arc::clone(&self.core);
+                    self.meanwhile(core.look_again(until)).await;
+                }
                 Leadership::Here(term) if self.core.shared.applied_term() == term => {
                     self.propose_here().await;
                 }

@@ -11,6 +11,7 @@ use verdict_config::definition::{ClusterPolicy, JOIN_TOKEN_PREFIX, MemberPlace, 
 use verdict_consensus::peers::NodeRequest;
 use verdict_consensus::{Catalogue, ClusterStatus, Log, Member};
 
+use super::rotation::SeenStep;
 use super::standing::{AGREE_WITHIN, Asked, Doubts, asked_by_token};
 use super::token::KeptToken;
 use super::{Cluster, ClusterError};
@@ -61,7 +62,7 @@ async fn act(
     if let Err(error) = cluster.correct_standings(&mut office.doubts, AGREE_WITHIN).await {
         tracing::debug!(%error, "what the audit says of the members is corrected later");
     }
-    if let Err(error) = cluster.drive_rotation(catalogue).await {
+    if let Err(error) = cluster.drive_rotation(catalogue, &mut office.rotation).await {
         tracing::debug!(%error, "the rotation that a removal began waits");
     }
     for (old, new) in replacements(catalogue, status) {
@@ -207,6 +208,8 @@ fn successor(catalogue: &Catalogue, status: &ClusterStatus, preferred: &str) -> 
 #[derive(Debug, Default)]
 struct Office {
     doubts: Doubts,
+    /// The step of a rotation that was taken last.
+    rotation: SeenStep,
     last: Option<(Instant, Duration)>,
 }
 

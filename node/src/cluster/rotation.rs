@@ -12,6 +12,8 @@
 
 mod pending;
 
+pub(super) use pending::SeenStep;
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;

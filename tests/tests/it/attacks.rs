@@ -283,9 +283,10 @@ fn a_removed_voter_takes_the_authority_with_it() {
     cluster.signal(gone, "-KILL");
     remove(&cluster, stay[0], cluster.nodes[gone].id);
     let entry = cluster.history(stay[0], 0)["entries"].clone();
+    // The newest comes first.
     let named = |name: &str| {
-        let entries = entry.as_array().expect("entries").iter();
-        entries.filter(|entry| entry["name"] == name).map(|entry| entry["revision"].clone()).last()
+        let mut entries = entry.as_array().expect("entries").iter();
+        entries.find(|entry| entry["name"] == name).map(|entry| entry["revision"].clone())
     };
     let standing = format!("standing-{}", cluster.nodes[gone].id);
     assert!(named("rotation").is_some() && named("rotation") == named(&standing), "{entry}");

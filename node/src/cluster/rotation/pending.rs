@@ -5,14 +5,24 @@
 //! takes one step after another until none of them is trusted; each step waits until every member has
 //! followed the one before. The next leader goes on from what the catalogue says.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use verdict_admin::RotationStep;
-use verdict_config::definition::{ClusterAuthority, PendingRotation, ROTATION_NAME};
-use verdict_config::{ObjectId, ObjectKind, ObjectName};
-use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Log, TRUST_VERSION};
+use verdict_config::definition::{
+    ClusterAuthority, JOIN_TOKEN_PREFIX, PendingRotation, ROTATION_NAME,
+};
+use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
+use verdict_consensus::{Author, Catalogue, Change, ChangeSet, HistoryQuery, Log, TRUST_VERSION};
 
+use super::super::token::KeptToken;
 use super::super::{Cluster, ClusterError};
-use super::{WantedStep, using};
+use super::{WantedStep, authority_object, using};
 
+/// For how long after `install` the next step waits for nodes that may join by a token of before.
+const TOKENS_WAITED_FOR: Duration = Duration::from_secs(120);
+/// For how long after `use` the old authority is trusted still: key files that are in use follow.
+const KEYS_WAITED_FOR: Duration = Duration::from_secs(5);
 /// Who takes the steps, in the audit.
 const AUTHOR: &str = "duty:authority";
 
@@ -35,6 +45,20 @@ fn next(pending: &PendingRotation, now: &ClusterAuthority) -> Next {
         _ => Next::Step(RotationStep::Remove),
     }
 }
+
+/// Whether a node may be about to join by a token of before the new authority was installed: once that
+/// one signs, the token is of no use. So the step waits for a moment.
+fn has_open_tokens(catalogue: &Catalogue, now: TimestampMs) -> bool {
+    let installed = authority_object(catalogue).map_or(0, |(revision, _)| revision);
+    let objects = catalogue.of_kind(ObjectKind::Member);
+    let mut tokens =
+        objects.filter(|object| object.id.name.as_str().starts_with(JOIN_TOKEN_PREFIX));
+    let is_good = |token: KeptToken| token.used_by.is_none() && now < token.expires;
+    tokens.any(|object| object.revision < installed && object.parse().is_ok_and(is_good))
+}
+
+/// How long the step before has been taken, as this leader has seen it: its revision, and since when.
+pub(in crate::cluster) type SeenStep = Option<(u64, Instant)>;
 
 /// The rotation that is pending in a catalogue, and the revision that said so.
 fn pending_object(catalogue: &Catalogue) -> Option<(u64, PendingRotation)> {
@@ -94,8 +118,13 @@ impl Cluster {
     pub(in crate::cluster) async fn drive_rotation(
         &self,
         catalogue: &Catalogue,
+        seen: &mut SeenStep,
     ) -> Result<(), ClusterError> {
         let Some((revision, pending)) = self.pending_rotation(catalogue) else { return Ok(()) };
+        let since = seen.filter(|(known, _)| *known == revision).map(|(_, since)| since);
+        let since = since.unwrap_or_else(Instant::now);
+        *seen = Some((revision, since));
+        let taken_for = since.elapsed();
         let (_, now) = self.authorities_now(catalogue)?;
         let nodes: Vec<String> = pending.nodes.iter().map(u64::to_string).collect();
         let why = format!("node {} was a voter and had the authority's key", nodes.join(", "));
@@ -105,6 +134,13 @@ impl Cluster {
                 let done = own(Change::delete(ObjectKind::Member, ROTATION_NAME));
                 ChangeSet::new(format!("rotation-{revision}-done"), why, vec![done])
             }
+            Next::Step(RotationStep::Use)
+                if taken_for < TOKENS_WAITED_FOR
+                    && has_open_tokens(catalogue, crate::http::now()) =>
+            {
+                return Ok(());
+            }
+            Next::Step(RotationStep::Remove) if taken_for < KEYS_WAITED_FOR => return Ok(()),
             Next::Step(step) => {
                 let request_id = format!("rotation-{revision}-{}", step.as_str());
                 let wanted = WantedStep { step, request_id, why, dry_run: false };
