@@ -24,6 +24,7 @@ mod events;
 pub(crate) mod files;
 pub(crate) mod frame;
 mod head;
+mod holding;
 mod id;
 mod index;
 mod keeper;
@@ -315,14 +316,22 @@ impl Journal {
     #[must_use]
     pub fn status(&self) -> JournalStatus {
         let core = self.core();
-        let (segments, bytes) = {
+        let pieces: Vec<holding::Piece> = {
             let segments = core.segments.read();
-            (segments.len() as u64, segments.iter().map(|segment| segment.length()).sum())
+            let piece = |segment: &Arc<segment::Segment>| holding::Piece {
+                bytes: segment.length(),
+                first_ms: segment.span().at_min,
+            };
+            segments.iter().map(piece).collect()
         };
+        let (bytes_max, days_max) = (core.options.bytes_max, core.options.days_max);
+        let days_held = holding::days_held(&pieces, core.now().0, bytes_max, days_max);
         let sync = core.sync.status();
         JournalStatus {
-            segments,
-            bytes,
+            segments: pieces.len() as u64,
+            bytes: pieces.iter().map(|piece| piece.bytes).sum(),
+            days_held,
+            retention_days: days_max,
             records: core.counts.records.load(Ordering::Relaxed),
             outcomes: core.counts.outcomes.load(Ordering::Relaxed),
             unsynced_bytes: sync.unsynced_bytes,

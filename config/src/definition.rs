@@ -5,6 +5,7 @@
 
 mod authority;
 mod flow;
+mod flow_test;
 mod key;
 mod list;
 mod member;
@@ -17,6 +18,7 @@ mod table;
 
 pub use authority::*;
 pub use flow::*;
+pub use flow_test::*;
 pub use key::*;
 pub use list::*;
 pub use member::*;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 mod engine;
 mod http;
 
-pub use engine::{InferenceSettings, JournalSettings, RulesSettings};
+pub use engine::{FlagsSettings, InferenceSettings, JournalSettings, RulesSettings};
 pub use http::{HttpSettings, KeySettings};
 
 use crate::name::is_plain_name;
@@ -85,6 +85,8 @@ pub struct Settings {
     pub keys: Vec<KeySettings>,
     /// Rule evaluation.
     pub rules: RulesSettings,
+    /// Feature flags.
+    pub flags: FlagsSettings,
     /// Inference.
     pub inference: InferenceSettings,
     /// Records, outcomes and windows.

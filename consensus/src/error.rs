@@ -51,6 +51,20 @@ pub enum ChangeRefused {
         /// The newest one.
         newest: u64,
     },
+    /// A revision of the cluster that this one was restored or recovered from, made after the state
+    /// that it began with.
+    #[error(
+        "revision {revision} was not made in this cluster, which was restored from revision {after} \
+         and continues at {from}"
+    )]
+    NeverMade {
+        /// What was named.
+        revision: u64,
+        /// The revision of the state that the cluster began with.
+        after: u64,
+        /// The revision that it continued at.
+        from: u64,
+    },
 }
 
 impl ChangeRefused {
@@ -63,8 +77,20 @@ impl ChangeRefused {
             Self::TooOld { .. } => Code::ChangeTooOld,
             Self::Invalid(_) => Code::ChangeInvalid,
             Self::NotRetained { .. } => Code::RevisionNotRetained,
+            Self::NeverMade { .. } => Code::RevisionForeign,
         }
     }
+}
+
+/// A failure of the disk with what ends it. A node whose disk failed takes no more changes or records
+/// until it is started again, because the state of its open files is unknown.
+#[must_use]
+pub fn disk_failure(failure: &str) -> String {
+    // ENOSPC, EDQUOT and EFBIG, as the standard library writes them.
+    let is_full = ["(os error 28)", "(os error 122)", "(os error 27)"];
+    let is_full = is_full.into_iter().any(|number| failure.contains(number));
+    let first = if is_full { "free space" } else { "check the disk" };
+    format!("{failure}; {first}, then restart the node")
 }
 
 /// Why a proposal failed.

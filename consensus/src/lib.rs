@@ -38,16 +38,17 @@ pub use apply::{
     Applied, AppliedChange, Difference, DryRun, LogPosition, Transition, apply, apply_at, dry_run,
 };
 pub use catalogue::{
-    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Limits, Object,
-    Version,
+    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, HistoryRefused,
+    Limits, Object, REVISION_STEP, RevisionGap, Version,
 };
 pub use command::{
-    Author, COMMAND_VERSION, Change, ChangeSet, Command, EVALUATION_V2_SINCE, EnvelopeError,
-    Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement, Restores, StoredBody,
+    Author, BODY_BYTES_MAX, CHANGES_MAX, COMMAND_VERSION, Change, ChangeSet, Command,
+    EVALUATION_V2_SINCE, EnvelopeError, Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement,
+    Restores, STORED_BYTES_MAX, StoredBody,
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
-pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
+pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError, disk_failure};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};

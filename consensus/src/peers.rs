@@ -21,6 +21,7 @@ mod connection;
 mod frame;
 mod handshake;
 mod kept;
+mod liveness;
 mod messages;
 mod server;
 mod tls;

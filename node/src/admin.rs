@@ -65,10 +65,14 @@ pub async fn bind(
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if settings.admin.address.is_empty() => {
-            tracing::warn!(%error, %address, "operators cannot connect: name a free admin.address");
+            let reason = crate::reasons::listen(address, "admin.address", &error);
+            tracing::warn!(%address, reason, "operators cannot connect");
             Ok(None)
         }
-        Err(source) => Err(NodeError::Server(ServerError::Bind { address, source })),
+        Err(source) => {
+            let setting = "admin.address";
+            Err(NodeError::Server(ServerError::Bind { address, setting, source }))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A catalogue folder on the disk: reading its files, and what differs from a catalogue.
 
+mod batches;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,8 @@ use serde_json::Value as Json;
 use verdict_config::catalogue::{CatalogueText, editor_schemas, read_body};
 use verdict_config::{ObjectId, ObjectKind};
 use verdict_consensus::Change;
+
+pub use batches::batches;
 
 /// The most files that a catalogue folder may have.
 const FILES_MAX: usize = 20_000;
@@ -17,7 +21,7 @@ const DEPTH_MAX: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The operating system refused.
-    #[error("{path}: {source}")]
+    #[error("{}: {}", .path.display(), crate::reasons::io(.source))]
     Io {
         /// The path.
         path: PathBuf,
@@ -25,7 +29,11 @@ pub enum FolderError {
         source: std::io::Error,
     },
     /// There is too much in it.
-    #[error("{0} holds more than {FILES_MAX} files, or nests deeper than {DEPTH_MAX}")]
+    #[error(
+        "{} holds more than {FILES_MAX} files, or folders nest deeper than {DEPTH_MAX}: is it a \
+         catalogue folder?",
+        .0.display()
+    )]
     TooMuch(PathBuf),
 }
 

@@ -21,6 +21,7 @@ mod connect;
 mod data;
 mod decide;
 mod explanation;
+mod import;
 mod names;
 mod node;
 mod objects;
@@ -70,7 +71,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Run the tests that stand beside the rules, and show which rules no test hits.
     #[command(after_help = "Example: verdict test ./catalogue")]
-    Test(check::CheckArgs),
+    Test(check::TestArgs),
     /// Train a model from a CSV file.
     #[command(after_help = train::TRAIN_HELP)]
     Train(train::TrainArgs),
@@ -96,6 +97,9 @@ enum Command {
     /// Write a node's catalogue as a folder.
     #[command(after_help = "Example: verdict export ./catalogue")]
     Export(objects::ExportArgs),
+    /// Bring files of other systems into a catalogue folder or a node.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Explain a decision: the values read, the rules that hit, and why others did not.
     #[command(after_help = "Example: verdict explain 01K0V3Z6J8Q2M5X4T7B9C1D3E5")]
     Explain(objects::ExplainArgs),
@@ -165,7 +169,7 @@ pub enum Failure {
 impl Failure {
     /// A failure with a sentence.
     pub fn new(text: impl Into<String>) -> Self {
-        Self::Failed(text.into())
+        Self::Failed(crate::reasons::without_numbers(text.into()))
     }
 }
 
@@ -177,7 +181,13 @@ impl From<Faults> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::Failed(format!("{error:#}"))
+        let by_system = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let by_json = error.chain().find_map(|cause| cause.downcast_ref::<serde_json::Error>());
+        Self::Failed(match (by_system, by_json) {
+            (Some(error), _) => crate::reasons::io(error),
+            (None, Some(error)) => crate::reasons::json(error),
+            (None, None) => format!("{error:#}"),
+        })
     }
 }
 
@@ -199,12 +209,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     }
+    let wants_json = arguments.iter().any(|argument| argument == "--json");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results; only real misuse is 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let _ = error.print();
+            if code != EXIT_OK && wants_json {
+                let text = error.render().to_string();
+                Output::new(true, Colour::Never).json_error(&json_error(text.trim_end(), &[]));
+            }
+            drop(error.print());
             return ExitCode::from(code);
         }
     };
@@ -227,11 +242,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn report(output: &Output, text: &str, faults: &[Fault]) {
-    if output.is_json() {
-        output.json(&serde_json::json!({ "error": text, "faults": faults }));
-    }
+    output.json_error(&json_error(text, faults));
     output.faults(faults);
     output.error(text);
+}
+
+/// What a command that fails prints as JSON.
+fn json_error(text: &str, faults: &[Fault]) -> serde_json::Value {
+    serde_json::json!({ "error": text, "faults": faults })
 }
 
 fn dispatch(command: Command, output: &Output) -> Outcome {
@@ -251,18 +269,25 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Explain(arguments) => objects::explain(&arguments, output),
         Command::Backup(arguments) => recovery::backup(&arguments, output),
         Command::Restore(arguments) => recovery::restore(&arguments, output),
+        Command::Import(command) => import::run(&command, output),
         Command::Recover(arguments) => recovery::recover(&arguments, output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Admin(arguments) => admin::run(&arguments, output),
         Command::Status(target) => admin::status(&target, output),
         Command::DemoData(folder) => demo_data(&folder, output),
         Command::Completions { shell } => {
-            output.line(completions(&shell.to_string())?.trim_end());
+            let script = completions(&shell.to_string())?;
+            if output.is_json() {
+                let shell = shell.to_string();
+                output.json(&serde_json::json!({ "shell": shell, "script": script }));
+            } else {
+                output.raw(script.trim_end());
+            }
             Ok(EXIT_OK)
         }
         Command::Man { out } => man(out, output),
         Command::Openapi => {
-            output.line(crate::http::openapi::document());
+            output.raw(crate::http::openapi::document());
             Ok(EXIT_OK)
         }
     }
@@ -272,7 +297,8 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
 fn completions(shell: &str) -> Result<String, Failure> {
     let shells = Shells::builtins();
     let found = shells.completer(shell);
-    let found = found.ok_or_else(|| Failure::new(format!("there are none for {shell}")))?;
+    let found =
+        found.ok_or_else(|| Failure::new(format!("there are no completions for {shell}")))?;
     let mut bytes = Vec::new();
     let written = found.write_registration(COMPLETE, "verdict", "verdict", "verdict", &mut bytes);
     written.map_err(anyhow::Error::from)?;
@@ -283,9 +309,7 @@ fn completions(shell: &str) -> Result<String, Failure> {
 fn demo_data(folder: &Folder, output: &Output) -> Outcome {
     use crate::demo::generate::{MODELS, SEED, training_set};
 
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("{} cannot be written: {error}", folder.dir.display()))
-    };
+    let failed = |error: std::io::Error| Failure::new(data::unwritable(&folder.dir, &error));
     std::fs::create_dir_all(&folder.dir).map_err(failed)?;
     let mut told = Vec::new();
     for set in MODELS.iter().filter_map(|model| training_set(model, SEED)) {
@@ -315,8 +339,10 @@ fn demo_data(folder: &Folder, output: &Output) -> Outcome {
 }
 
 fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
-    let failed =
-        |error: std::io::Error| Failure::new(format!("the pages cannot be written: {error}"));
+    let failed = |error: std::io::Error| {
+        let reason = crate::reasons::io(&error);
+        Failure::new(format!("the manual pages cannot be written: {reason}"))
+    };
     match out {
         Some(folder) => {
             std::fs::create_dir_all(&folder).map_err(failed)?;
@@ -329,7 +355,12 @@ fn man(out: Option<PathBuf>, output: &Output) -> Outcome {
         None => {
             let mut bytes = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut bytes).map_err(failed)?;
-            output.line(String::from_utf8_lossy(&bytes).trim_end());
+            let page = String::from_utf8_lossy(&bytes);
+            if output.is_json() {
+                output.json(&serde_json::json!({ "page": page }));
+            } else {
+                output.raw(page.trim_end());
+            }
         }
     }
     Ok(EXIT_OK)

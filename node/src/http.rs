@@ -90,6 +90,8 @@ pub struct GatewayOptions {
     pub runtime: Handle,
     /// Limits and origins.
     pub http: HttpSettings,
+    /// The setting `flags.strict`.
+    pub flags_strict: bool,
     /// Keys that are accepted.
     pub keys: KeyRing,
     /// Renders `/metrics`.
@@ -112,6 +114,8 @@ pub struct GatewayOptions {
 pub(crate) struct Services {
     pub(crate) runtime: Handle,
     pub(crate) http: HttpSettings,
+    /// The setting `flags.strict`.
+    pub(crate) flags_strict: bool,
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
     pub(crate) cluster: Option<Cluster>,
@@ -153,7 +157,7 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, prometheus, .. } = options;
+        let GatewayOptions { runtime, http, flags_strict, keys, prometheus, .. } = options;
         let GatewayOptions { cluster, data_dir, activation_wait, refusals, stop, tasks, .. } =
             options;
         let permits = Semaphore::new(http.requests_max);
@@ -163,6 +167,7 @@ impl Gateway {
         let services = Arc::new(Services {
             runtime,
             http,
+            flags_strict,
             prometheus,
             metrics: HttpMetrics::register(),
             cluster,
@@ -355,14 +360,20 @@ impl Gateway {
     /// Waits, for a bounded time, until the node serves the revision that the client has seen.
     async fn reach_revision(&self, headers: &HeaderMap) -> Answer<()> {
         let Some(value) = headers.get(MIN_REVISION_HEADER) else { return Ok(()) };
-        let wanted: u64 = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Problem::parameter("X-Verdict-Min-Revision", "expected a number"))?;
+        let wanted = revision_of("X-Verdict-Min-Revision", value)?;
         let reached = self.services.runtime.wait_for_revision(wanted, REVISION_WAIT).await;
         reached.map(|_| ()).map_err(|error| problem_of(&error))
     }
+}
+
+/// A revision that a header names.
+fn revision_of(header: &'static str, value: &HeaderValue) -> Answer<u64> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        let message = format!("expected a revision, a number such as 42; got {text:?}");
+        Problem::parameter(header, message)
+    })
 }
 
 /// The parameter `consistency` of a query, and the query without it.

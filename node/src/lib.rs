@@ -22,6 +22,7 @@ pub mod logging;
 pub mod metrics;
 pub mod output;
 pub mod process;
+mod reasons;
 pub mod server;
 pub mod settings;
 mod transfers;

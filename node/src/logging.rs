@@ -81,7 +81,12 @@ fn filter(directives: &str) -> Result<EnvFilter, String> {
         // The same of sessions that open and close.
         all.push_str(",ractor=warn,ractor_cluster=error");
     }
-    EnvFilter::try_new(&all).map_err(|error| format!("{directives:?}: {error}"))
+    EnvFilter::try_new(&all).map_err(|_| {
+        format!(
+            "{directives:?} does not say what to log: write a level (error, warn, info, debug, trace), \
+             or levels of modules such as info,verdict_consensus=debug"
+        )
+    })
 }
 
 /// Starts the log; a second start in one process changes nothing.

@@ -1,9 +1,15 @@
-//! What the command line prints: lines, tables, JSON, faults and progress.
+//! Output of the command line: lines, tables, JSON, faults and progress.
 //!
 //! Results go to standard output, everything else to standard error, so that a pipe sees results
-//! only. Colours and progress bars are for terminals; `NO_COLOR` and `--json` switch them off.
+//! only. With `--json` standard output gets one document, also where a command fails. Colours and
+//! progress bars are for terminals; `NO_COLOR` and `--json` switch them off.
+//!
+//! Text of files and nodes is shown through [`text`], so that it cannot move the cursor or reorder a
+//! line.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -11,6 +17,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use verdict_config::Fault;
+
+mod text;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -25,12 +33,14 @@ pub enum Colour {
 }
 
 /// Where a command prints to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Output {
     json: bool,
     silent: bool,
     colour_out: bool,
     colour_err: bool,
+    /// Whether a JSON document was printed; shared by all clones.
+    has_document: Arc<AtomicBool>,
 }
 
 /// Good news.
@@ -59,13 +69,20 @@ impl Output {
             silent: false,
             colour_out: wanted(std::io::stdout().is_terminal()) && !json,
             colour_err: wanted(std::io::stderr().is_terminal()),
+            has_document: Arc::default(),
         }
     }
 
     /// Output of a command that another one runs: results are not printed.
     #[must_use]
-    pub const fn silent() -> Self {
-        Self { json: false, silent: true, colour_out: false, colour_err: false }
+    pub fn silent() -> Self {
+        Self {
+            json: false,
+            silent: true,
+            colour_out: false,
+            colour_err: false,
+            has_document: Arc::default(),
+        }
     }
 
     /// Whether results are JSON.
@@ -80,15 +97,15 @@ impl Output {
         paint(self.colour_out, style, text)
     }
 
-    /// One line of a result.
-    pub fn line(&self, text: impl AsRef<str>) {
-        self.write(text.as_ref());
+    /// A text that is the result itself, for example a script: printed as it is.
+    pub fn raw(&self, text: impl AsRef<str>) {
+        if !self.silent {
+            write_out(text.as_ref());
+        }
     }
 
-    fn write(&self, text: &str) {
-        if !self.silent {
-            write_out(text);
-        }
+    fn write(&self, shown: &str) {
+        self.raw(text::for_terminal(shown, self.colour_out));
     }
 
     /// One line for people only: nothing when results are JSON.
@@ -100,16 +117,27 @@ impl Output {
 
     /// A result as JSON: on one line for pipes, indented on a terminal.
     pub fn json<T: Serialize>(&self, value: &T) {
-        let text = if std::io::stdout().is_terminal() {
+        let json = if std::io::stdout().is_terminal() {
             serde_json::to_string_pretty(value)
         } else {
             serde_json::to_string(value)
         };
-        self.write(&text.unwrap_or_default());
+        self.has_document.store(true, Ordering::Relaxed);
+        self.raw(text::for_json(&json.unwrap_or_default()));
     }
 
-    /// A table for people.
+    /// The failure of a command as JSON, unless the command has printed its document already.
+    pub fn json_error<T: Serialize>(&self, value: &T) {
+        if self.json && !self.has_document.load(Ordering::Relaxed) {
+            self.json(value);
+        }
+    }
+
+    /// A table for people: nothing when results are JSON.
     pub fn table(&self, head: &[&str], rows: Vec<Vec<String>>) {
+        if self.json {
+            return;
+        }
         let mut table = Table::new();
         table
             .load_style(presets::UTF8_HORIZONTAL_ONLY)
@@ -126,19 +154,29 @@ impl Output {
 
     /// A note on standard error.
     pub fn note(&self, text: impl AsRef<str>) {
-        write_err(text.as_ref());
+        self.complain(text.as_ref());
+    }
+
+    /// A warning on standard error.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let head = paint(self.colour_err, WARN, "warning");
+        self.complain(&format!("{head}: {}", text.as_ref()));
     }
 
     /// An error on standard error.
     pub fn error(&self, text: impl AsRef<str>) {
         let head = paint(self.colour_err, BAD, "error");
-        write_err(&format!("{head}: {}", text.as_ref()));
+        self.complain(&format!("{head}: {}", text.as_ref()));
+    }
+
+    fn complain(&self, shown: &str) {
+        write_err(&text::for_terminal(shown, self.colour_err));
     }
 
     /// Faults, each on its line: place, code, what is wrong and what to do.
     pub fn faults(&self, faults: &[Fault]) {
         for fault in faults {
-            write_err(&self.fault_line(fault));
+            self.complain(&self.fault_line(fault));
         }
     }
 
@@ -181,7 +219,7 @@ impl Output {
 }
 
 fn paint(coloured: bool, style: Style, text: &str) -> String {
-    if coloured { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    if coloured { text::marked(style, text) } else { text.to_owned() }
 }
 
 /// A message with its full stop, so that advice can stand behind it.
@@ -199,7 +237,7 @@ fn write_out(text: &str) {
 
 pub(crate) fn write_err(text: &str) {
     // There is nowhere left to complain to.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
 #[cfg(test)]
@@ -210,6 +248,19 @@ mod tests {
 
     fn check(fault: &Fault, expected: &str) {
         assert_eq!(Output::new(false, Colour::Never).fault_line(fault), expected);
+    }
+
+    #[test]
+    fn coloured_cells_keep_their_columns() {
+        let mut plain = Table::new();
+        let mut coloured = Table::new();
+        for (table, is_coloured) in [(&mut plain, false), (&mut coloured, true)] {
+            table.load_style(presets::NOTHING);
+            table.set_header([paint(is_coloured, HEAD, "name"), paint(is_coloured, HEAD, "n")]);
+            table.add_row([paint(is_coloured, GOOD, "a"), "12".to_owned()]);
+        }
+        let shown = text::for_terminal(&coloured.to_string(), false);
+        assert_eq!(shown, plain.to_string());
     }
 
     #[test]

@@ -174,6 +174,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let gateway = Arc::new(Gateway::new(GatewayOptions {
         runtime: runtime.clone(),
         http: settings.http.clone(),
+        flags_strict: settings.flags.strict,
         keys,
         prometheus: prometheus.clone(),
         cluster: Some(cluster.clone()),
@@ -352,7 +353,8 @@ async fn first_settling(
     std::fs::create_dir_all(&dir)
         .map_err(|source| FolderError::Io { path: dir.clone(), source })?;
     let memory = Path::new(&settings.node.data_dir).join("catalogue-folder.json");
-    let mut folder = FolderSync::new(dir, memory, runtime.clone()).acting_with(key);
+    let folder = FolderSync::new(dir, memory, runtime.clone()).acting_with(key);
+    let mut folder = folder.with_flags_strict(settings.flags.strict);
     let synced = folder.settle().await?;
     let revision = runtime.log().catalogue().revision();
     // What was just agreed is served before the node says that it is ready.

@@ -57,10 +57,12 @@ pub struct ServerOptions {
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// The address cannot be listened on.
-    #[error("{address} cannot be listened on: {source}")]
+    #[error("{}", crate::reasons::listen(*.address, .setting, .source))]
     Bind {
         /// The address.
         address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
         /// The reason.
         source: std::io::Error,
     },
@@ -94,9 +96,11 @@ impl Server {
         tls: Option<TlsAcceptor>,
     ) -> Result<Self, ServerError> {
         let address = options.address;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServerError::Bind { address, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Bind {
+            address,
+            setting: "http.address",
+            source,
+        })?;
         Ok(Self { listener, tls, options })
     }
 

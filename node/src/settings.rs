@@ -73,7 +73,7 @@ fn merge(sources: &Sources<'_>, paths: &BTreeMap<String, String>, faults: &mut F
     let mut figment = Figment::new();
     if let Some(file) = sources.file {
         if !file.is_file() {
-            let message = format!("{} is no file that can be read", file.display());
+            let message = format!("{} is not a file: name a settings file", file.display());
             faults.push(Fault::new(Code::SettingsInvalid, "", message));
         } else {
             figment = figment.merge(Toml::file_exact(file));
@@ -198,7 +198,15 @@ fn place(known: &mut Json, path: &[&str], value: &Json, figment: &Figment, fault
 }
 
 fn unknown(path: &str, names: &[String], figment: &Figment) -> Fault {
-    let message = format!("there is no such setting; here there are {}", names.join(", "));
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let near = verdict_config::spelling::nearest(key, names.iter().map(String::as_str));
+    let known = names.join(", ");
+    let message = match near {
+        Some(near) => {
+            format!("there is no such setting; did you mean {near}? The settings here are {known}")
+        }
+        None => format!("there is no such setting; the settings here are {known}"),
+    };
     sourced(path, figment, Fault::new(Code::SettingsInvalid, path, message))
 }
 
@@ -213,9 +221,24 @@ fn sourced(path: &str, figment: &Figment, mut fault: Fault) -> Fault {
     fault
 }
 
+/// A text that is no TOML, at its line and column.
 fn syntax_fault(error: &figment::Error, file: Option<&Path>) -> Fault {
-    let mut fault = Fault::new(Code::SettingsInvalid, error.path.join("."), error.kind.to_string());
+    let text = error.kind.to_string();
+    let number = |lead: &str| {
+        let digits = text.split_once(lead)?.1;
+        let end = digits.find(|character: char| !character.is_ascii_digit());
+        digits[..end.unwrap_or(digits.len())].parse::<u32>().ok()
+    };
+    // The library draws the line below its first sentence; the last line is its reason.
+    let reason = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let message = format!(
+        "the text cannot be read as TOML here ({reason}): write settings like \
+         address = \"127.0.0.1:7700\" below [http]"
+    );
+    let mut fault = Fault::new(Code::SettingsInvalid, error.path.join("."), message);
     fault.file = file.map(|file| file.display().to_string());
+    fault.line = number("line ");
+    fault.column = number("column ");
     fault
 }
 

@@ -38,10 +38,18 @@ mod dependency_law;
 mod durability;
 #[path = "it/fixture.rs"]
 mod fixture;
+#[path = "it/flows.rs"]
+mod flows;
 #[path = "it/given_certificates.rs"]
 mod given_certificates;
+#[path = "it/messages.rs"]
+mod messages;
+#[path = "it/names.rs"]
+mod names;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/readme.rs"]
+mod readme;
 #[path = "it/release_fixtures.rs"]
 mod release_fixtures;
 #[path = "it/rotation.rs"]

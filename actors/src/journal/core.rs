@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use verdict_config::TimestampMs;
+use verdict_consensus::disk_failure;
 
 use super::columns::Columns;
 use super::events::{self, SeriesEvent};
@@ -189,7 +190,7 @@ impl Core {
         if let Err(error) = segment.file.write_all_at(buffer, offset) {
             let failure = format!("{}: {error}", segment.path.display());
             self.sync.fail(&failure);
-            return Err(JournalError::Failed(failure));
+            return Err(JournalError::Failed(disk_failure(&failure)));
         }
         writer.offset += bytes;
         writer.sequence = writer.sequence.wrapping_add(1);

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Connection, PeerConnectionCounts};
+use super::connection::{Connection, ConnectionOptions, PeerConnectionCounts};
 use super::handshake::{self, Hello, Purpose};
 use super::tls::{self, JoiningTls, PeerIdentity, SharedPeerIdentity};
 use super::{PeerIdentityError, server};
@@ -25,8 +25,24 @@ pub struct PeerClientsOptions {
     pub pause_min: Duration,
     /// The longest pause.
     pub pause_max: Duration,
+    /// The longest time without a byte on a connection while a response is due. Then the connection
+    /// is closed, and its requests fail. It must be longer than a round trip.
+    pub silence_max: Duration,
     /// Nodes that are reached at another address than the one they advertise.
     pub routes: BTreeMap<u64, String>,
+}
+
+/// Heartbeats without a byte after which a connection is closed.
+const SILENT_HEARTBEATS: u32 = 3;
+/// The least time without a byte after which a connection is closed: a busy machine needs a moment.
+const SILENCE_MIN: Duration = Duration::from_millis(1_050);
+
+impl PeerClientsOptions {
+    /// The longest silence for a cluster with this heartbeat.
+    #[must_use]
+    pub fn silence_for(heartbeat: Duration) -> Duration {
+        (heartbeat * SILENT_HEARTBEATS).max(SILENCE_MIN)
+    }
 }
 
 impl Default for PeerClientsOptions {
@@ -35,6 +51,7 @@ impl Default for PeerClientsOptions {
             connect_timeout: Duration::from_secs(2),
             pause_min: Duration::from_millis(50),
             pause_max: Duration::from_secs(1),
+            silence_max: SILENCE_MIN,
             routes: BTreeMap::new(),
         }
     }
@@ -138,7 +155,16 @@ impl PeerClients {
             let mut stream = connector.connect(name, stream).await.map_err(unreachable)?;
             handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
             let (tasks, counts) = (TaskTracker::new(), Arc::default());
-            let connection = Connection::start(stream, PeerChannel::Forward, &tasks, &counts);
+            let connection = Connection::start(
+                stream,
+                &ConnectionOptions {
+                    channel: PeerChannel::Forward,
+                    // The whole request has a limit already, and nothing is tried again.
+                    silence_max: timeout,
+                    tasks: &tasks,
+                    counts: &counts,
+                },
+            );
             let answer = connection.call(request).await;
             connection.close();
             answer
@@ -218,7 +244,13 @@ impl PeerClients {
             cluster_id: identity.cluster_id.to_string(),
         };
         handshake::greet(&mut stream, &hello).await.map_err(refused)?;
-        Ok(Connection::start(stream, channel, &self.tasks, &self.counts))
+        let options = ConnectionOptions {
+            channel,
+            silence_max: self.options.silence_max,
+            tasks: &self.tasks,
+            counts: &self.counts,
+        };
+        Ok(Connection::start(stream, &options))
     }
 
     async fn ask(
@@ -238,7 +270,8 @@ impl PeerClients {
             return answer;
         }
         match connection {
-            // Whoever does not answer may be cut off one way: the next request goes another way.
+            // A node that does not answer may be cut off one way: the next request opens another
+            // connection. A forwarded request may wait for the leader, so silence decides there.
             Some(connection) if channel != PeerChannel::Forward => {
                 connection.close();
                 Err(PeerError::NoAnswer(format!("within {timeout:?}")))

@@ -19,7 +19,7 @@ use super::network::PeerNetwork;
 use super::options::RaftLogOptions;
 use super::proposer::Proposal;
 use super::state_machine::Shared;
-use super::transport::{Peer, PeerChannel};
+use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::{NodeAttributes, NodeId, Raft};
 use crate::catalogue::Catalogue;
 use crate::error::ReadError;
@@ -306,10 +306,13 @@ impl Core {
                     let left = until.saturating_duration_since(Instant::now());
                     let body = self.member_request(&command, proof.as_ref());
                     let asked = self.network.ask(&peer, PeerChannel::Forward, body, left);
+                    let repeatable = matches!(command, MemberCommand::Allocate { .. });
                     match asked.await {
                         Ok(Answer::Member(result)) => return result.into(),
                         Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::NeedsProof)) => {}
-                        Err(super::transport::PeerError::Unreachable(_)) => {}
+                        Err(PeerError::Unreachable(_)) => {}
+                        // The leader finds an allocation again by its request id.
+                        Err(PeerError::NoAnswer(_)) if repeatable => {}
                         _ => return Err(MembershipError::OutcomeUnknown),
                     }
                 }

@@ -31,6 +31,7 @@ use super::steps::{Probe, Step};
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 use super::wire::{LogIdV1, VoteV1, encode_entry};
 use crate::durable::{Durable, EngineBatch, Mark, MarkState, MarkedVote, Marking};
+use crate::error::disk_failure;
 
 /// Bytes that one answer to a reader holds, but for a single entry that is longer.
 const READ_BYTES_MAX: usize = 2 << 20;
@@ -127,7 +128,9 @@ impl LogStore {
         }
         match file.and_then(|file| file.sync_data()) {
             Ok(()) => drop(self.inner.committed_durable.fetch_max(index, Ordering::SeqCst)),
-            Err(error) => self.inner.durable.fail(&format!("a sync failed: {error}")),
+            Err(error) => {
+                self.inner.durable.fail(&disk_failure(&format!("a sync failed: {error}")))
+            }
         }
         true
     }
@@ -172,7 +175,9 @@ impl LogStore {
 
     fn write(&self, batch: EngineBatch) -> io::Result<()> {
         let written = self.inner.durable.engine().and_then(|engine| engine.write(batch));
-        written.inspect_err(|error| self.inner.durable.fail(&format!("a write failed: {error}")))
+        written.inspect_err(|error| {
+            self.inner.durable.fail(&disk_failure(&format!("a write failed: {error}")));
+        })
     }
 
     async fn keep_vote(&self, vote: &Vote) -> io::Result<()> {

@@ -53,6 +53,21 @@ pub struct PeerNetwork {
     refused_by: Mutex<BTreeMap<NodeId, bool>>,
     /// Who may vote, once the log is open.
     standing: OnceLock<Standing>,
+    /// Requests that this node forwards and that fail.
+    forwarding: Mutex<Option<FailedForwards>>,
+}
+
+/// Forwarded requests that failed since the last one that succeeded.
+#[derive(Debug, Clone)]
+pub struct FailedForwards {
+    /// The node that the last one was for.
+    pub peer: NodeId,
+    /// When the first one failed.
+    pub since: Instant,
+    /// The number of them.
+    pub count: u64,
+    /// Why the last one failed.
+    pub last: String,
 }
 
 impl PeerNetwork {
@@ -67,6 +82,7 @@ impl PeerNetwork {
             longer_log: AtomicBool::new(false),
             refused_by: Mutex::new(BTreeMap::new()),
             standing: OnceLock::new(),
+            forwarding: Mutex::new(None),
         }
     }
 
@@ -97,6 +113,24 @@ impl PeerNetwork {
     /// Whether a peer says that this node was removed.
     pub fn is_said_to_be_removed(&self) -> bool {
         self.refused_by.lock().values().any(|removed| *removed)
+    }
+
+    /// Requests forwarded to a node that failed since the last one that succeeded.
+    pub fn failed_forwards(&self, peer: NodeId) -> Option<FailedForwards> {
+        self.forwarding.lock().clone().filter(|failed| failed.peer == peer)
+    }
+
+    fn note_forward(&self, peer: NodeId, result: &Result<Vec<u8>, PeerError>) {
+        let mut forwarding = self.forwarding.lock();
+        let Err(error) = result else {
+            *forwarding = None;
+            return;
+        };
+        let before = forwarding.take().filter(|failed| failed.peer == peer);
+        let (since, count) =
+            before.map_or((Instant::now(), 0), |failed| (failed.since, failed.count));
+        let (count, last) = (count.saturating_add(1), error.to_string());
+        *forwarding = Some(FailedForwards { peer, since, count, last });
     }
 
     /// Notes that a leader was heard: it brings what others had more of the log.
@@ -177,7 +211,11 @@ impl PeerNetwork {
         let call = self.transport.call(peer.clone(), channel, bytes, timeout);
         let answer = tokio::time::timeout(timeout, call).await;
         let answer = answer.map_err(|_| PeerError::NoAnswer(format!("within {timeout:?}")));
-        let answer = match answer.and_then(|answer| answer) {
+        let answer = answer.and_then(|answer| answer);
+        if channel == PeerChannel::Forward {
+            self.note_forward(peer.node_id, &answer);
+        }
+        let answer = match answer {
             Ok(answer) => Answer::decode(&answer).map_err(invalid)?,
             Err(error) => {
                 let refused = match error {
@@ -364,4 +402,40 @@ impl Client {
 
 fn stream_error(error: &PeerError) -> SendError {
     StreamingError::Unreachable(Unreachable::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transport::PeerFuture;
+    use super::*;
+
+    /// Answers as it is told.
+    struct Told(Mutex<Result<Vec<u8>, PeerError>>);
+
+    impl PeerTransport for Told {
+        fn call(&self, _: Peer, _: PeerChannel, _: Vec<u8>, _: Duration) -> PeerFuture<'_> {
+            Box::pin(std::future::ready(self.0.lock().clone()))
+        }
+    }
+
+    #[tokio::test]
+    async fn forwards_that_fail_are_counted_until_one_succeeds() {
+        let told = Arc::new(Told(Mutex::new(Err(PeerError::NoAnswer("silence".to_owned())))));
+        let network =
+            PeerNetwork::new(1, "c".to_owned(), Arc::clone(&told) as Arc<dyn PeerTransport>);
+        let peer = Peer { node_id: 2, attributes: Arc::default() };
+        let ask = async |channel| {
+            let wait = Duration::from_secs(5);
+            network.ask(&peer, channel, RequestBody::ReadIndex, wait).await.is_ok()
+        };
+        assert!(!ask(PeerChannel::Raft).await);
+        assert!(network.failed_forwards(2).is_none(), "only what is forwarded counts");
+        assert!(!ask(PeerChannel::Forward).await && !ask(PeerChannel::Forward).await);
+        let failed = network.failed_forwards(2).unwrap();
+        assert_eq!((failed.count, failed.last.contains("silence")), (2, true));
+        assert!(network.failed_forwards(3).is_none());
+        *told.0.lock() = Ok(Answer::ReadIndex { index: 1 }.encode().unwrap());
+        assert!(ask(PeerChannel::Forward).await);
+        assert!(network.failed_forwards(2).is_none());
+    }
 }

@@ -113,6 +113,18 @@ pub(super) fn log_status(core: &Core) -> LogStatus {
         removed: core.is_removed(),
         distrusted: core.is_only_distrusted(),
         unknown_leader: core.unknown_leader(),
+        forwarding: metrics.current_leader.and_then(|leader| failed_forwards(core, leader)),
         failed: core.failure(),
     }
+}
+
+/// Why changes that reach this node do not reach the leader.
+fn failed_forwards(core: &Core, leader: NodeId) -> Option<String> {
+    let failed = core.network.failed_forwards(leader)?;
+    Some(format!(
+        "{} requests forwarded to the leader, node {leader}, failed within the last {} s: {}",
+        failed.count,
+        failed.since.elapsed().as_secs().saturating_add(1),
+        failed.last
+    ))
 }

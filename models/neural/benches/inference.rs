@@ -37,7 +37,12 @@ fn inference(criterion: &mut Criterion) {
         ),
         ("joined", vec!["body".to_owned()], FeatureSelection::All),
     ] {
-        let options = DatasetOptions { label: Some("label".to_owned()), text, features };
+        let options = DatasetOptions {
+            label: Some("label".to_owned()),
+            text,
+            features,
+            ..DatasetOptions::default()
+        };
         let dataset = Dataset::from_csv(file().as_bytes(), &options).unwrap();
         let options = TrainOptions { epochs_max: Some(1), ..TrainOptions::default() };
         let model = train(&dataset, &options, &mut |_| ()).unwrap().model;

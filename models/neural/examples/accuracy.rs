@@ -180,6 +180,7 @@ fn run(task: &Task, data: &str, settings: &[&String]) {
         label: Some(task.label.to_owned()),
         text: task.text.iter().map(|&name| name.to_owned()).collect(),
         features,
+        ..DatasetOptions::default()
     };
     let dataset = Dataset::from_csv(&train_file, &options).expect("training data");
     let mut train_options = TrainOptions::default();

@@ -1,10 +1,12 @@
 //! Labelled rows: columns, cells and labels, read from CSV.
 
+mod kinds;
 mod reader;
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
+use verdict_config::csv::CsvRecord;
 use verdict_config::model::{ColumnKind, ModelColumn, ModelManifest, ModelRow, ModelValue};
 use verdict_config::{Code, Fault, Faults};
 
@@ -31,6 +33,8 @@ pub struct DatasetOptions {
     pub text: Vec<String>,
     /// The other columns.
     pub features: FeatureSelection,
+    /// Kinds of columns that are known, for example from the fields of a flow. Others are inferred.
+    pub kinds: BTreeMap<String, ColumnKind>,
 }
 
 /// Rows with their columns and, where known, labels.
@@ -46,6 +50,8 @@ pub struct Dataset {
     pub labels: Vec<u32>,
     /// SHA-256 of the file it was read from, hex.
     pub sha256: Option<String>,
+    /// Choices of the reader that could be doubted, as sentences without a full stop.
+    pub notes: Vec<String>,
 }
 
 /// Distinct labels at most.
@@ -54,13 +60,15 @@ pub const LABELS_MAX: usize = 8_192;
 impl Dataset {
     /// Reads a CSV file (UTF-8, header line, RFC 4180 quotes).
     ///
-    /// Kinds of columns are inferred: the columns named as texts are texts; a column whose cells
-    /// are numbers, or empty, or a usual word for "no value", is a number; any other is a category,
+    /// Kinds of columns that `options` does not give are inferred. The columns named as texts are
+    /// texts. A column whose cells are numbers, or empty, or a usual word for "no value", is a number;
+    /// so is one with up to 5 % of other cells, which count as absent, with a note. Digits that are
+    /// codes (a leading 0, or a name such as `mcc`) are a category. Any other column is a category,
     /// unless no text was named and its cells read like sentences (three words on average, mostly
     /// distinct), which makes it a text.
     ///
     /// # Errors
-    /// Every fault found (up to 100), each naming its row and column.
+    /// Every fault found (up to 100), each naming its line and column.
     pub fn from_csv(bytes: &[u8], options: &DatasetOptions) -> Result<Self, Faults> {
         let cells = Cells::read(bytes)?;
         let mut faults = Faults::new();
@@ -95,18 +103,37 @@ impl Dataset {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let columns: Vec<(usize, ModelColumn)> = chosen
-            .into_iter()
-            .map(|column| {
-                let kind = if texts.contains(&column) {
-                    ColumnKind::Text
-                } else {
-                    cells.infer(column, texts.is_empty())
-                };
-                (column, ModelColumn { name: cells.names[column].clone(), kind })
-            })
+        let mut notes = Vec::new();
+        let mut columns = Vec::with_capacity(chosen.len());
+        for column in chosen {
+            let name = cells.names[column].clone();
+            let kind = match options.kinds.get(&name) {
+                _ if texts.contains(&column) => ColumnKind::Text,
+                Some(ColumnKind::Number) => {
+                    // Where too many cells are no numbers, each of them becomes a fault below.
+                    if let Ok(note) = kinds::check_numbers(&cells, column) {
+                        notes.extend(note);
+                    }
+                    ColumnKind::Number
+                }
+                Some(kind) => *kind,
+                None => {
+                    let inferred = kinds::infer(&cells, column, texts.is_empty());
+                    notes.extend(inferred.note);
+                    inferred.kind
+                }
+            };
+            columns.push((column, ModelColumn { name, kind }));
+        }
+        let passed_over: Vec<usize> = columns
+            .iter()
+            .filter(|(_, model_column)| model_column.kind == ColumnKind::Number)
+            .filter(|(column, _)| kinds::check_numbers(&cells, *column).is_ok())
+            .map(|(column, _)| *column)
             .collect();
-        Self::assemble(bytes, &cells, &columns, label)
+        let mut dataset = Self::assemble(bytes, &cells, &columns, (label, &passed_over))?;
+        dataset.notes = notes;
+        Ok(dataset)
     }
 
     /// Reads the columns of a model from a CSV file, with the kinds that the model gives them. A
@@ -133,21 +160,28 @@ impl Dataset {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Self::assemble(bytes, &cells, &columns, label)
+        Self::assemble(bytes, &cells, &columns, (label, &[]))
     }
 
+    /// The dataset of some columns. Cells of columns in `passed_over` that are no numbers are absent;
+    /// those of others are faults.
     fn assemble(
         bytes: &[u8],
         cells: &Cells,
         columns: &[(usize, ModelColumn)],
-        label: Option<usize>,
+        (label, passed_over): (Option<usize>, &[usize]),
     ) -> Result<Self, Faults> {
         let mut faults = Faults::new();
         let mut rows = Vec::with_capacity(cells.records.len());
         for (index, record) in cells.records.iter().enumerate() {
             let mut row = ModelRow::with_capacity(columns.len());
             for (column, model_column) in columns {
-                match cell(record.get(*column).unwrap_or_default(), model_column.kind) {
+                let text = record.get(*column).unwrap_or_default();
+                if passed_over.contains(column) && !kinds::is_number(text) {
+                    row.push(ModelValue::Missing);
+                    continue;
+                }
+                match cell(text, model_column.kind) {
                     Ok(cell) => row.push(cell),
                     Err(detail) => {
                         faults.push(fault_at(cells, index, *column, &detail));
@@ -167,7 +201,7 @@ impl Dataset {
         }
         let columns = columns.iter().map(|(_, column)| column.clone()).collect();
         let sha256 = Some(hex::encode(Sha256::digest(bytes)));
-        Ok(Self { columns, rows, label_names, labels, sha256 })
+        Ok(Self { columns, rows, label_names, labels, sha256, notes: Vec::new() })
     }
 
     /// The rows for which `keep` is true, with the same columns and label names.
@@ -209,7 +243,8 @@ fn labels(cells: &Cells, column: usize, faults: &mut Faults) -> (Vec<String>, Ve
     for (index, record) in cells.records.iter().enumerate() {
         let label = record.get(column).unwrap_or_default().trim();
         if label.is_empty() {
-            faults.push(fault_at(cells, index, column, "the label is empty"));
+            let detail = "the label is empty: fill it in, or remove the row";
+            faults.push(fault_at(cells, index, column, detail));
         }
         names.entry(label).or_default();
     }
@@ -224,7 +259,7 @@ fn labels(cells: &Cells, column: usize, faults: &mut Faults) -> (Vec<String>, Ve
     for (position, index) in names.values_mut().enumerate() {
         *index = position as u32;
     }
-    let of_record = |record: &csv::StringRecord| {
+    let of_record = |record: &CsvRecord| {
         names.get(record.get(column).unwrap_or_default().trim()).copied().unwrap_or_default()
     };
     let labels = cells.records.iter().map(of_record).collect();
@@ -240,6 +275,7 @@ mod tests {
             label: Some(label.to_owned()),
             text: text.iter().map(|&name| name.to_owned()).collect(),
             features,
+            kinds: BTreeMap::new(),
         }
     }
 
@@ -308,14 +344,39 @@ mod tests {
             assert!(found, "{faults:?}");
         };
         check(b"a,b\n1,2\n", None, "label");
-        check(b"a,label\n1,x\n2\n", Some((3, 1)), "2 cells");
-        check(b"a,label\n1,x\n2,\n", Some((3, 2)), "empty");
+        check(b"a,label\n1,x\n2\n", Some((3, 1)), "1 cell");
+        check(b"a,label\n1,x\n2,\n", Some((3, 3)), "empty");
         check(b"a,label\n1,x\ninf,y\n", Some((3, 1)), "finite");
         check(b"a,label\n1,x\n\xff,y\n", Some((3, 1)), "UTF-8");
         check(b"a,a,label\n1,2,x\n", None, "twice");
         check(b"a,label\n", None, "no rows");
         check(b"", None, "empty");
         check(b"label\nx\n", None, "no input columns");
+    }
+
+    #[test]
+    fn known_kinds_win_over_inference() {
+        let file = "mcc,amount,label\n5411,1,x\n7995,true,y\n";
+        let mut all = options("label", &[], FeatureSelection::All);
+        assert_eq!(
+            kinds(&Dataset::from_csv(file.as_bytes(), &all).unwrap()),
+            [("mcc", ColumnKind::Category), ("amount", ColumnKind::Category)]
+        );
+        all.kinds.insert("mcc".to_owned(), ColumnKind::Number);
+        all.kinds.insert("amount".to_owned(), ColumnKind::Number);
+        let dataset = Dataset::from_csv(file.as_bytes(), &all).unwrap();
+        assert_eq!(kinds(&dataset), [("mcc", ColumnKind::Number), ("amount", ColumnKind::Number)]);
+        assert_eq!(dataset.rows[1][1], ModelValue::Number(1.0));
+        let file = "amount,label\n1,x\nmuch,y\n";
+        let faults = Dataset::from_csv(file.as_bytes(), &all).unwrap_err();
+        assert_eq!((faults[0].line, faults[0].column), (Some(3), Some(1)));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_refused_where_it_opens() {
+        let all = options("label", &[], FeatureSelection::All);
+        let faults = Dataset::from_csv(b"a,label\n1,x\n\"2,y\n3,z\n", &all).unwrap_err();
+        assert_eq!(faults[0].line, Some(3), "{faults:?}");
     }
 
     #[test]
@@ -342,7 +403,7 @@ mod tests {
         };
         let file = "colour,size,text\nred,NA,x\nred,much,x\n";
         let faults = Dataset::for_model(file.as_bytes(), &manifest, None).unwrap_err();
-        assert_eq!((faults[0].line, faults[0].column), (Some(3), Some(2)));
+        assert_eq!((faults[0].line, faults[0].column), (Some(3), Some(5)));
         let file = "colour,size,text\nred,NA,x\n";
         let dataset = Dataset::for_model(file.as_bytes(), &manifest, None).unwrap();
         assert_eq!(dataset.rows[0][1], ModelValue::Missing);

@@ -47,4 +47,6 @@ pub use model::{
     Contribution, EvaluationReport, Model, ModelFiles, content_hash, reference_profile,
 };
 pub use split::{is_in_part, row_hash};
-pub use training::{Network, Progress, Recipe, TrainOptions, TrainReport, Trained, train};
+pub use training::{
+    Network, Progress, Recipe, TrainOptions, TrainReport, Trained, planned_manifest, train,
+};

@@ -38,27 +38,55 @@ pub fn train(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained, NeuralError> {
     let network = options.network.unwrap_or_else(|| Network::for_dataset(dataset));
-    if dataset.columns.is_empty() || dataset.rows.len() < ROWS_MIN {
-        let rows = dataset.rows.len();
-        let detail = format!("{rows} rows; training needs at least {ROWS_MIN} and a column");
-        return Err(NeuralError::Training { detail });
-    }
+    check(dataset, network, options)?;
     if network == Network::IsolationForest {
         return train_forest(dataset, options);
     }
-    check(dataset, network, options)?;
     let mut phases =
         Phases { dataset, network, options, progress, recipe: recipe(dataset, options, network) };
     phases.train()
 }
 
+/// The manifest that training on this data with these options gives, but for what training finds
+/// (temperature, measures, distances). It is cheap: callers check with it before they train.
+///
+/// # Errors
+/// What [`train`] would refuse at once.
+pub fn planned_manifest(
+    dataset: &Dataset,
+    options: &TrainOptions,
+) -> Result<ModelManifest, NeuralError> {
+    let network = options.network.unwrap_or_else(|| Network::for_dataset(dataset));
+    check(dataset, network, options)?;
+    let mut planned = manifest(dataset, options, network);
+    if network == Network::IsolationForest {
+        planned.task = ModelTask::Anomaly;
+        planned.labels = Vec::new();
+    }
+    Ok(planned)
+}
+
 fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<(), NeuralError> {
     let refuse = |detail: String| Err(NeuralError::Training { detail });
+    if dataset.columns.is_empty() || dataset.rows.len() < ROWS_MIN {
+        return refuse(format!(
+            "the data has {} rows and {} input columns; training needs at least {ROWS_MIN} rows and \
+             one column",
+            dataset.rows.len(),
+            dataset.columns.len()
+        ));
+    }
+    if network == Network::IsolationForest {
+        return forest::check(dataset);
+    }
     if dataset.labels.len() != dataset.rows.len() {
-        return refuse("the rows have no labels: name the label column".to_owned());
+        return refuse("the rows have no labels: name the label column with --label".to_owned());
     }
     if dataset.label_names.len() < 2 {
-        return refuse("the label column has one value; two are needed".to_owned());
+        return refuse(
+            "the label column has one value in all rows: a model needs rows of at least two"
+                .to_owned(),
+        );
     }
     let fitting = Network::for_dataset(dataset);
     if network != fitting && network != Network::JoinedMlp {
@@ -68,19 +96,39 @@ fn check(dataset: &Dataset, network: Network, options: &TrainOptions) -> Result<
             fitting.as_str()
         ));
     }
-    let in_range = (0.05..=0.5).contains(&options.validation_share)
-        && options.label_smoothing.is_none_or(|value| (0.0..=0.5).contains(&value))
-        && options.dropout.is_none_or(|value| (0.0..=0.9).contains(&value))
-        && options.learning_rate.is_none_or(|value| value > 0.0 && value <= 1.0)
-        && options.epochs_max.is_none_or(|value| (1..=1_000).contains(&value))
-        && options.batch_size.is_none_or(|value| (1..=65_536).contains(&value));
-    if !in_range {
-        return refuse("an option is out of its range".to_owned());
+    let share = options.validation_share;
+    let within = [
+        ("the share for validation", (0.05..=0.5).contains(&share), "0.05 to 0.5"),
+        (
+            "the label smoothing",
+            options.label_smoothing.is_none_or(|value| (0.0..=0.5).contains(&value)),
+            "0 to 0.5",
+        ),
+        ("the dropout", options.dropout.is_none_or(|v| (0.0..=0.9).contains(&v)), "0 to 0.9"),
+        (
+            "the learning rate",
+            options.learning_rate.is_none_or(|value| value > 0.0 && value <= 1.0),
+            "above 0 and at most 1",
+        ),
+        (
+            "the number of epochs",
+            options.epochs_max.is_none_or(|value| (1..=1_000).contains(&value)),
+            "1 to 1000",
+        ),
+        (
+            "the batch size",
+            options.batch_size.is_none_or(|value| (1..=65_536).contains(&value)),
+            "1 to 65536",
+        ),
+    ];
+    if let Some((name, _, range)) = within.iter().find(|(_, fits, _)| !fits) {
+        return refuse(format!("{name} is out of its range: give {range}"));
     }
     if let Some(label) = &options.positive_label
         && !dataset.label_names.contains(label)
     {
-        return refuse(format!("no row has the label `{label}`"));
+        let known: Vec<&str> = dataset.label_names.iter().take(20).map(String::as_str).collect();
+        return refuse(format!("no row has the label `{label}`; there are {}", known.join(", ")));
     }
     Ok(())
 }

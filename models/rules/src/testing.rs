@@ -1,5 +1,7 @@
 //! The tests that stand beside rules, and which rules no test hits.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value as Json;
 use verdict_config::definition::UnknownPolicy;
@@ -9,8 +11,8 @@ use verdict_config::{Code, Facts, Fault, Faults, TimestampMs, Value};
 
 use crate::syntax::{NodeKind, parse_expression_within};
 use crate::{
-    CompiledRuleSet, Evaluation, EvaluationInput, HitEffect, Phase, RuleMask, Scratch,
-    WindowFunction,
+    CompiledRuleSet, Evaluation, EvaluationInput, Evidence, FactRead, Hit, HitEffect, Phase,
+    RuleMask, Scratch, WindowFunction,
 };
 
 /// The time of a test that names none: 2026-01-01T00:00:00Z.
@@ -25,6 +27,12 @@ pub struct TestReport {
     pub never_hit: Vec<String>,
     /// How many rules the set has.
     pub rules: usize,
+    /// Ids of rules that a test makes hit.
+    #[serde(skip)]
+    pub hit: BTreeSet<String>,
+    /// Rows of tables that a test makes a rule hit by, by table, from 1.
+    #[serde(skip)]
+    pub rows: BTreeSet<(String, u32)>,
 }
 
 /// One test.
@@ -39,6 +47,9 @@ pub struct TestResult {
     pub description: Option<String>,
     /// Each difference between what was expected and what came out; empty is a pass.
     pub failures: Vec<String>,
+    /// What the rule read and which part of its condition is not true, of a test that fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
 }
 
 impl TestResult {
@@ -59,13 +70,20 @@ impl TestReport {
     /// Every failure as a fault, which blocks a publication.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        let fault = |result: &TestResult, failure: &String| {
-            let message = format!("rule {:?}: {failure}", result.rule);
+        let fault = |result: &TestResult, (position, failure): (usize, &String)| {
+            let test = result.description.as_ref();
+            let test = test.map(|text| format!(", test {text:?}")).unwrap_or_default();
+            // Once a test is enough.
+            let read = result.read.as_ref().filter(|_| position == 0);
+            let read = read.map(|text| format!(". {text}")).unwrap_or_default();
+            let message = format!("rule {:?}{test}: {failure}{read}", result.rule);
             Fault::new(Code::RuleTestFailed, &result.path, message)
         };
         self.results
             .iter()
-            .flat_map(|result| result.failures.iter().map(|failure| fault(result, failure)))
+            .flat_map(|result| {
+                result.failures.iter().enumerate().map(|failure| fault(result, failure))
+            })
             .collect()
     }
 }
@@ -90,6 +108,7 @@ impl CompiledRuleSet {
         for (at, rule) in definition.rules.iter().enumerate() {
             let number = crate::resources::position(at);
             for (test_at, test) in rule.tests.iter().enumerate() {
+                let mut read = None;
                 let failures = match self.test_input(test) {
                     Ok(input) => {
                         let evaluation = self.run_test(test, &input, &mut scratch);
@@ -97,8 +116,11 @@ impl CompiledRuleSet {
                             if let Some(hit) = hit.get_mut(found.rule as usize) {
                                 *hit = true;
                             }
+                            report.rows.extend(rows_of(&evaluation, found));
                         }
-                        self.differences(number, &test.expect, &evaluation)
+                        let failures = self.differences(number, &test.expect, &evaluation);
+                        read = (!failures.is_empty()).then(|| self.read_text(number, test, &input));
+                        failures
                     }
                     Err(failures) => failures,
                 };
@@ -107,25 +129,43 @@ impl CompiledRuleSet {
                     rule: rule.id.clone(),
                     description: test.description.clone(),
                     failures,
+                    read,
                 });
             }
         }
-        let never = self.rules().iter().zip(&hit).filter(|(_, hit)| !**hit);
-        report.never_hit = never.map(|(rule, _)| rule.id.to_string()).collect();
+        for (rule, hit) in self.rules().iter().zip(hit) {
+            let id = rule.id.to_string();
+            if hit {
+                report.hit.insert(id);
+            } else {
+                report.never_hit.push(id);
+            }
+        }
         report
+    }
+
+    /// What a rule read in a test, and the first part of its condition that is not true.
+    fn read_text(&self, rule: u32, test: &RuleTest, input: &TestInput) -> String {
+        let none = RuleMask::none();
+        let traces = self.explain(&evaluation_input(test, input, &none));
+        let Some(trace) = traces.into_iter().find(|trace| trace.rule == rule) else {
+            return String::new();
+        };
+        let value = |read: &FactRead| match &read.value {
+            Some(value) => format!("{} = {}", read.name, shown_value(value)),
+            None => format!("{} is absent", read.name),
+        };
+        let reads: Vec<String> = trace.reads.iter().map(value).collect();
+        let reads = if reads.is_empty() { "nothing".to_owned() } else { reads.join(", ") };
+        match trace.failing {
+            Some(clause) => format!("It read {reads}; not true is `{}`", clause.text),
+            None => format!("It read {reads}"),
+        }
     }
 
     fn run_test(&self, test: &RuleTest, input: &TestInput, scratch: &mut Scratch) -> Evaluation {
         let none = RuleMask::none();
-        let input = EvaluationInput {
-            facts: &input.facts,
-            derived: &input.derived,
-            windows: &input.windows,
-            as_of: test.as_of.unwrap_or(AS_OF_DEFAULT),
-            disabled: &none,
-            snoozed: &none,
-            cost_units_limit: u64::MAX,
-        };
+        let input = evaluation_input(test, input, &none);
         let mut evaluation = self.evaluate(Phase::Early, &input, scratch);
         let late = self.evaluate(Phase::Late, &input, scratch);
         evaluation.append(late);
@@ -187,7 +227,8 @@ impl CompiledRuleSet {
     }
 
     /// A window call in its canonical text, however a test spells it.
-    fn canonical_window(&self, text: &str) -> String {
+    #[must_use]
+    pub fn canonical_window(&self, text: &str) -> String {
         let canonical = || {
             let node = parse_expression_within(text, &self.limits).ok()?;
             let NodeKind::Call(name, arguments) = &node.kind else { return None };
@@ -257,6 +298,46 @@ impl CompiledRuleSet {
             compare("reasons", format!("{wanted:?}"), format!("{got:?}"));
         }
         failures
+    }
+}
+
+/// The rows of tables that a hit rests on.
+fn rows_of<'a>(
+    evaluation: &'a Evaluation,
+    hit: &Hit,
+) -> impl Iterator<Item = (String, u32)> + use<'a> {
+    evaluation.evidence(hit).iter().filter_map(|evidence| match evidence {
+        Evidence::Row { table, row } => Some((table.to_string(), *row)),
+        Evidence::Terms { .. }
+        | Evidence::Listed { .. }
+        | Evidence::ListedText { .. }
+        | Evidence::Name { .. } => None,
+    })
+}
+
+fn evaluation_input<'a>(
+    test: &RuleTest,
+    input: &'a TestInput,
+    none: &'a RuleMask,
+) -> EvaluationInput<'a> {
+    EvaluationInput {
+        facts: &input.facts,
+        derived: &input.derived,
+        windows: &input.windows,
+        as_of: test.as_of.unwrap_or(AS_OF_DEFAULT),
+        disabled: none,
+        snoozed: none,
+        cost_units_limit: u64::MAX,
+    }
+}
+
+/// A value as a test writes it, shortened.
+fn shown_value(value: &Value) -> String {
+    const CHARS_MAX: usize = 80;
+    let text = value.to_json().to_string();
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -43,9 +43,15 @@ impl Confusion {
     /// `f1_score(average="macro")`; 0 for none.
     #[must_use]
     pub fn macro_f1(&self) -> f64 {
+        self.macro_f1_over(self.labels + 1)
+    }
+
+    /// Mean F1 over those of the first labels that occur as truth or prediction; 0 for none.
+    #[must_use]
+    pub fn macro_f1_over(&self, first: usize) -> f64 {
         let mut sum = 0.0;
         let mut present = 0;
-        for label in 0..=self.labels {
+        for label in 0..first.min(self.labels + 1) {
             let truth: u64 = (0..=self.labels).map(|other| self.count(label, other)).sum();
             let predicted: u64 = (0..=self.labels).map(|other| self.count(other, label)).sum();
             if truth + predicted > 0 {

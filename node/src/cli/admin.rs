@@ -23,6 +23,7 @@ mod session;
 mod snooze;
 mod transfers;
 
+pub use changes::show_findings;
 pub use session::{AdminTarget, Session};
 
 /// Arguments of `admin`.

@@ -8,6 +8,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use verdict_config::{Code, Fault};
 
 use super::Failure;
+use crate::reasons;
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
@@ -43,7 +44,13 @@ impl Client {
         if let Some(ca) = ca {
             let pem = super::data::read_bytes(ca)?;
             let certificate = Certificate::from_pem(&pem)
-                .map_err(|error| Failure::new(format!("{}: {error}", ca.display())))?;
+                .map_err(|_| {
+                    Failure::new(format!(
+                        "{} is not a certificate in PEM: name the file that `ca` in cluster.json names, \
+                         or the authority's certificate",
+                        ca.display()
+                    ))
+                })?;
             let roots = RootCerts::from(vec![certificate]);
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
@@ -77,7 +84,10 @@ impl Client {
     /// No answer, a refusal, or the disk.
     pub fn download(&self, path: &str, file: &mut std::fs::File) -> Result<u64, Failure> {
         let mut body = self.read_stream(path)?;
-        std::io::copy(&mut body, file).map_err(|error| anyhow::Error::from(error).into())
+        std::io::copy(&mut body, file).map_err(|error| {
+            let reason = reasons::io(&error);
+            Failure::new(format!("the bytes from {} cannot be kept: {reason}", self.url))
+        })
     }
 
     /// Asks for bytes, to be read as they come.
@@ -89,10 +99,11 @@ impl Client {
         if let Some(key) = &self.key {
             request = request.header("X-API-Key", key);
         }
-        let mut response = request.call().map_err(anyhow::Error::from)?;
+        let mut response = request.call().map_err(|error| self.no_answer(&error))?;
         let status = response.status().as_u16();
         if !(200..300).contains(&status) {
-            let text = response.body_mut().read_to_string().map_err(anyhow::Error::from)?;
+            let text = response.body_mut().read_to_string();
+            let text = text.map_err(|error| self.no_answer(&error))?;
             let json = serde_json::from_str(&text).unwrap_or_default();
             accepted(Answer { status, json })?;
         }
@@ -157,22 +168,39 @@ impl Client {
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<(u16, Vec<u8>), Failure> {
-        let failed = |error: ureq::Error| {
-            let text = error.to_string();
-            let advice = advice(&text).map(|advice| format!("; {advice}")).unwrap_or_default();
-            Failure::new(format!("no answer from {}: {text}{advice}", self.url))
-        };
-        let mut answer = answer.map_err(failed)?;
+        let mut answer = answer.map_err(|error| self.no_answer(&error))?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-        Ok((status, body.read_to_vec().map_err(failed)?))
+        Ok((status, body.read_to_vec().map_err(|error| self.no_answer(&error))?))
+    }
+
+    fn no_answer(&self, error: &ureq::Error) -> Failure {
+        let advice =
+            advice(&error.to_string()).map(|advice| format!("; {advice}")).unwrap_or_default();
+        Failure::new(format!("no answer from {}: {}{advice}", self.url, reason(error)))
+    }
+}
+
+/// Why a request failed, in words.
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => reasons::io(error),
+        ureq::Error::Timeout(_) => "it did not answer in time; is the node overloaded?".to_owned(),
+        ureq::Error::HostNotFound => "there is no such host; check the address".to_owned(),
+        ureq::Error::BadUri(_) => {
+            "that is not an address; write it like http://127.0.0.1:7700".to_owned()
+        }
+        ureq::Error::BodyExceedsLimit(most) => {
+            format!("its answer is larger than {most} bytes; ask for less")
+        }
+        other => other.to_string(),
     }
 }
 
 /// What can be done about a connection that fails for a usual reason.
 fn advice(error: &str) -> Option<&'static str> {
     let known = [
-        ("Connection refused", "is the node running there? `verdict dev` starts one"),
+        ("Connection refused", "is a node running there? `verdict dev` starts one"),
         (
             "CaUsedAsEndEntity",
             "the node's certificate is marked as an authority's: make it with \
@@ -194,7 +222,10 @@ fn accepted(answer: Answer) -> Result<Json, Failure> {
     let text = |key: &str| answer.json[key].as_str().unwrap_or_default().to_owned();
     Err(Failure::new(match answer.json["code"].as_str() {
         Some(code) => format!("{code} {}: {}", text("title"), text("detail")),
-        None => format!("the node answered {}", answer.status),
+        None => format!(
+            "the node answered with the status {} and no explanation: is it a node of Verdict?",
+            answer.status
+        ),
     }))
 }
 

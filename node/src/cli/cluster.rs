@@ -349,7 +349,7 @@ fn down(dir: &Path, output: &Output) -> Outcome {
     let dir = std::path::absolute(dir).map_err(anyhow::Error::from)?;
     let cluster = read(&dir)?;
     let mut cluster =
-        cluster.ok_or_else(|| Failure::new(format!("there is no cluster in {}", dir.display())))?;
+        cluster.ok_or_else(|| Failure::new(format!("there is no cluster in {}: name its folder with --dir, or start one with `verdict cluster up`", dir.display())))?;
     let running: Vec<u64> = pids(&cluster).into_iter().filter(|pid| runs_here(*pid)).collect();
     for pid in &running {
         signal(*pid, "-TERM")?;
@@ -381,7 +381,9 @@ fn read(dir: &Path) -> Result<Option<Json>, Failure> {
         return Ok(None);
     }
     let parsed = serde_json::from_slice(&data::read_bytes(&file)?);
-    parsed.map(Some).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
+    parsed.map(Some).map_err(|error| {
+        Failure::new(format!("{}: {}", file.display(), crate::reasons::json(&error)))
+    })
 }
 
 /// The file holds the API key: it is for its owner only.
@@ -412,6 +414,11 @@ fn signal(pid: u64, name: &str) -> Result<(), Failure> {
     let status = Command::new("kill").arg(name).arg(pid.to_string()).status();
     match status {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new(format!("kill {pid}: {error}"))),
+        Err(error) => {
+            let reason = crate::reasons::io(&error);
+            Err(Failure::new(format!(
+                "process {pid} cannot be sent a signal with `kill`: {reason}"
+            )))
+        }
     }
 }

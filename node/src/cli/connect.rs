@@ -73,7 +73,7 @@ fn find(folder: &Path) -> Result<Option<Found>, Failure> {
         return Ok(None);
     }
     let cluster: Json = serde_json::from_slice(&super::data::read_bytes(&cluster)?)
-        .map_err(|error| Failure::new(format!("{CLUSTER}: {error}")))?;
+        .map_err(|error| Failure::new(format!("{CLUSTER}: {}", crate::reasons::json(&error))))?;
     let text = |value: &Json| value.as_str().map(str::to_owned);
     let url = text(&cluster["nodes"][0]["http"]);
     Ok(url.zip(text(&cluster["api_key"])).map(|(url, key)| Found {

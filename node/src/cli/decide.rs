@@ -14,9 +14,13 @@ use super::connect::Target;
 use super::data::{self, Records};
 use super::{EXIT_FAULTS, EXIT_OK, Failure, Outcome};
 use crate::output::{HEAD, Output};
+use crate::reasons;
 
+mod columns;
 mod measure;
 mod offline;
+
+use columns::ColumnUse;
 
 pub const DECIDE_HELP: &str = "Examples:
   verdict decide --catalogue ./catalogue --flow message --data messages.csv --out decided.csv
@@ -60,33 +64,69 @@ pub struct DecideArgs {
 /// A decision, or the problem in its place.
 pub(super) type Decided = Result<Json, Json>;
 
+/// The decisions of a file's records, and what the flow read of it.
+pub(super) struct DecidedFile {
+    /// One a record, in their order.
+    pub decided: Vec<Decided>,
+    /// Which columns were read.
+    pub columns: ColumnUse,
+    /// How many alternatives each decision names at most.
+    pub alternatives: usize,
+    /// How many of them are the flow's own; more are named where measures need them.
+    pub shown_alternatives: Option<usize>,
+}
+
+impl DecidedFile {
+    /// Leaves of each decision what the flow names by itself.
+    fn cut_alternatives(&mut self) {
+        let Some(most) = self.shown_alternatives else { return };
+        for decision in self.decided.iter_mut().flatten() {
+            if let Some(named) = decision["classification"]["alternatives"].as_array_mut() {
+                named.truncate(most);
+            }
+        }
+    }
+}
+
 /// Decides every record of a file.
 pub fn decide(arguments: &DecideArgs, output: &Output) -> Outcome {
+    if let Some(out) = &arguments.out {
+        data::check_out_file(out, output.is_json())?;
+    }
     let records = data::read_records(&arguments.data)?;
-    let decided = match &arguments.catalogue {
+    let given = [&arguments.label, &arguments.unit, &arguments.as_of];
+    columns::check_named(&records, given.into_iter().flatten(), &arguments.data)?;
+    let names = records.added_columns(COLUMNS)?;
+    let mut file = match &arguments.catalogue {
         Some(catalogue) => offline::decide(catalogue, arguments, &records, output)?,
         None => by_node(&arguments.target.connect()?, arguments, &records, output)?,
     };
-    if let Some(out) = &arguments.out {
-        write(out, &records, &decided)?;
-    }
-    let summary = summary(&decided);
+    file.columns.note(output);
     let measures = arguments
         .label
         .as_ref()
-        .map(|label| measure::measure(&records, &decided, label, arguments.positive.as_deref()))
-        .transpose()?;
+        .map(|label| measure::measure(&records, &file, label, arguments.positive.as_deref()));
+    file.cut_alternatives();
+    let DecidedFile { decided, columns, .. } = file;
+    if let Some(out) = &arguments.out {
+        write(out, &records, &decided, &names)?;
+    }
+    let summary = summary(&decided);
+    for note in measures.iter().flat_map(|measures| &measures.notes) {
+        output.warn(note);
+    }
+    let measures = measures.map(|measures| measures.json);
     let failed = decided.iter().filter(|decided| decided.is_err()).count();
     if output.is_json() {
-        output.json(&as_json(&summary, measures.as_ref(), arguments));
+        let mut json = as_json(&summary, measures.as_ref(), arguments);
+        json["columns"] = columns.json();
+        output.json(&json);
     } else {
         tell(&summary, measures.as_ref(), arguments, output);
-        let first = decided.iter().find_map(|decided| decided.as_ref().err());
-        if let Some(problem) = first {
-            let noun = if failed == 1 { "record was" } else { "records were" };
-            output
-                .note(format!("{failed} {noun} not decided; the first: {}", problem_text(problem)));
-        }
+    }
+    if let Some(problem) = decided.iter().find_map(|decided| decided.as_ref().err()) {
+        let noun = if failed == 1 { "record was" } else { "records were" };
+        output.warn(format!("{failed} {noun} not decided; the first: {}", problem_text(problem)));
     }
     Ok(if failed == 0 { EXIT_OK } else { EXIT_FAULTS })
 }
@@ -95,13 +135,14 @@ pub fn decide(arguments: &DecideArgs, output: &Output) -> Outcome {
 fn request(flow: &FlowDefinition, arguments: &DecideArgs, row: &Map<String, Json>) -> Json {
     let mut input = Map::new();
     for (name, field) in &flow.fields {
-        if let Some(value) = row.get(name).filter(|value| !value.is_null()) {
-            input.insert(name.clone(), typed(field, value));
+        let value = row.get(name).map_or(Json::Null, |value| typed(field, value));
+        if !value.is_null() {
+            input.insert(name.clone(), value);
         }
     }
     let mut body = json!({ "input": input });
-    let columns = [("unit", &arguments.unit), ("as_of", &arguments.as_of)];
-    for (key, column) in columns {
+    let given = [("unit", &arguments.unit), ("as_of", &arguments.as_of)];
+    for (key, column) in given {
         let value = column.as_ref().and_then(|column| row.get(column));
         if let Some(value) = value.filter(|value| !value.is_null()) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -131,7 +172,10 @@ fn typed(field: &Field, value: &Json) -> Json {
             items.collect()
         }
         FieldType::Decimal | FieldType::Time => plain.into(),
-        FieldType::Symbol | FieldType::String => value.clone(),
+        // A blank behind a comma is no part of a code.
+        FieldType::Symbol if plain.is_empty() => Json::Null,
+        FieldType::Symbol => plain.into(),
+        FieldType::String => value.clone(),
     }
 }
 
@@ -140,11 +184,19 @@ fn by_node(
     arguments: &DecideArgs,
     records: &Records,
     output: &Output,
-) -> Result<Vec<Decided>, Failure> {
+) -> Result<DecidedFile, Failure> {
     let flow = segment(&arguments.flow);
     let object = client.get(&format!("/v1/objects/flow/{flow}"))?;
     let definition: FlowDefinition =
-        serde_json::from_value(object["body"].clone()).map_err(anyhow::Error::from)?;
+        serde_json::from_value(object["body"].clone()).map_err(|error| {
+            let reason = reasons::json(&error);
+            Failure::new(format!(
+                "the node's flow {} cannot be read by this program: {reason}. Use a program of the \
+                 node's version",
+                arguments.flow
+            ))
+        })?;
+    let columns = ColumnUse::check(&definition, arguments, records)?;
     let bar = output.progress(records.rows.len() as u64, "deciding");
     let mut decided = Vec::with_capacity(records.rows.len());
     for chunk in records.rows.chunks(BATCH) {
@@ -162,7 +214,13 @@ fn by_node(
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
-    Ok(decided)
+    let alternatives = alternatives(&definition);
+    Ok(DecidedFile { decided, columns, alternatives, shown_alternatives: None })
+}
+
+/// How many alternatives a flow's decisions name at most.
+pub(super) fn alternatives(definition: &FlowDefinition) -> usize {
+    definition.classify.as_ref().map_or(0, |classify| usize::from(classify.alternatives))
 }
 
 /// A busy node is asked again, for a bounded time.
@@ -178,7 +236,24 @@ fn post_patiently(client: &Client, path: &str, body: &Json) -> Result<Json, Fail
     client.post(path, body)
 }
 
-fn write(out: &Path, records: &Records, decided: &[Decided]) -> Result<(), Failure> {
+/// The columns that a CSV file gets.
+const COLUMNS: [&str; 8] = [
+    "predicted",
+    "score",
+    "outcome",
+    "risk_score",
+    "risk_level",
+    "reasons",
+    "decision_id",
+    "problem",
+];
+
+fn write(
+    out: &Path,
+    records: &Records,
+    decided: &[Decided],
+    names: &[String; 8],
+) -> Result<(), Failure> {
     let mut written = records.clone();
     if data::is_json_lines(out) {
         for (row, decided) in written.rows.iter_mut().zip(decided) {
@@ -191,59 +266,47 @@ fn write(out: &Path, records: &Records, decided: &[Decided]) -> Result<(), Failu
         }
         return data::write_records(out, &written);
     }
-    const COLUMNS: [&str; 8] = [
-        "predicted",
-        "score",
-        "outcome",
-        "risk_score",
-        "risk_level",
-        "reasons",
-        "decision_id",
-        "problem",
-    ];
     for (row, decided) in written.rows.iter_mut().zip(decided) {
-        row.extend(cells(decided));
+        row.extend(names.iter().cloned().zip(cells(decided)));
     }
-    let new = COLUMNS.iter().filter(|column| !records.columns.iter().any(|have| have == *column));
-    written.columns.extend(new.map(|&column| column.to_owned()));
+    written.columns.extend(names.iter().cloned());
     data::write_records(out, &written)
 }
 
-/// What a CSV file shows of a decision.
-fn cells(decided: &Decided) -> Map<String, Json> {
-    let mut cells = Map::new();
-    let mut put = |key: &str, value: Json| {
-        cells.insert(key.to_owned(), value);
-    };
-    match decided {
-        Ok(decision) => {
-            let class = &decision["classification"];
-            let (predicted, score) = if class.is_null() {
-                let score = decision["risk"]["score"].as_f64();
-                (
-                    decision["outcome"].clone(),
-                    score.map_or(Json::Null, |score| json!(score / 1000.0)),
-                )
-            } else {
-                (class["label"].clone(), class["confidence"].clone())
-            };
-            let reasons: Vec<&str> = decision["reasons"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|reason| reason["code"].as_str())
-                .collect();
-            put("predicted", predicted);
-            put("score", score);
-            put("outcome", decision["outcome"].clone());
-            put("risk_score", decision["risk"]["score"].clone());
-            put("risk_level", decision["risk"]["level"].clone());
-            put("reasons", reasons.join(" ").into());
-            put("decision_id", decision["decision_id"].clone());
+/// What a CSV file shows of a decision, in the order of [`COLUMNS`].
+fn cells(decided: &Decided) -> [Json; 8] {
+    let decision = match decided {
+        Ok(decision) => decision,
+        Err(problem) => {
+            let mut cells = [const { Json::Null }; 8];
+            cells[7] = problem_text(problem).into();
+            return cells;
         }
-        Err(problem) => put("problem", problem_text(problem).into()),
-    }
-    cells
+    };
+    let class = &decision["classification"];
+    let risk = &decision["risk"];
+    let (predicted, score) = if class.is_null() {
+        let score = risk["score"].as_f64();
+        (decision["outcome"].clone(), score.map_or(Json::Null, |score| json!(score / 1000.0)))
+    } else {
+        (class["label"].clone(), class["confidence"].clone())
+    };
+    let reasons: Vec<&str> = decision["reasons"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|reason| reason["code"].as_str())
+        .collect();
+    [
+        predicted,
+        score,
+        decision["outcome"].clone(),
+        risk["score"].clone(),
+        risk["level"].clone(),
+        reasons.join(" ").into(),
+        decision["decision_id"].clone(),
+        Json::Null,
+    ]
 }
 
 /// A problem on one line: its code and what is wrong.
@@ -255,9 +318,9 @@ fn problem_text(problem: &Json) -> String {
     let faults: Vec<String> = faults
         .map(|fault| format!("{}: {}", text(fault, "path"), text(fault, "message")))
         .collect();
-    let told =
+    let what =
         if faults.is_empty() { text(problem, "detail").to_owned() } else { faults.join("; ") };
-    format!("{} {told}", text(problem, "code"))
+    format!("{} {what}", text(problem, "code"))
 }
 
 /// Counts of outcomes, levels and reasons.
@@ -338,13 +401,15 @@ fn tell(summary: &Summary, measures: Option<&Json>, arguments: &DecideArgs, outp
         output.say(format!("{} decisions were degraded", summary.degraded));
     }
     if let Some(measures) = measures.and_then(Json::as_object) {
-        let names: Vec<&str> = measures.keys().map(String::as_str).collect();
         let shown = |value: &Json| match value.as_f64() {
             Some(number) if value.is_f64() => format!("{number:.4}"),
             _ if value.is_null() => "-".to_owned(),
             _ => value.to_string(),
         };
-        output.table(&names, vec![measures.values().map(shown).collect()]);
+        let plain = measures.iter().filter(|(_, value)| !value.is_object());
+        let (names, cells): (Vec<&str>, Vec<String>) =
+            plain.map(|(name, value)| (name.as_str(), shown(value))).unzip();
+        output.table(&names, vec![cells]);
     }
     if let Some(out) = &arguments.out {
         output.say(format!("Decisions: {}", out.display()));
@@ -378,6 +443,8 @@ mod tests {
         check(FieldType::Float, "nan", json!("nan"));
         check(FieldType::Decimal, " 10.10 ", json!("10.10"));
         check(FieldType::Symbol, "0742", json!("0742"));
+        check(FieldType::Symbol, " GB ", json!("GB"));
+        check(FieldType::String, " GB ", json!(" GB "));
         check(FieldType::Set, "a; b|c", json!(["a", "b", "c"]));
     }
 }

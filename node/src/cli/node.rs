@@ -100,7 +100,7 @@ pub fn node(arguments: &NodeArgs, output: &Output) -> Outcome {
     let settings = load(arguments)?;
     logging::start(&settings.log).map_err(Failure::new)?;
     tracing::info!(settings = %settings::redacted(&settings), "effective settings");
-    let output = *output;
+    let output = output.clone();
     run(NodeStart { settings, keys: Vec::new(), folder_key: None }, move |told| {
         tell_log(&told, &output)
     })
@@ -111,6 +111,11 @@ fn tell_log(told: &Told, output: &Output) {
     match told {
         Told::Ready { address, tls, flows, revision, .. } => {
             tracing::info!(%address, tls, flows = flows.len(), revision, "ready");
+            if output.is_json() {
+                let url = format!("{}://{address}", if *tls { "https" } else { "http" });
+                let names: Vec<&str> = flows.iter().map(|(name, _)| name.as_str()).collect();
+                output.json(&json!({ "url": url, "revision": revision, "flows": names }));
+            }
         }
         Told::Draining => tracing::info!("draining"),
         Told::Folder(Synced::Refused(faults)) => {
@@ -125,6 +130,9 @@ fn tell_log(told: &Told, output: &Output) {
         }
         Told::Folder(Synced::Written { files }) => {
             tracing::info!(files = files.len(), "changes were written to the folder");
+        }
+        Told::Folder(Synced::Corrected { revision }) => {
+            tracing::info!(revision, "the catalogue folder has no faults any more");
         }
         Told::Folder(Synced::Unchanged) => {}
     }
@@ -144,7 +152,11 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
     let dir = absolute(&arguments.dir);
     let catalogue = match &arguments.catalogue {
         Some(folder) if !folder.is_dir() => {
-            return Err(Failure::new(format!("{} is no folder", folder.display())));
+            let text = format!(
+                "{} is not a folder: name a catalogue folder, or leave --catalogue out for the demo",
+                folder.display()
+            );
+            return Err(Failure::new(text));
         }
         Some(folder) => absolute(folder),
         None => dir.join("catalogue"),
@@ -171,7 +183,7 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
             .map_err(|error| Failure::new(error.to_string()))
     };
     let (api_key, api) = key("dev", "api-key")?;
-    let output = *output;
+    let output = output.clone();
     let folder_key = Some(api_key.clone());
     let teller = DevTeller { output, dir, catalogue, api_key };
     run(NodeStart { settings, keys: vec![api], folder_key }, move |told| teller.tell(&told))
@@ -182,9 +194,7 @@ pub fn write_demo(catalogue: &Path) -> Result<(), Failure> {
     let mut name = catalogue.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     let partial = catalogue.with_file_name(name);
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("{} cannot be written: {error}", catalogue.display()))
-    };
+    let failed = |error: std::io::Error| Failure::new(data::unwritable(catalogue, &error));
     if partial.exists() {
         std::fs::remove_dir_all(&partial).map_err(failed)?;
     }
@@ -226,6 +236,12 @@ impl DevTeller {
                 output.say(
                     output.styled(WARN, "Nothing was applied: the last good state serves on."),
                 );
+            }
+            Told::Folder(Synced::Corrected { revision }) => {
+                output.say(format!(
+                    "{}: the folder has no faults any more. It says what revision {revision} serves.",
+                    output.styled(GOOD, "Corrected")
+                ));
             }
             Told::Folder(Synced::Unchanged) => {}
         }

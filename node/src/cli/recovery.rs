@@ -64,9 +64,8 @@ pub fn backup(arguments: &BackupArgs, output: &Output) -> Outcome {
     let mut name = arguments.file.clone().into_os_string();
     name.push(".partial");
     let partial = PathBuf::from(name);
-    let failed = |error: std::io::Error| {
-        Failure::new(format!("{} cannot be written: {error}", arguments.file.display()))
-    };
+    let failed =
+        |error: std::io::Error| Failure::new(super::data::unwritable(&arguments.file, &error));
     let mut file = File::create(&partial).map_err(failed)?;
     let bar = output.progress(0, "fetching the backup");
     let fetched = client.download("/v1/admin/backup", &mut file);

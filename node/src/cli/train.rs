@@ -1,5 +1,6 @@
 //! `train`, `eval`, `predict`: models from data files, without a node.
 
+mod inputs;
 mod score;
 mod serve;
 
@@ -7,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value as Json, json};
+use verdict_config::model::ColumnKind;
 use verdict_neural::{
-    Dataset, DatasetOptions, FeatureSelection, ModelFiles, Network, NeuralError, Progress,
-    TrainOptions, Trained,
+    Dataset, FeatureSelection, ModelFiles, Network, NeuralError, Progress, TrainOptions, Trained,
 };
 
 use super::{EXIT_OK, Failure, Outcome, data};
 use crate::output::{GOOD, Output};
-use serve::serve;
+use serve::Serving;
 
 pub use score::{EvalArgs, PredictArgs, eval, list_folder, predict};
 
@@ -111,23 +112,31 @@ fn selection(features: Option<&str>) -> FeatureSelection {
     }
 }
 
-/// Trains a model and writes its folder.
+/// Trains a model and writes its folder. Whatever can be refused is refused before the training.
 pub fn train(arguments: &TrainArgs, output: &Output) -> Outcome {
-    // Said before the training and not after it.
     if let Some(flow) = &arguments.flow
         && !verdict_config::name::is_plain_name(flow)
     {
         let advice = verdict_config::Code::InvalidName.advice();
         return Err(Failure::new(format!("{flow:?} is no name. {advice}")));
     }
-    let bytes = data::read_bytes(&arguments.data)?;
-    let options = DatasetOptions {
-        label: arguments.label.clone(),
-        text: arguments.text.clone(),
-        features: selection(arguments.features.as_deref()),
+    data::check_out_dir(&arguments.out)?;
+    let serving = match (&arguments.catalogue, &arguments.flow) {
+        (Some(catalogue), Some(flow)) => Some(Serving::open(catalogue, flow)?),
+        _ => None,
     };
-    let dataset = Dataset::from_csv(&bytes, &options).map_err(Failure::Faults)?;
+    let bytes = data::read_bytes(&arguments.data)?;
+    let fields = serving.as_ref().and_then(Serving::fields);
+    let options = inputs::choose(arguments, &bytes, fields)?;
+    let dataset = Dataset::from_csv(&bytes, &options)
+        .map_err(|faults| data::in_file(faults, &arguments.data))?;
     drop(bytes);
+    let options = train_options(arguments);
+    let manifest = verdict_neural::planned_manifest(&dataset, &options).map_err(refused)?;
+    let plan = serving.map(|serving| serving.plan(&manifest)).transpose()?;
+    for note in &dataset.notes {
+        output.warn(format!("{}: {note}.", arguments.data.display()));
+    }
     let bar = output.progress(0, "training");
     let mut on_progress = |progress: Progress| {
         bar.set_length(progress.steps_max);
@@ -138,18 +147,13 @@ pub fn train(arguments: &TrainArgs, output: &Output) -> Outcome {
         let phase = if progress.refit { "refit" } else { "epoch" };
         bar.set_message(format!("{phase} {}, loss {:.4}{accuracy}", progress.epoch, progress.loss));
     };
-    let trained = verdict_neural::train(&dataset, &train_options(arguments), &mut on_progress)
-        .map_err(refused)?;
+    let trained = verdict_neural::train(&dataset, &options, &mut on_progress).map_err(refused)?;
     bar.finish_and_clear();
     let files = trained.model.to_files();
     write_model(&arguments.out, &files)?;
-    let served = match (&arguments.catalogue, &arguments.flow) {
-        (Some(catalogue), Some(flow)) => {
-            Some(serve(catalogue, flow, trained.model.manifest(), &files)?)
-        }
-        _ => None,
-    };
-    tell_trained(arguments, &trained, served.as_deref(), output);
+    let manifest = trained.model.manifest();
+    let served = plan.map(|plan| plan.write(manifest, &files)).transpose()?;
+    tell_trained(arguments, (&trained, &dataset.notes), served.as_deref(), output);
     Ok(EXIT_OK)
 }
 
@@ -191,16 +195,25 @@ fn write_model(folder: &Path, files: &ModelFiles) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_trained(arguments: &TrainArgs, trained: &Trained, flow: Option<&Path>, output: &Output) {
+fn tell_trained(
+    arguments: &TrainArgs,
+    (trained, notes): (&Trained, &[String]),
+    flow: Option<&Path>,
+    output: &Output,
+) {
     let manifest = trained.model.manifest();
     let hash = verdict_neural::content_hash(&trained.model.to_files());
     if output.is_json() {
         output.json(&json!({
             "model": manifest.name, "version": manifest.version, "content_hash": hash,
-            "out": arguments.out, "flow": flow, "labels": manifest.labels, "report": trained.report,
+            "out": arguments.out, "flow": flow, "labels": manifest.labels,
+            "columns": manifest.columns, "notes": notes, "report": trained.report,
         }));
         return;
     }
+    let rows = manifest.columns.iter();
+    let rows = rows.map(|column| vec![column.name.clone(), kind_name(column.kind).to_owned()]);
+    output.table(&["column", "read as"], rows.collect());
     let report = &trained.report;
     output.say(format!(
         "{} {} ({}) on {} rows, {} features, {} weights, best epoch {}",
@@ -222,15 +235,25 @@ fn tell_trained(arguments: &TrainArgs, trained: &Trained, flow: Option<&Path>, o
     }
 }
 
+const fn kind_name(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Text => "text",
+        ColumnKind::Number => "number",
+        ColumnKind::Category => "category",
+    }
+}
+
+/// Measures as a table; those that are no number are left to the caller.
 fn tell_measures(title: &str, measures: &Json, output: &Output) {
     let shown = |value: &Json| match value {
         Json::Number(number) if number.is_f64() => format!("{:.4}", number.as_f64().unwrap_or(0.0)),
         Json::Null => "-".to_owned(),
         other => other.to_string(),
     };
-    let members = measures.as_object();
-    let names: Vec<&str> = members.iter().flat_map(|map| map.keys()).map(String::as_str).collect();
-    let cells = members.iter().flat_map(|map| map.values()).map(shown).collect();
+    let members = measures.as_object().into_iter().flatten();
+    let plain = members.filter(|(_, value)| !value.is_object() && !value.is_array());
+    let (names, cells): (Vec<&str>, Vec<String>) =
+        plain.map(|(name, value)| (name.as_str(), shown(value))).unzip();
     output.say(format!("{title}:"));
     output.table(&names, vec![cells]);
 }

@@ -19,7 +19,7 @@ use verdict_config::{ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::DUTY_MEMBERS;
 use verdict_consensus::command::CHANGES_MAX;
 use verdict_consensus::{
-    Author, Catalogue, Change, ChangeSet, HistoryQuery, Log, MemberCommand, MemberPlan, Members,
+    Author, Catalogue, Change, ChangeSet, Log, MemberCommand, MemberPlan, Members,
 };
 
 use super::token::KeptToken;
@@ -196,9 +196,10 @@ fn token_of(catalogue: &Catalogue, node_id: u64) -> Option<String> {
 
 /// Who made a token, as long as the history has it.
 fn issuer(catalogue: &Catalogue, token: &str) -> Option<Author> {
-    let (kind, name, limit) = (Some(ObjectKind::Member), Some(token.to_owned()), 1_000);
-    let page = catalogue.history(&HistoryQuery { kind, name, limit, cursor: None });
-    let made = page.entries.into_iter().find(|entry| entry.before.is_none())?;
+    let made = catalogue.history_entries().find(|entry| {
+        let object = &entry.object;
+        object.kind == ObjectKind::Member && object.name.as_str() == token && entry.before.is_none()
+    })?;
     Some(made.head.author.clone())
 }
 

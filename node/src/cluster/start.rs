@@ -107,16 +107,19 @@ pub async fn open(
         None => kept.peer_identity(&folder).map_err(|error| log_error(&error))?,
     };
     let identity = SharedPeerIdentity::from(identity);
-    let reaching =
-        PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
+    let compiled = LastCompiled::default();
+    let mut options = options(settings, blobs, compiled.clone());
+    let reaching = PeerClientsOptions {
+        routes: settings.cluster.routes(),
+        silence_max: PeerClientsOptions::silence_for(options.heartbeat),
+        ..PeerClientsOptions::default()
+    };
     let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
     let gate = Arc::new(ProofGate::new(keys.clone(), kept.cluster_id.clone()));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
-    let compiled = LastCompiled::default();
     let known = attributes.clone();
-    let mut options = options(settings, blobs, compiled.clone());
     options.proofs = Some(Arc::clone(&gate) as Arc<dyn ProofCheck>);
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
@@ -158,7 +161,8 @@ fn bind(settings: &Settings, http: SocketAddr) -> Result<std::net::TcpListener, 
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    bound.map_err(|source| ServerError::Bind { address, source }.into())
+    let setting = "cluster.peer_address";
+    bound.map_err(|source| ServerError::Bind { address, setting, source }.into())
 }
 
 /// What the members are to know of this node.

@@ -9,8 +9,10 @@ use axum::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use verdict_actors::catalogue::{CheckReport, ObjectFinding};
 use verdict_actors::{Proposal, Proposed};
 use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
+use verdict_config::flags::relax_flag;
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
@@ -33,8 +35,8 @@ pub(super) struct ChangesBody {
     /// Makes a retry harmless for 24 h.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     request_id: String,
-    /// Why, for people.
-    #[schema(max_length = 512)]
+    /// Why, for people: at least a word.
+    #[schema(min_length = 1, max_length = 512, pattern = r"\S")]
     why: String,
     /// Only says what would happen.
     #[serde(default)]
@@ -73,8 +75,8 @@ pub(super) struct RollbackBody {
     /// Makes a retry harmless for 24 h.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     request_id: String,
-    /// Why, for people.
-    #[schema(max_length = 512)]
+    /// Why, for people: at least a word.
+    #[schema(min_length = 1, max_length = 512, pattern = r"\S")]
     why: String,
     /// Only says what would happen.
     #[serde(default)]
@@ -100,6 +102,15 @@ struct ObjectBody {
     name: String,
 }
 
+/// Refuses a change without a reason: the history is read by people years later.
+fn give_a_reason(why: &str) -> Answer<()> {
+    if why.trim().is_empty() {
+        let detail = "`why` is empty: say in a sentence why the change is made.";
+        return Err(Problem::new(Code::RequestInvalid, detail));
+    }
+    Ok(())
+}
+
 /// Applies a change set, or says what it would do.
 #[utoipa::path(
     post, path = "/v1/changes", tag = "Changing", operation_id = "change",
@@ -115,7 +126,9 @@ pub(super) async fn post_changes(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::CHANGES_FROM)?;
     let body: ChangesBody = read(&services, request).await?;
-    let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
+    give_a_reason(&body.why)?;
+    let strict = services.flags_strict;
+    let changes = body.changes.into_iter().map(|change| change.into_change(strict)).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
     caller.may(Action::Change(&set))?;
     leave_to_cluster(&set)?;
@@ -138,6 +151,7 @@ pub(super) async fn post_rollback(
 ) -> Answer<Response<Body>> {
     let caller = caller_of(&request, authority::ROLLS_BACK_FROM)?;
     let body: RollbackBody = read(&services, request).await?;
+    give_a_reason(&body.why)?;
     let mut objects = Vec::with_capacity(body.objects.len());
     let mut faults = Vec::new();
     for (position, object) in body.objects.into_iter().enumerate() {
@@ -174,9 +188,9 @@ pub(super) async fn settle(
 ) -> Answer<Response<Body>> {
     let proposal = Proposal { change_set: set, author: caller.author() };
     if dry_run {
-        let (run, _) =
+        let (run, check) =
             services.runtime.dry_run(&proposal).await.map_err(|error| problem_of(&error))?;
-        return json(&DryRunAnswer::from(run));
+        return json(&DryRunAnswer::new(run, &check));
     }
     let proposed = services.runtime.propose(proposal).await.map_err(|error| problem_of(&error))?;
     let Proposed { applied, .. } = proposed;
@@ -212,13 +226,22 @@ pub(crate) fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
 }
 
 impl ChangeBody {
-    fn into_change(self) -> Change {
+    fn into_change(self, flags_strict: bool) -> Change {
+        let mut body = self.body.map(|body| body.get().as_bytes().to_vec());
+        if !flags_strict
+            && self.kind == ObjectKind::Flag
+            && let Some(text) = &mut body
+            && let Ok(mut flag) = serde_json::from_slice(text)
+            && relax_flag(&mut flag, "").is_changed
+        {
+            *text = flag.to_string().into_bytes();
+        }
         Change {
             kind: self.kind,
             name: self.name,
             op: self.op,
             expected_revision: self.expected_revision,
-            body: self.body.map(|body| body.get().as_bytes().to_vec()),
+            body,
             stored: None,
         }
     }
@@ -231,25 +254,48 @@ struct DryRunAnswer {
     revision: u64,
     applied: Vec<Json>,
     differences: Vec<Json>,
+    findings: Vec<Json>,
 }
+
+/// The most findings that a dry run names.
+const FINDINGS_MAX: usize = 200;
+
+/// Findings that a change brings about in objects which it leaves as they are.
+const FAR_FINDINGS: [&str; 2] = ["windows_partial", "model_misfit"];
 
 type Json = serde_json::Value;
 
-impl From<DryRun> for DryRunAnswer {
-    fn from(run: DryRun) -> Self {
+impl DryRunAnswer {
+    fn new(run: DryRun, check: &CheckReport) -> Self {
         let applied = run.differences.iter().map(|difference| {
             serde_json::json!({
                 "kind": difference.object.kind, "name": difference.object.name,
                 "op": difference.op,
             })
         });
+        let concerned = |finding: &&ObjectFinding| {
+            FAR_FINDINGS.contains(&finding.kind.as_str())
+                || run.differences.iter().any(|changed| changed.object == finding.object)
+        };
+        let findings = check.findings.iter().filter(concerned);
         Self {
             dry_run: true,
             revision: run.revision,
             applied: applied.collect(),
             differences: run.differences.iter().map(difference_json).collect(),
+            findings: findings.take(FINDINGS_MAX).map(finding_json).collect(),
         }
     }
+}
+
+fn finding_json(finding: &ObjectFinding) -> Json {
+    serde_json::json!({
+        "kind": finding.object.kind,
+        "name": finding.object.name,
+        "finding": finding.kind,
+        "path": finding.path,
+        "message": finding.message,
+    })
 }
 
 fn difference_json(difference: &Difference) -> Json {
@@ -288,7 +334,7 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
     }
 }
 
-fn refusal(refused: &ChangeRefused) -> Problem {
+pub(super) fn refusal(refused: &ChangeRefused) -> Problem {
     let problem = Problem::new(refused.code(), refused.to_string());
     match refused {
         ChangeRefused::Invalid(faults) => problem.with_faults(faults.clone()),
@@ -301,7 +347,8 @@ fn refusal(refused: &ChangeRefused) -> Problem {
         }
         ChangeRefused::RequestIdConflict { .. }
         | ChangeRefused::TooOld { .. }
-        | ChangeRefused::NotRetained { .. } => problem,
+        | ChangeRefused::NotRetained { .. }
+        | ChangeRefused::NeverMade { .. } => problem,
     }
 }
 
@@ -333,6 +380,7 @@ pub(super) async fn get_history(
     };
     query.finish()?;
     let page = services.runtime.log().history(&history);
+    let page = page.map_err(|refused| Problem::new(refused.code(), refused.to_string()))?;
     let entries: Vec<Json> = page.entries.iter().map(|entry| entry_json(entry)).collect();
     json(&serde_json::json!({ "entries": entries, "next": page.next }))
 }

@@ -128,7 +128,12 @@ pub(super) fn unpack(from: impl std::io::Read, writer: &mut FolderWriter) -> Ans
     struct Failed(BlobError);
     impl From<std::io::Error> for Failed {
         fn from(error: std::io::Error) -> Self {
-            Self(BlobError::Invalid(format!("The body is no tar stream of a folder: {error}.")))
+            if error.kind() == std::io::ErrorKind::StorageFull {
+                return Self(BlobError::Io(error));
+            }
+            let detail = "The body is not a model folder packed by tar: `verdict model push DIR \
+                          --name NAME` packs and sends one.";
+            Self(BlobError::Invalid(detail.to_owned()))
         }
     }
     let each = |path: &str, content: &mut dyn std::io::Read| {

@@ -31,7 +31,8 @@ impl Problem {
             }
             _ => None,
         };
-        Self { code, detail: detail.into(), faults: Vec::new(), retry_after_s, allow: None }
+        let detail = crate::reasons::without_numbers(detail.into());
+        Self { code, detail, faults: Vec::new(), retry_after_s, allow: None }
     }
 
     /// A problem that another node told.

@@ -39,11 +39,15 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::ChangeTooOld
         | Code::MembershipRefused
         | Code::AuthorityRefused => StatusCode::CONFLICT,
-        Code::UnitErased | Code::ReplayUnavailable | Code::RevisionNotRetained => StatusCode::GONE,
+        Code::UnitErased
+        | Code::ReplayUnavailable
+        | Code::RevisionNotRetained
+        | Code::RevisionForeign => StatusCode::GONE,
         Code::RevisionNotReached => StatusCode::PRECONDITION_FAILED,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MediaTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidName
+        | Code::FileUnread
         | Code::InvalidSyntax
         | Code::UnknownKey
         | Code::InvalidValue
@@ -55,6 +59,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RuleType
         | Code::RuleUnknownField
         | Code::RuleTestFailed
+        | Code::FlowTestFailed
         | Code::RuleTooCostly
         | Code::TableInvalid
         | Code::FlagInvalid

@@ -57,7 +57,7 @@ pub async fn stream_address(world: &World, key: &str) -> String {
 async fn set_default(world: &World, variant: &str) {
     let body = json!({"state": "ENABLED", "variants": {"low": 10.0, "high": 99.5},
         "defaultVariant": variant});
-    let change = json!({"request_id": format!("r-{variant}"), "why": "", "changes": [
+    let change = json!({"request_id": format!("r-{variant}"), "why": "a test", "changes": [
         {"kind": "flag", "name": "limit", "op": "put", "body": body}]});
     let applied = world.post("/v1/changes", change).await;
     assert_eq!(applied.status, 200, "{applied:?}");
@@ -94,7 +94,7 @@ async fn a_change_of_flags_is_told_to_whoever_listens() {
     assert!(after.text.contains("99.5"), "{after:?}");
 
     // Another change of the catalogue changes no flag: the next event is the flags' next change.
-    let change = json!({"request_id": "r-list", "why": "", "changes": [
+    let change = json!({"request_id": "r-list", "why": "a test", "changes": [
         {"kind": "list", "name": "words", "op": "put", "body": {"entries": []}}]});
     assert_eq!(world.post("/v1/changes", change).await.status, 200);
     set_default(&world, "low").await;

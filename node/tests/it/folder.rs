@@ -53,7 +53,7 @@ async fn changes_by_the_api_become_files_and_stay_over_a_restart() {
     let catalogue = world.folder.path().join("catalogue");
     let flow = std::fs::read(catalogue.join("flows/payment.yaml")).unwrap();
     let mut folder = sync(&world);
-    let change = json!({"request_id": "r1", "why": "", "changes": [
+    let change = json!({"request_id": "r1", "why": "a test", "changes": [
         {"kind": "list", "name": "words", "op": "put", "body": {"entries": [{"value": "x"}]}}]});
     assert_eq!(world.post("/v1/changes", change).await.status, 200);
     // A new process knows only what was remembered on the disk.

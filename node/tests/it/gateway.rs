@@ -91,6 +91,7 @@ impl World {
             tasks: tokio_util::task::TaskTracker::new(),
             runtime: handle.clone(),
             http: settings.http.clone(),
+            flags_strict: true,
             keys: KeyRing::new(vec![
                 key("decider", Role::Decider),
                 key("viewer", Role::Viewer),

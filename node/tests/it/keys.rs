@@ -12,7 +12,7 @@ use crate::flag_events::{Events, stream_address};
 use crate::gateway::{Reply, World, payment};
 
 async fn change(world: &World, by: &str, id: &str, changes: Json) -> Reply {
-    let body = json!({"request_id": id, "why": "", "changes": changes});
+    let body = json!({"request_id": id, "why": "a test", "changes": changes});
     world.send(by, "POST", "/v1/changes", body.to_string().as_bytes()).await
 }
 
@@ -112,7 +112,7 @@ async fn going_back_over_keys_and_members_is_an_operators() {
     assert_eq!(change(&world, "editor", "r1", list).await.status, 200);
     let member = json!([{"kind": "member", "name": "n2", "op": "put", "body": {}}]);
     assert_eq!(change(&world, "operator", "r2", member).await.status, 200);
-    let back = |id: &str, objects: Json| json!({"request_id": id, "why": "", "to_revision": start, "objects": objects});
+    let back = |id: &str, objects: Json| json!({"request_id": id, "why": "a test", "to_revision": start, "objects": objects});
     let only_list = json!([{"kind": "list", "name": "words"}]);
     let table = [
         ("editor", back("b1", only_list.clone()), 403),

@@ -213,7 +213,7 @@ fn what_the_entries_say(desk: &Desk, first: u64) {
 fn the_catalogue_changes_none_of_it(desk: &Desk, first: u64) {
     let revision = desk.revision();
     let change = json!({ "kind": "member", "name": "standing-4", "op": "delete" });
-    let body = json!({ "request_id": "forge", "why": "", "changes": [change] });
+    let body = json!({ "request_id": "forge", "why": "a test", "changes": [change] });
     let refused = desk.cluster.post(0, "/v1/changes", &body, 0).expect("an answer");
     assert_eq!(
         (refused.status, &refused.body["code"]),

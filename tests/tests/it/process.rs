@@ -164,6 +164,27 @@ impl Node {
         request.send(serde_json::to_vec(body).expect("JSON")).map(answer)
     }
 
+    /// Sends a request with these headers only.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request = ureq::http::Request::builder();
+        request = request.method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = if body.is_empty() {
+            self.agent.run(request.body(()).expect("a request"))
+        } else {
+            self.agent.run(request.body(body.to_vec()).expect("a request"))
+        };
+        answer(response.unwrap_or_else(|error| panic!("{method} {path}: {error}")))
+    }
+
     pub fn delete(&self, path: &str) -> Answer {
         let request = self.agent.delete(format!("http://{}{path}", self.address));
         answer(request.header("X-API-Key", KEY).call().expect("an answer"))

@@ -33,6 +33,7 @@ pub enum ProposeErrorV1 {
     NoLeader,
     OutcomeUnknown,
     Denied { code: String, detail: String },
+    NeverMade { revision: u64, after: u64, from: u64 },
 }
 
 /// A refusal for want of proof, as it was sent. A newer program may know codes that this one does not.
@@ -133,6 +134,9 @@ fn refusal(refused: ChangeRefused) -> ProposeErrorV1 {
         ChangeRefused::NotRetained { revision, oldest, newest } => {
             ProposeErrorV1::NotRetained { revision, oldest, newest }
         }
+        ChangeRefused::NeverMade { revision, after, from } => {
+            ProposeErrorV1::NeverMade { revision, after, from }
+        }
     }
 }
 
@@ -170,6 +174,9 @@ pub fn from_wire(result: ProposalResultV1) -> Result<Result<Applied, ProposeErro
         }
         ProposeErrorV1::NotRetained { revision, oldest, newest } => {
             ChangeRefused::NotRetained { revision, oldest, newest }
+        }
+        ProposeErrorV1::NeverMade { revision, after, from } => {
+            ChangeRefused::NeverMade { revision, after, from }
         }
         ProposeErrorV1::Overloaded => return Ok(Err(ProposeError::Overloaded)),
         ProposeErrorV1::Draining => return Ok(Err(ProposeError::Draining)),

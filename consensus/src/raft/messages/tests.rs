@@ -146,6 +146,7 @@ fn results_come_back_as_they_went() {
         refused(ChangeRefused::Invalid(vec![fault])),
         refused(ChangeRefused::TooOld { request_id: "r".to_owned() }),
         refused(ChangeRefused::NotRetained { revision: 1, oldest: 2, newest: 3 }),
+        refused(ChangeRefused::NeverMade { revision: 9, after: 3, from: 1_000_000 }),
         Err(ProposeError::Overloaded),
         Err(ProposeError::NoLeader),
         Err(ProposeError::OutcomeUnknown),

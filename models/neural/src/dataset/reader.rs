@@ -1,6 +1,7 @@
-//! CSV as cells, with every fault placed.
+//! Cells of a CSV file, with the place of every fault.
 
-use verdict_config::model::{ColumnKind, ModelValue};
+use verdict_config::csv::{CsvOptions, CsvReader, CsvRecord};
+use verdict_config::model::ModelValue;
 use verdict_config::{Code, Fault, Faults};
 
 /// Faults reported at most.
@@ -8,7 +9,7 @@ pub const FAULTS_MAX: usize = 100;
 /// Columns of a file at most.
 const COLUMNS_MAX: usize = 4_096;
 /// Rows of a file at most.
-const ROWS_MAX: usize = 5_000_000;
+const ROWS_MAX: u64 = 5_000_000;
 /// What data sets write for "no value" in columns of numbers.
 const NO_VALUE: [&str; 8] = ["", "na", "n/a", "nan", "null", "none", "?", "-"];
 
@@ -17,144 +18,110 @@ pub struct Cells {
     /// The header.
     pub names: Vec<String>,
     /// The rows, all as long as the header.
-    pub records: Vec<csv::StringRecord>,
-    /// The line of each row, from 1.
-    lines: Vec<u32>,
+    pub records: Vec<CsvRecord>,
 }
 
-/// A fault at a cell: line in the file and position of the column, both from 1.
+/// A fault at a cell, with the cell's line and column in the file.
 pub fn fault_at(cells: &Cells, row: usize, column: usize, detail: &str) -> Fault {
     let name = cells.names.get(column).map_or("", String::as_str);
-    let line = cells.lines.get(row).copied().unwrap_or_default();
-    placed(line, column, format!("row {}, column `{name}`: {detail}", row + 1))
-}
-
-fn placed(line: u32, column: usize, message: String) -> Fault {
-    let mut fault = Fault::new(Code::TrainingData, "", message);
-    fault.line = Some(line);
-    fault.column = Some(column as u32 + 1);
+    let mut fault = Fault::new(Code::TrainingData, "", format!("column `{name}`: {detail}"));
+    if let Some(record) = cells.records.get(row) {
+        let (line, character) = record.place(column);
+        fault.line = Some(line);
+        fault.column = Some(character);
+    }
     fault
 }
 
 impl Cells {
     /// Reads a whole file.
     pub fn read(bytes: &[u8]) -> Result<Self, Faults> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut reader =
-            csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-        let mut cells = Self { names: Vec::new(), records: Vec::new(), lines: Vec::new() };
+        let options =
+            CsvOptions { columns_max: COLUMNS_MAX, rows_max: ROWS_MAX, ..CsvOptions::default() };
+        let placed = |fault: verdict_config::csv::CsvFault| {
+            let mut placed = Fault::new(Code::TrainingData, "", fault.message);
+            placed.line = Some(fault.line);
+            placed.column = Some(fault.column);
+            placed
+        };
+        let mut reader = CsvReader::new(bytes, &options).map_err(|fault| vec![placed(fault)])?;
+        let names = reader.header().iter().map(str::to_owned).collect();
+        let mut cells = Self { names, records: Vec::new() };
         let mut faults = Faults::new();
-        let mut record = csv::ByteRecord::new();
-        loop {
-            match reader.read_byte_record(&mut record) {
-                Ok(true) => {}
+        while faults.len() < FAULTS_MAX {
+            let mut record = CsvRecord::default();
+            match reader.read(&mut record) {
+                Ok(true) => cells.records.push(record),
                 Ok(false) => break,
-                Err(error) => {
-                    faults.push(Fault::new(Code::TrainingData, "", error.to_string()));
-                    break;
-                }
-            }
-            let line = record.position().map_or(0, |position| position.line() as u32);
-            cells.take(&record, line, &mut faults);
-            if faults.len() >= FAULTS_MAX || cells.records.len() > ROWS_MAX {
-                break;
+                Err(fault) => faults.push(placed(fault)),
             }
         }
-        if cells.names.is_empty() && faults.is_empty() {
-            faults.push(Fault::new(Code::TrainingData, "", "the file is empty"));
-        } else if cells.records.is_empty() && faults.is_empty() {
-            faults.push(Fault::new(Code::TrainingData, "", "the file has a header but no rows"));
-        } else if cells.records.len() > ROWS_MAX {
-            let detail = format!("the file has more than {ROWS_MAX} rows");
-            faults.push(Fault::new(Code::TrainingData, "", detail));
+        if cells.records.is_empty() && faults.is_empty() {
+            let message = "the file has a header but no rows: add at least one row";
+            faults.push(Fault::new(Code::TrainingData, "", message));
         }
         if faults.is_empty() { Ok(cells) } else { Err(faults) }
-    }
-
-    fn take(&mut self, record: &csv::ByteRecord, line: u32, faults: &mut Faults) {
-        let header = self.names.is_empty();
-        if !header && record.len() != self.names.len() {
-            let detail = format!(
-                "row {} has {} cells, the header has {} cells",
-                self.records.len() + 1,
-                record.len(),
-                self.names.len()
-            );
-            faults.push(placed(line, 0, detail));
-            return;
-        }
-        match csv::StringRecord::from_byte_record(record.clone()) {
-            Ok(record) if header => self.take_header(&record, faults),
-            Ok(record) => {
-                self.records.push(record);
-                self.lines.push(line);
-            }
-            Err(error) => {
-                let field = error.utf8_error().field();
-                faults.push(placed(line, field, "the cell is not UTF-8".to_owned()));
-            }
-        }
-    }
-
-    fn take_header(&mut self, record: &csv::StringRecord, faults: &mut Faults) {
-        self.names = record.iter().map(|name| name.trim().to_owned()).collect();
-        if self.names.len() > COLUMNS_MAX {
-            let detail = format!("the file has more than {COLUMNS_MAX} columns");
-            faults.push(Fault::new(Code::TrainingData, "", detail));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, name) in self.names.iter().enumerate() {
-            if !seen.insert(name) {
-                faults.push(placed(1, index, format!("the column `{name}` stands twice")));
-            }
-        }
     }
 
     /// The position of a column, or a fault that lists those that exist.
     pub fn column(&self, name: &str, role: &str, faults: &mut Faults) -> Option<usize> {
         let found = self.names.iter().position(|candidate| candidate == name);
         if found.is_none() {
-            let known: Vec<&str> = self.names.iter().take(100).map(String::as_str).collect();
-            let known = known.join(", ");
-            let detail = format!("no {role} column `{name}`; the file has {known}");
+            let names = || self.names.iter().map(String::as_str);
+            let known: Vec<&str> = names().take(100).collect();
+            let near = verdict_config::spelling::nearest(name, names());
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            let detail =
+                format!("no {role} column `{name}`{near}; the file has {}", known.join(", "));
             faults.push(Fault::new(Code::TrainingData, role, detail));
         }
         found
     }
 
-    /// The kind of a column by its cells.
-    pub fn infer(&self, column: usize, may_be_text: bool) -> ColumnKind {
-        let cells = || self.records.iter().map(|record| record.get(column).unwrap_or_default());
-        let numeric = cells().all(|cell| {
-            let cell = cell.trim();
-            is_no_value(cell) || cell.parse::<f64>().is_ok()
-        });
-        let any = cells().any(|cell| !is_no_value(cell.trim()));
-        if numeric && any {
-            return ColumnKind::Number;
-        }
-        let words: usize = cells().map(|cell| cell.split_whitespace().count()).sum();
-        let distinct: std::collections::BTreeSet<&str> = cells().collect();
-        let rows = self.records.len();
-        let sentences = words >= 3 * rows && distinct.len() * 2 > rows && rows >= 20;
-        if may_be_text && sentences { ColumnKind::Text } else { ColumnKind::Category }
+    /// The cells of a column with their lines.
+    pub fn cells(&self, column: usize) -> impl Iterator<Item = (u32, &str)> {
+        self.records
+            .iter()
+            .map(move |record| (record.place(column).0, record.get(column).unwrap_or_default()))
     }
 }
 
-fn is_no_value(cell: &str) -> bool {
+/// Whether a cell says that there is no value.
+pub fn is_no_value(cell: &str) -> bool {
     NO_VALUE.iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 
-/// A cell of a number column.
+/// A cell of a number column. Truth values count as 1 and 0, as a flow's `bool` fields do.
 pub fn number(text: &str) -> Result<ModelValue, String> {
     let text = text.trim();
     if is_no_value(text) {
         return Ok(ModelValue::Missing);
     }
-    let shown: String = text.chars().take(40).collect();
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(ModelValue::Number(number)),
-        Ok(_) => Err(format!("`{shown}` is not a finite number")),
-        Err(_) => Err(format!("`{shown}` is not a number")),
+        Ok(_) => Err(format!("{} is not a finite number", shown(text))),
+        Err(_) => match truth(text) {
+            Some(truth) => Ok(ModelValue::Number(f64::from(u8::from(truth)))),
+            None => Err(format!(
+                "{} is not a number: write it like 1234.5, or leave the cell empty",
+                shown(text)
+            )),
+        },
     }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    let is_one_of = |words: [&str; 2]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    match (is_one_of(["true", "yes"]), is_one_of(["false", "no"])) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+/// The start of a cell in backticks.
+pub fn shown(text: &str) -> String {
+    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    let start: String = text.chars().take(40).map(plain).collect();
+    format!("`{start}`")
 }

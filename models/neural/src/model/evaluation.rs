@@ -1,5 +1,7 @@
 //! Measures of a model on labelled rows.
 
+use std::collections::BTreeMap;
+
 use verdict_config::model::{ModelManifest, ModelOutput};
 use verdict_stats::calibration::{CALIBRATION_BINS, expected_calibration_error};
 use verdict_stats::metrics::{Confusion, auc, brier_binary, brier_multiclass};
@@ -14,8 +16,12 @@ pub struct EvaluationReport {
     pub n: usize,
     /// Share of rows whose label has the highest score.
     pub accuracy: f64,
-    /// Mean over labels of the harmonic mean of precision and recall.
+    /// Mean over the labels that occur, as truth or prediction, of the harmonic mean of precision and
+    /// recall. A label that the model does not know counts with 0.
     pub macro_f1: f64,
+    /// The same over the labels that the model knows.
+    #[serde(default)]
+    pub macro_f1_known: f64,
     /// Area under the ROC curve; for more than two labels the mean of one against the rest over the
     /// labels that occur. `None` where only one label occurs.
     pub auc: Option<f64>,
@@ -25,6 +31,9 @@ pub struct EvaluationReport {
     /// Expected calibration error of the highest probability, 15 equal-width bins; `None` for
     /// anomaly models.
     pub ece: Option<f64>,
+    /// Labels of the data that the model does not know, with their rows, all of which count as wrong.
+    #[serde(default)]
+    pub unknown_labels: BTreeMap<String, usize>,
 }
 
 impl EvaluationReport {
@@ -38,18 +47,40 @@ impl EvaluationReport {
     }
 }
 
-/// The dataset's labels as positions among the model's, `u32::MAX` for unknown ones.
-fn known_labels(manifest: &ModelManifest, dataset: &Dataset) -> Vec<u32> {
-    let positions: Vec<u32> = dataset
-        .label_names
-        .iter()
-        .map(|name| {
-            let position = manifest.labels.iter().position(|label| label == name);
-            position.map_or(u32::MAX, |position| position as u32)
-        })
-        .collect();
-    let of = |label: &u32| positions.get(*label as usize).copied().unwrap_or(u32::MAX);
-    dataset.labels.iter().map(of).collect()
+/// The labels of a dataset as a model sees them.
+struct Truth {
+    /// Each row's label: its position among the model's labels, unknown ones behind them.
+    positions: Vec<u32>,
+    /// The labels that the model does not know, with their rows.
+    unknown: BTreeMap<String, usize>,
+}
+
+impl Truth {
+    fn new(manifest: &ModelManifest, dataset: &Dataset) -> Self {
+        let mut behind = manifest.labels.len();
+        let known = |name: &String| manifest.labels.iter().position(|label| label == name);
+        let of_label: Vec<u32> = dataset
+            .label_names
+            .iter()
+            .map(|name| {
+                let position = known(name).unwrap_or_else(|| {
+                    behind += 1;
+                    behind - 1
+                });
+                u32::try_from(position).unwrap_or(u32::MAX)
+            })
+            .collect();
+        let mut truth = Self { positions: Vec::new(), unknown: BTreeMap::new() };
+        for label in &dataset.labels {
+            let position = of_label.get(*label as usize).copied().unwrap_or(u32::MAX);
+            truth.positions.push(position);
+            let name = dataset.label_names.get(*label as usize);
+            if let Some(name) = name.filter(|_| position as usize >= manifest.labels.len()) {
+                *truth.unknown.entry(name.clone()).or_default() += 1;
+            }
+        }
+        truth
+    }
 }
 
 /// Measures of a classifier.
@@ -59,9 +90,9 @@ pub fn classification(
     dataset: &Dataset,
 ) -> EvaluationReport {
     let labels = manifest.labels.len();
-    let truth = known_labels(manifest, dataset);
+    let Truth { positions: truth, unknown } = Truth::new(manifest, dataset);
     let predicted: Vec<u32> = outputs.iter().map(|o| highest(&o.scores) as u32).collect();
-    let confusion = Confusion::new(labels, &truth, &predicted);
+    let confusion = Confusion::new(labels + unknown.len(), &truth, &predicted);
     let right: Vec<bool> = truth.iter().zip(&predicted).map(|(a, b)| a == b).collect();
     let confidence: Vec<f64> =
         outputs.iter().map(|output| f64::from(output.scores[highest(&output.scores)])).collect();
@@ -87,9 +118,11 @@ pub fn classification(
         n: outputs.len(),
         accuracy: confusion.accuracy(),
         macro_f1: confusion.macro_f1(),
+        macro_f1_known: confusion.macro_f1_over(labels),
         auc,
         brier,
         ece: expected_calibration_error(&confidence, &right, CALIBRATION_BINS),
+        unknown_labels: unknown,
     }
 }
 
@@ -117,9 +150,11 @@ pub fn anomaly(
         n: outputs.len(),
         accuracy: confusion.accuracy(),
         macro_f1: confusion.macro_f1(),
+        macro_f1_known: confusion.macro_f1(),
         auc: auc(&scores, &positives),
         brier: None,
         ece: None,
+        unknown_labels: BTreeMap::new(),
     })
 }
 

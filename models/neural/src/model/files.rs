@@ -200,7 +200,15 @@ fn json<T: serde::de::DeserializeOwned>(files: &ModelFiles, name: &str) -> Resul
     if bytes.len() > JSON_BYTES_MAX {
         return Err(NeuralError::folder(name, format!("more than {JSON_BYTES_MAX} bytes")));
     }
-    serde_json::from_slice(bytes).map_err(|error| NeuralError::folder(name, error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        let detail = if error.is_data() {
+            format!("not what a model folder of this version holds, at {place}")
+        } else {
+            format!("damaged at {place}: it is not JSON from there on")
+        };
+        NeuralError::folder(name, detail)
+    })
 }
 
 fn check_manifest(manifest: &ModelManifest) -> Result<(), NeuralError> {
@@ -336,17 +344,15 @@ impl<'a> Reader<'a> {
             }
             Some(_) => {}
         }
-        SafeTensors::deserialize(bytes).map(Self).map_err(|error| refuse(error.to_string()))
+        let damaged = "damaged: its header or its lengths are not those of a safetensors file";
+        SafeTensors::deserialize(bytes).map(Self).map_err(|_| refuse(damaged.to_owned()))
     }
 
     fn take(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<&'a [u8], NeuralError> {
         let tensor = self.tensor(name)?;
         if tensor.dtype() != dtype || tensor.shape() != shape {
-            let detail = format!(
-                "`{name}` is {:?} {:?}, expected {dtype:?} {shape:?}",
-                tensor.dtype(),
-                tensor.shape()
-            );
+            let detail =
+                format!("the weights `{name}` have another type or shape than the features say");
             return Err(NeuralError::folder(WEIGHTS, detail));
         }
         Ok(tensor.data())

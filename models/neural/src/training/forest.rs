@@ -1,11 +1,23 @@
 //! Training of an isolation forest: rows without labels are enough.
 
-use verdict_config::model::ModelTask;
+use verdict_config::model::{ColumnKind, ModelTask};
 
 use super::options::{Network, TrainOptions, TrainReport, Trained};
 use super::{manifest, set_metrics};
 use crate::model::AnomalyModel;
 use crate::{Dataset, Model, NeuralError};
+
+/// Refuses columns that no forest reads.
+pub(super) fn check(dataset: &Dataset) -> Result<(), NeuralError> {
+    match dataset.columns.iter().find(|column| column.kind == ColumnKind::Text) {
+        Some(column) => Err(NeuralError::training(format!(
+            "an isolation forest cannot read the text column `{}`: leave it out (--features), or \
+             choose another --network",
+            column.name
+        ))),
+        None => Ok(()),
+    }
+}
 
 pub(super) fn train_forest(
     dataset: &Dataset,

@@ -59,7 +59,10 @@ impl Phases<'_> {
         let validation: Vec<usize> = (0..rows).filter(|row| in_validation[*row]).collect();
         let train: Vec<usize> = (0..rows).filter(|row| !in_validation[*row]).collect();
         if train.is_empty() || validation.is_empty() {
-            return Err(NeuralError::training("too few distinct rows to keep some for validation"));
+            return Err(NeuralError::training(
+                "the data has too few distinct rows to keep a part of them for validation: add rows, \
+                 or raise --validation-share",
+            ));
         }
         let calibrated = self.first_phase(&train, &validation)?;
         let all: Vec<usize> = (0..rows).collect();

@@ -25,6 +25,7 @@ fn learn(
         label: Some(label.to_owned()),
         text: text.iter().map(|&name| name.to_owned()).collect(),
         features,
+        ..DatasetOptions::default()
     };
     let dataset = Dataset::from_csv(&data(file)?, &options).unwrap();
     let train_part = dataset.part(|_, row| row_hash(row, 9).is_multiple_of(8));

@@ -36,6 +36,7 @@ pub fn dataset(text: &[&str], features: &[&str]) -> Dataset {
         } else {
             FeatureSelection::Columns(features.iter().map(|&name| name.to_owned()).collect())
         },
+        ..DatasetOptions::default()
     };
     Dataset::from_csv(file(400).as_bytes(), &options).unwrap()
 }

@@ -56,21 +56,67 @@ pub fn delete(kind: ObjectKind, name: &str, revision: Option<u64>) -> ObjectChan
     ObjectChange { kind, name: name.to_owned(), op, expected_revision: revision, body }
 }
 
+/// An object that is edited, and how the edit is sent.
+pub struct Edit<'a> {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: &'a str,
+    /// Options of the command.
+    pub write: &'a WriteArgs,
+    /// Why, where the command gives no reason.
+    pub why: String,
+}
+
+/// Reads an object, edits it and sends the edit. Where the edit changes nothing, nothing is sent: a
+/// revision without a difference would only hide others in the history.
+pub fn edit(
+    session: &mut Session,
+    edit: &Edit<'_>,
+    output: &Output,
+    change: impl FnOnce(&mut Json) -> Result<(), Failure>,
+) -> Outcome {
+    let Current { revision, body } = read(session, edit.kind, edit.name)?;
+    let mut edited = body.clone();
+    change(&mut edited)?;
+    if edited == body {
+        if output.is_json() {
+            output.json(&json!({ "revision": revision, "applied": [], "unchanged": true }));
+        } else {
+            output.say(format!(
+                "Nothing to change: {} {} says so already, since revision {revision}.",
+                edit.kind, edit.name
+            ));
+        }
+        return Ok(EXIT_OK);
+    }
+    let change = put(edit.kind, edit.name, Some(revision), edited);
+    propose(session, vec![change], (edit.write, &edit.why), output)
+}
+
 /// Sends a change set, or shows what it would do.
 pub fn propose(
     session: &mut Session,
     changes: Vec<ObjectChange>,
-    (write, default_why): (&WriteArgs, &str),
+    write: (&WriteArgs, &str),
     output: &Output,
 ) -> Outcome {
+    show_applied(&send(session, changes, write)?, output)
+}
+
+/// Sends a change set, or asks what it would do; gives the answer.
+pub fn send(
+    session: &mut Session,
+    changes: Vec<ObjectChange>,
+    (write, default_why): (&WriteArgs, &str),
+) -> Result<Json, Failure> {
     let request = Request::Change(ChangeRequest {
         request_id: request_id(),
         why: write.why.clone().unwrap_or_else(|| default_why.to_owned()),
         dry_run: write.dry_run,
         changes,
     });
-    let answered = session.ask(&request)?;
-    show_applied(&answered.answer, output)
+    Ok(session.ask(&request)?.answer)
 }
 
 /// Shows the answer to a change or a rollback.
@@ -85,6 +131,7 @@ pub fn show_applied(answer: &Json, output: &Output) -> Outcome {
         for difference in &differences {
             show_difference(difference, output);
         }
+        show_findings(answer, output);
         output.say(format!("Would make revision {}.", answer["revision"]));
         return Ok(EXIT_OK);
     }
@@ -97,6 +144,15 @@ pub fn show_applied(answer: &Json, output: &Output) -> Outcome {
     }
     output.say(format!("Revision {}.", answer["revision"]));
     Ok(EXIT_OK)
+}
+
+/// Shows what a dry run found suspicious.
+pub fn show_findings(answer: &Json, output: &Output) {
+    for finding in answer["findings"].as_array().into_iter().flatten() {
+        let object = format!("{}/{}", plain(&finding["kind"]), plain(&finding["name"]));
+        let kind = output.styled(WARN, &plain(&finding["finding"]));
+        output.say(format!("{object} {kind} {}", plain(&finding["message"])));
+    }
 }
 
 /// A JSON value as text: strings without their quotes.

@@ -221,8 +221,10 @@ pub fn enrolled(arguments: &EnrolledArgs, output: &Output) -> Outcome {
 }
 
 fn read_enrolment(path: &Path) -> Result<Enrolment, Failure> {
-    serde_json::from_slice(&data::read_bytes(path)?)
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    serde_json::from_slice(&data::read_bytes(path)?).map_err(|error| {
+        let reason = crate::reasons::json(&error);
+        Failure::new(format!("{} is not an enrolment: {reason}", path.display()))
+    })
 }
 
 /// Runs the commands that ask the cluster.
@@ -280,7 +282,7 @@ fn api(arguments: &ApiArgs, session: &mut Session, output: &Output) -> Outcome {
     if output.is_json() {
         output.json(&json!({ "name": name, "key": key }));
     } else {
-        output.line(key);
+        output.raw(key);
     }
     Ok(EXIT_OK)
 }

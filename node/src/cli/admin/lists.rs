@@ -6,7 +6,7 @@ use verdict_config::ObjectKind;
 
 use super::super::{EXIT_OK, Failure, Outcome, names};
 use super::Session;
-use super::changes::{self, Current, WriteArgs, plain};
+use super::changes::{self, Current, Edit, WriteArgs, plain};
 use crate::output::Output;
 
 /// Commands for lists.
@@ -70,6 +70,8 @@ pub fn run(command: &ListCommand, session: &mut Session, output: &Output) -> Out
                         entry["comment"] = json!(comment);
                     }
                     match entries.iter_mut().find(|known| known["value"] == value.as_str()) {
+                        // Without a new expiry or comment the entry is as it was asked for.
+                        Some(_) if expires.is_none() && comment.is_none() => {}
                         Some(known) => *known = entry,
                         None => entries.push(entry),
                     }
@@ -84,7 +86,10 @@ pub fn run(command: &ListCommand, session: &mut Session, output: &Output) -> Out
                     let before = entries.len();
                     entries.retain(|known| known["value"] != value.as_str());
                     if entries.len() == before {
-                        return Err(Failure::new(format!("{value:?} is not in the list")));
+                        return Err(Failure::new(format!(
+                            "{value:?} is not in the list {name}: `verdict admin list show {name}` \
+                             shows its values"
+                        )));
                     }
                 }
                 Ok(())
@@ -96,16 +101,15 @@ pub fn run(command: &ListCommand, session: &mut Session, output: &Output) -> Out
 fn edit(
     session: &mut Session,
     name: &str,
-    write: (&WriteArgs, &str),
+    (write, why): (&WriteArgs, &str),
     output: &Output,
     change: impl Fn(&mut Vec<Json>) -> Result<(), Failure>,
 ) -> Outcome {
-    let kind = ObjectKind::List;
-    let Current { revision, mut body } = changes::read(session, kind, name)?;
-    let entries = body["entries"].as_array_mut();
-    change(entries.ok_or_else(|| Failure::new("the list has no entries"))?)?;
-    let change = changes::put(kind, name, Some(revision), body);
-    changes::propose(session, vec![change], write, output)
+    let edit = Edit { kind: ObjectKind::List, name, write, why: why.to_owned() };
+    changes::edit(session, &edit, output, |body| {
+        let entries = body["entries"].as_array_mut();
+        change(entries.ok_or_else(|| Failure::new(format!("the list {name} has no entries")))?)
+    })
 }
 
 fn show_all(session: &mut Session, output: &Output) -> Outcome {

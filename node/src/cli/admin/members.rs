@@ -161,7 +161,7 @@ fn token(answer: &Json, output: &Output) -> Outcome {
     if output.is_json() {
         output.json(answer);
     } else {
-        output.line(plain(&answer["token"]));
+        output.raw(plain(&answer["token"]));
         if let Some(name) = answer["certificate_name"].as_str() {
             output.note(format!("The node's certificate has to be for {name}."));
         }

@@ -169,7 +169,10 @@ impl Session {
             self.renewed = true;
             if let Err(error) = self.renew() {
                 // What was asked for was answered.
-                let text = format!("{}: it was not renewed: {error}", self.key_path.display());
+                let text = format!(
+                    "{} was not renewed and works on until its certificate ends: {error}",
+                    self.key_path.display()
+                );
                 crate::output::write_err(&text);
             }
         }
@@ -216,14 +219,19 @@ impl Session {
 /// The passphrase of a file: its first line.
 pub fn read_passphrase(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        .map_err(|error| Failure::new(super::super::data::unreadable(path, &error)))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Asks on the terminal, without showing what is typed.
 pub fn ask_passphrase(prompt: &str) -> Result<String, Failure> {
-    rpassword::prompt_password(prompt)
-        .map_err(|error| Failure::new(format!("the passphrase cannot be read: {error}")))
+    rpassword::prompt_password(prompt).map_err(|error| {
+        let reason = crate::reasons::io(&error);
+        Failure::new(format!(
+            "the passphrase cannot be read from the terminal: {reason}. Without a terminal, name a \
+                 file with --passphrase-file"
+        ))
+    })
 }
 
 fn failure(error: CallError) -> Failure {

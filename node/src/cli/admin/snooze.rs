@@ -101,9 +101,10 @@ fn duration_ms(text: &str) -> Result<i64, String> {
 fn read_key(given: &str) -> Result<String, Failure> {
     let key = if given == "-" {
         let mut line = String::new();
-        std::io::stdin()
-            .read_line(&mut line)
-            .map_err(|error| Failure::new(format!("the key cannot be read: {error}")))?;
+        std::io::stdin().read_line(&mut line).map_err(|error| {
+            let reason = crate::reasons::io(&error);
+            Failure::new(format!("the key cannot be read from standard input: {reason}"))
+        })?;
         line.trim_end_matches(['\r', '\n']).to_owned()
     } else {
         given.to_owned()

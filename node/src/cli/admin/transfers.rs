@@ -187,7 +187,7 @@ pub fn backup(arguments: &BackupArgs, session: &mut Session, output: &Output) ->
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{} cannot be written: {error}", path.display()))
+    Failure::new(super::super::data::unwritable(path, error))
 }
 
 fn fetch(session: &mut Session, to: &Path, output: &Output) -> Result<(u64, Json), Failure> {

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use verdict_actors::catalogue::LastCompiled;
-use verdict_actors::{Answer, DecideOptions, Handle, RuntimeError};
+use verdict_actors::{Answer, DecideOptions, Handle, Proposal, RuntimeError};
+use verdict_config::definition::FlowDefinition;
 use verdict_config::settings::Settings;
-use verdict_consensus::{LocalLog, LocalLogOptions, Log};
+use verdict_config::{ObjectId, ObjectKind, ObjectName};
+use verdict_consensus::{Author, Change, ChangeSet, LocalLog, LocalLogOptions, Log};
 use verdict_decisions::RequestRejected;
 use verdict_decisions::request::parse_body;
 
-use super::{DecideArgs, Decided, request};
+use super::{ColumnUse, DecideArgs, Decided, DecidedFile, request};
 use crate::cli::Failure;
 use crate::cli::data::Records;
 use crate::folder_sync::{FolderSync, Synced};
@@ -34,9 +36,10 @@ pub fn decide(
     arguments: &DecideArgs,
     records: &Records,
     output: &Output,
-) -> Result<Vec<Decided>, Failure> {
+) -> Result<DecidedFile, Failure> {
     if !catalogue.is_dir() {
-        return Err(Failure::new(format!("{} is no folder", catalogue.display())));
+        let text = format!("{} is not a folder: name a catalogue folder", catalogue.display());
+        return Err(Failure::new(text));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -75,13 +78,20 @@ async fn serve(
     arguments: &DecideArgs,
     records: &Records,
     output: &Output,
-) -> Result<Vec<Decided>, Failure> {
+) -> Result<DecidedFile, Failure> {
     let memory = folder.join("memory.json");
     let mut sync = FolderSync::new(catalogue.to_owned(), memory, handle.clone());
     match sync.settle_one_way().await.map_err(|error| Failure::new(error.to_string()))? {
         Synced::Refused(faults) => return Err(Failure::Faults(faults)),
-        Synced::Unchanged | Synced::Applied { .. } | Synced::Written { .. } => {}
+        Synced::Corrected { .. }
+        | Synced::Unchanged
+        | Synced::Applied { .. }
+        | Synced::Written { .. } => {}
     }
+    let named = match &arguments.label {
+        Some(_) => name_all_labels(handle, &arguments.flow).await?,
+        None => None,
+    };
     let revision = handle.log().catalogue().revision();
     let state = handle
         .wait_for_revision(revision, PATIENCE)
@@ -90,12 +100,14 @@ async fn serve(
     let served = state.flows.get(&arguments.flow).ok_or_else(|| {
         let names: Vec<&str> = state.flows.keys().map(String::as_str).collect();
         Failure::new(format!(
-            "there is no flow {:?}; there are {}",
+            "{} has no flow {:?}; it has {}",
+            catalogue.display(),
             arguments.flow,
-            names.join(", ")
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         ))
     })?;
     let definition = served.flow.definition();
+    let columns = ColumnUse::check(definition, arguments, records)?;
     let batch = if served.flow.windows().is_empty() { BATCH } else { 1 };
     let bar = output.progress(records.rows.len() as u64, "deciding");
     let mut decided = Vec::with_capacity(records.rows.len());
@@ -112,7 +124,32 @@ async fn serve(
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
-    Ok(decided)
+    let alternatives = super::alternatives(definition);
+    Ok(DecidedFile { decided, columns, alternatives, shown_alternatives: named })
+}
+
+/// Lets the flow name every label that it considered, because measures need all probabilities.
+/// Gives the number of alternatives that the flow names by itself.
+async fn name_all_labels(handle: &Handle, flow: &str) -> Result<Option<usize>, Failure> {
+    let Ok(name) = ObjectName::new(ObjectKind::Flow, flow) else { return Ok(None) };
+    let id = ObjectId { kind: ObjectKind::Flow, name };
+    let catalogue = handle.log().catalogue();
+    let Some(mut body) = catalogue.get(&id).and_then(|object| object.json().ok()) else {
+        return Ok(None);
+    };
+    let Ok(definition) = serde_json::from_value::<FlowDefinition>(body.clone()) else {
+        return Ok(None);
+    };
+    if definition.classify.is_none() {
+        return Ok(None);
+    }
+    body["classify"]["alternatives"] = u8::MAX.into();
+    let change = Change::put(ObjectKind::Flow, flow, body.to_string().into_bytes());
+    let set = ChangeSet::new("all-labels", "measures need every label", vec![change]);
+    let proposal = Proposal { change_set: set, author: Author::named("decide") };
+    let proposed = handle.propose(proposal).await;
+    proposed.map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Some(super::alternatives(&definition)))
 }
 
 fn shown(answer: Result<Answer, RuntimeError>) -> Decided {

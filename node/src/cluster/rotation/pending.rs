@@ -13,7 +13,7 @@ use verdict_config::definition::{
     ClusterAuthority, JOIN_TOKEN_PREFIX, PendingRotation, ROTATION_NAME,
 };
 use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
-use verdict_consensus::{Author, Catalogue, Change, ChangeSet, HistoryQuery, Log, TRUST_VERSION};
+use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Log, TRUST_VERSION};
 
 use super::super::token::KeptToken;
 use super::super::{Cluster, ClusterError};

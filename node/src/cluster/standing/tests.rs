@@ -2,8 +2,8 @@ use verdict_actors::blobs::BlobStore;
 use verdict_config::settings::Settings;
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::{
-    ChangeRefused, Command, DefinitionValidator, Member, MemberAnswer, NodeAttributes, Op, Propose,
-    apply, plan_rollback,
+    ChangeRefused, Command, DefinitionValidator, HistoryQuery, Member, MemberAnswer,
+    NodeAttributes, Op, Propose, apply, plan_rollback,
 };
 
 use super::*;
@@ -200,7 +200,7 @@ async fn a_node_that_dies_between_an_entry_and_its_change_leaves_no_untruth() {
     assert_eq!(standing_of(&cluster, node_id).await.0, 1);
     cluster.correct_standings(&mut doubts, Duration::ZERO).await.expect("it is corrected");
     assert_eq!(standing_of(&cluster, node_id).await, (2, Some(Standing::Learner)));
-    let newest = cluster.log().history(&HistoryQuery::default()).entries[0].head.clone();
+    let newest = cluster.log().history(&HistoryQuery::default()).unwrap().entries[0].head.clone();
     assert_eq!(newest.author.name, "duty:members");
     assert_eq!(newest.why, format!("node {node_id} is a learner, not what revision 1 says"));
     // Whoever asks again under the same name is in the log again.
@@ -224,7 +224,7 @@ async fn what_is_refused_after_its_entry_is_taken_back() {
     let error = ClusterError::refused("another took it");
     cluster.take_back(recorded, &error, &asked("s")).await;
     assert_eq!(standing_of(&cluster, node_id).await, (2, Some(Standing::Learner)));
-    let newest = cluster.log().history(&HistoryQuery::default()).entries[0].head.clone();
+    let newest = cluster.log().history(&HistoryQuery::default()).unwrap().entries[0].head.clone();
     assert_eq!(newest.why, "not done for alice: another took it");
 
     cluster.remove(node_id, &asked("t")).await.expect("it goes");

@@ -174,7 +174,11 @@ pub(in crate::http) async fn post_member(
     caller.require_whole_scope()?;
     let key = last_segment(request.uri())?;
     let (id, name) = key.split_once(':').unwrap_or((&key, ""));
-    let node_id: u64 = id.parse().map_err(|_| Problem::parameter("id", "expected a node's id"))?;
+    let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let node_id: Option<u64> = id.parse().ok().filter(|_| digits);
+    let node_id = node_id.ok_or_else(|| {
+        Problem::parameter("id", format!("expected a node's id, a number such as 3; got {id:?}"))
+    })?;
     let verb = Verb::of(name)?;
     let asks_dry_run = asks_dry_run(&request)?;
     let wanted: MemberBody = body::json_or_default(request, BODY_BYTES_MAX, &services.http).await?;

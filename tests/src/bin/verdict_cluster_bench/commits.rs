@@ -75,7 +75,7 @@ fn value(bytes: usize, number: u64) -> String {
 /// The change set that puts a flag.
 fn change_of(request_id: &str, key: &str, value: &str) -> Bytes {
     let body = format!(
-        r#"{{"request_id":"{request_id}","why":"","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{value}}}]}}"#
+        r#"{{"request_id":"{request_id}","why":"a benchmark","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{value}}}]}}"#
     );
     Bytes::from(body)
 }
@@ -304,7 +304,7 @@ pub async fn put_flags(
             for number in range.skip(writer as usize).step_by(writers as usize) {
                 let (key, body) = bodies(number);
                 let change = format!(
-                    r#"{{"request_id":"fill-{number}","why":"","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{body}}}]}}"#
+                    r#"{{"request_id":"fill-{number}","why":"a benchmark","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{body}}}]}}"#
                 );
                 client.change(Bytes::from(change)).await?;
                 put += 1;

@@ -64,7 +64,7 @@ impl Failover {
 async fn write_until_accepted(mut client: super::http::Client, name: String) -> Result<Instant> {
     loop {
         let body = format!(
-            r#"{{"request_id":"failover-{name}","why":"","changes":[{{"kind":"flag","name":"failover","op":"put","body":{{"state":"ENABLED","variants":{{"by":"{name}"}},"defaultVariant":"by"}}}}]}}"#
+            r#"{{"request_id":"failover-{name}","why":"a benchmark","changes":[{{"kind":"flag","name":"failover","op":"put","body":{{"state":"ENABLED","variants":{{"by":"{name}"}},"defaultVariant":"by"}}}}]}}"#
         );
         if client.change(Bytes::from(body)).await.is_ok() {
             return Ok(Instant::now());

@@ -169,7 +169,7 @@ async fn change(
         let body = body.replacen("SHOP", &format!("SHOP-{number}"), 1);
         changing.spawn(async move {
             let change = format!(
-                r#"{{"request_id":"serving-{stamp}-{number}","why":"","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{body}}}]}}"#
+                r#"{{"request_id":"serving-{stamp}-{number}","why":"a benchmark","changes":[{{"kind":"flag","name":"{key}","op":"put","body":{body}}}]}}"#
             );
             client.change(Bytes::from(change)).await?;
             anyhow::Ok(client)

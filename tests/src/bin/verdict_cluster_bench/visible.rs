@@ -52,7 +52,7 @@ impl Visible {
         for number in 1..=self.changes {
             goal.send_replace(number);
             let body = format!(
-                r#"{{"request_id":"visible-{number}","why":"","changes":[{{"kind":"flag","name":"visible","op":"put","body":{{"state":"ENABLED","variants":{{"now":{number}}},"defaultVariant":"now"}}}}]}}"#
+                r#"{{"request_id":"visible-{number}","why":"a benchmark","changes":[{{"kind":"flag","name":"visible","op":"put","body":{{"state":"ENABLED","variants":{{"now":{number}}},"defaultVariant":"now"}}}}]}}"#
             );
             let sent = Instant::now();
             client.change(Bytes::from(body)).await?;
