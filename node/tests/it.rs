@@ -8,6 +8,8 @@
     reason = "a test or a benchmark fails by panicking, and prints"
 )]
 
+#[path = "it/access.rs"]
+mod access;
 #[path = "it/flag_events.rs"]
 mod flag_events;
 #[path = "it/folder.rs"]

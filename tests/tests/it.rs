@@ -14,6 +14,8 @@ mod admin;
 mod admin_members;
 #[path = "it/attacks.rs"]
 mod attacks;
+#[path = "it/attacks_proof.rs"]
+mod attacks_proof;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/bodies.rs"]

@@ -121,3 +121,97 @@ fn by_token(catalogue: &Catalogue, node_id: u64, replaces: Option<u64>) -> Resul
     }
     denied(format!("no token says that node {node_id} becomes this: it needs a person's proof"))
 }
+
+#[cfg(test)]
+mod tests {
+    use verdict_config::TimestampMs;
+
+    use super::*;
+    use crate::apply::apply;
+    use crate::catalogue::Limits;
+    use crate::command::{Command, Propose};
+    use crate::raft::{Member, Members, NodeAttributes};
+    use crate::validate::NoValidation;
+
+    fn members() -> Members {
+        let member =
+            |node_id, voter| Member { node_id, voter, attributes: NodeAttributes::default() };
+        Members { members: vec![member(1, true), member(4, false)], ..Members::default() }
+    }
+
+    fn with(changes: Vec<Change>) -> Catalogue {
+        let empty = Catalogue::new(Limits::default());
+        let change_set = ChangeSet::new("r", "", changes).normalised().unwrap();
+        let propose = Propose { change_set, author: Author::named("a"), at: TimestampMs(1) };
+        apply(&empty, &Command::Propose(propose), 1, &NoValidation).unwrap().catalogue
+    }
+
+    fn change(from: NodeId, author: &str, change: Change) -> Result<Author, Code> {
+        let (claimed, members) = (Author::named(author), members());
+        let catalogue = Catalogue::new(Limits::default());
+        let forwarded = Forwarded {
+            from,
+            proof: None,
+            claimed: &claimed,
+            members: &members,
+            catalogue: &catalogue,
+        };
+        let set = ChangeSet::new("r", "", vec![change]);
+        node_may_change(&forwarded, &set).map_err(|denied| denied.code)
+    }
+
+    #[test]
+    fn a_voter_puts_what_says_who_the_members_are_and_a_learner_nothing() {
+        let put = |name: &str| Change::put(ObjectKind::Member, name, "{}");
+        let missing = Err(Code::ProofMissing);
+        let by = |name: &str| Ok(Author::named(name));
+        assert_eq!(change(1, "node:9", put("join-x")), by("node:1"));
+        assert_eq!(change(1, "alice", put("standing-4")), by("node:1"));
+        assert_eq!(change(1, DUTY_MEMBERS, put("standing-4")), by(DUTY_MEMBERS));
+        assert_eq!(change(1, DUTY_MEMBERS, put("rotation")), by(DUTY_MEMBERS));
+        assert_eq!(change(1, DUTY_MEMBERS, put("join-x")), missing);
+        assert_eq!(change(1, "node:1", put("authority")), missing);
+        assert_eq!(change(1, "node:1", Change::put(ObjectKind::Key, "k", "{}")), missing);
+        assert_eq!(change(1, "node:1", Change::delete(ObjectKind::Member, "join-x")), missing);
+        for name in ["join-x", "standing-4", "rotation"] {
+            assert_eq!(change(4, DUTY_MEMBERS, put(name)), missing);
+        }
+        // One that is no member.
+        assert_eq!(change(7, DUTY_MEMBERS, put("standing-4")), missing);
+    }
+
+    #[test]
+    fn members_change_by_a_token_or_by_a_person() {
+        let token = r#"{"voter":true,"used_by":[5,"k"]}"#;
+        let replacement = r#"{"voter":true,"used_by":[6,"k"],"replaces":2}"#;
+        let catalogue = with(vec![
+            Change::put(ObjectKind::Member, "join-a", token),
+            Change::put(ObjectKind::Member, "join-b", replacement),
+        ]);
+        let (members, claimed) = (members(), Author::default());
+        let may = |from, command: MemberCommand| {
+            let forwarded = Forwarded {
+                from,
+                proof: None,
+                claimed: &claimed,
+                members: &members,
+                catalogue: &catalogue,
+            };
+            node_may_change_members(&forwarded, &command).is_ok()
+        };
+        let own = |node_id| MemberCommand::SetAttributes {
+            node_id,
+            attributes: NodeAttributes::default(),
+        };
+        assert!(may(4, own(4)) && !may(4, own(1)) && may(1, own(4)));
+        assert!(may(1, MemberCommand::Promote { node_id: 5 }));
+        assert!(!may(1, MemberCommand::Promote { node_id: 6 }));
+        assert!(may(1, MemberCommand::Replace { node_id: 2, by: 6 }));
+        assert!(!may(1, MemberCommand::Replace { node_id: 1, by: 6 }));
+        assert!(!may(4, MemberCommand::Promote { node_id: 5 }));
+        let allocate = || MemberCommand::Allocate { request_id: "r".to_owned() };
+        assert!(may(1, allocate()) && !may(4, allocate()));
+        assert!(!may(1, MemberCommand::Remove { node_id: 4 }));
+        assert!(!may(1, MemberCommand::RaiseVersion { version: 9 }));
+    }
+}

@@ -150,7 +150,7 @@ fn every_change_of_the_members_is_shown_before_and_in_every_log_after() {
         ("operator", "new machine"),
         ("a node", "node 5 joins"),
         (
-            "operator",
+            "a node",
             "node 5 takes the place of node 3: it joined by a token of operator and has caught up",
         ),
         ("operator", "the lease ends"),
@@ -168,7 +168,7 @@ fn every_change_of_the_members_is_shown_before_and_in_every_log_after() {
 }
 
 fn who(author: &str) -> &str {
-    if author.starts_with("node-") { "a node" } else { author }
+    if author.starts_with("node:") || author == "duty:members" { "a node" } else { author }
 }
 
 /// Who became what, from where; the newest first.

@@ -21,14 +21,14 @@ use crate::process::{VERDICT, eventually};
 const NO_VOTER: [u8; 2] = [0, 5];
 
 /// Whoever has the identity of a state folder.
-struct Attacker {
-    identity: KeptIdentity,
+pub struct Attacker {
+    pub identity: KeptIdentity,
     clients: PeerClients,
     runtime: tokio::runtime::Runtime,
 }
 
 /// A number as the peers' messages have it.
-fn number(number: u64, to: &mut Vec<u8>) {
+pub fn number(number: u64, to: &mut Vec<u8>) {
     match number {
         0..=250 => to.push(u8::try_from(number).unwrap()),
         251..=0xffff => {
@@ -42,7 +42,7 @@ fn number(number: u64, to: &mut Vec<u8>) {
     }
 }
 
-fn numbers(list: &[u64]) -> Vec<u8> {
+pub fn numbers(list: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::new();
     list.iter().for_each(|one| number(*one, &mut bytes));
     bytes
@@ -72,7 +72,7 @@ fn forged_entry(term: u64, leader: u64, index: u64, revision: u64) -> Vec<u8> {
 }
 
 impl Attacker {
-    fn with(folder: &Path) -> Self {
+    pub fn with(folder: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -86,7 +86,7 @@ impl Attacker {
         Self { identity, clients, runtime }
     }
 
-    fn call(
+    pub fn call(
         &self,
         target: (u64, &str),
         channel: PeerChannel,
@@ -101,7 +101,7 @@ impl Attacker {
     }
 
     /// Sends a request of the log; what is answered, without its head.
-    fn raft(&self, target: (u64, &str), body: &[u8]) -> Result<Vec<u8>, PeerError> {
+    pub fn raft(&self, target: (u64, &str), body: &[u8]) -> Result<Vec<u8>, PeerError> {
         let mut request = b"VDPQ\x01\x00".to_vec();
         request.extend(numbers(&[self.identity.node_id, target.0]));
         number(self.identity.cluster_id.len() as u64, &mut request);

@@ -283,7 +283,7 @@ fn before_farewell(history: &Json) -> Json {
     let (last, before): (Vec<&Json>, Vec<&Json>) =
         entries.iter().partition(|entry| entry["revision"] == *newest);
     assert!(last.iter().all(|entry| is_standing(entry) && entry["op"] == "delete"), "{last:?}");
-    assert_eq!(last[0]["author"], "node-1");
+    assert_eq!(last[0]["author"], "duty:members");
     json!(before)
 }
 

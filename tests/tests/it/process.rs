@@ -62,11 +62,23 @@ impl Node {
         node
     }
 
+    /// Starts a node whose settings name no key, with an empty catalogue folder.
+    pub fn start_without_keys() -> Self {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let mut node = Self::launch(temporary.path(), false);
+        node._temporary = Some(temporary);
+        node
+    }
+
     /// Starts a node in a folder that has a `catalogue`.
     pub fn start_in(folder: &Path) -> Self {
+        Self::launch(folder, true)
+    }
+
+    fn launch(folder: &Path, with_keys: bool) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
         let hash = |key: &str| verdict_config::model::sha256_hex(key.as_bytes());
-        let config = format!(
+        let mut config = format!(
             "[node]\nid = 7\ndata_dir = {data:?}\ncatalogue_dir = {catalogue:?}\n\
              catalogue_key_file = {key_file:?}\n\
              [http]\naddress = \"{port}\"\n\
@@ -79,6 +91,11 @@ impl Node {
             key_file = folder.join("folder-key"),
         );
         std::fs::write(folder.join("folder-key"), KEY).expect("the folder's key");
+        if !with_keys {
+            let before_keys = config.split("[[keys]]").next().unwrap_or_default();
+            let of_folder = |line: &&str| !line.starts_with("catalogue_key_file");
+            config = before_keys.lines().filter(of_folder).collect::<Vec<_>>().join("\n");
+        }
         std::fs::create_dir_all(folder.join("catalogue")).expect("folder");
         std::fs::write(folder.join("node.toml"), config).expect("settings");
         Self::spawn(folder, port.to_string())
