@@ -40,5 +40,7 @@ mod flows;
 mod given_certificates;
 #[path = "it/process.rs"]
 mod process;
+#[path = "it/release_fixtures.rs"]
+mod release_fixtures;
 #[path = "it/rotation.rs"]
 mod rotation;

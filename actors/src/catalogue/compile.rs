@@ -2,6 +2,7 @@
 
 mod flags;
 pub(crate) mod flows;
+mod invisible;
 mod loose;
 mod misfits;
 
@@ -75,6 +76,7 @@ pub fn compile(
     compiler.find_misfits();
     if options.check {
         compiler.compile_loose_sets();
+        compiler.report_invisible();
     }
     compiler.finish()
 }

@@ -9,6 +9,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use crate::UnknownCause;
+use crate::cost;
 use crate::resources::unknown_name;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -63,15 +64,24 @@ impl Part {
         Self::ALL.into_iter().find(|(name, _)| *name == method).map(|(_, part)| part)
     }
 
+    /// Whether the part has a value for every time in the zone, by arithmetic and without a calendar.
+    const fn is_plain(self, zone: &Zone) -> bool {
+        matches!((self, zone), (Self::Hours | Self::DayOfWeek, Zone::Utc))
+    }
+
+    /// What it costs beyond the time itself. Plain parts cost what they did before there were zones.
+    pub(crate) const fn cost_units(self, zone: &Zone) -> u64 {
+        if self.is_plain(zone) { 0 } else { cost::CALENDAR }
+    }
+
     /// The part of a time in a zone.
     pub(crate) fn of(self, at_ms: i64, zone: &Zone) -> Result<i64, UnknownCause> {
-        // These two have a value for every time in UTC.
-        match (self, zone) {
-            (Self::Hours, Zone::Utc) => return Ok(at_ms.div_euclid(HOUR_MS).rem_euclid(24)),
-            (Self::DayOfWeek, Zone::Utc) => {
-                return Ok((at_ms.div_euclid(DAY_MS) + EPOCH_WEEKDAY).rem_euclid(7));
-            }
-            _ => {}
+        if self.is_plain(zone) {
+            return Ok(if self == Self::Hours {
+                at_ms.div_euclid(HOUR_MS).rem_euclid(24)
+            } else {
+                (at_ms.div_euclid(DAY_MS) + EPOCH_WEEKDAY).rem_euclid(7)
+            });
         }
         let local = zone.local(at_ms)?;
         Ok(match self {

@@ -9,6 +9,7 @@ mod call;
 mod compare;
 mod literal;
 mod number;
+mod pattern;
 
 use verdict_config::{Code, Fault, Faults};
 
@@ -16,7 +17,7 @@ use crate::cost;
 use crate::expression::{Arithmetic, Atom, AtomKind, Condition, Constant, Relation};
 use crate::expression::{Term, Type};
 use crate::resources::{ResourcesBuilder, unknown_name};
-use crate::syntax::{Node, NodeKind, Operator, describe_place};
+use crate::syntax::{Node, NodeKind, Operator, describe_place, hints};
 use crate::{FactNames, Slot};
 use literal::{has_fraction, is_adaptable};
 
@@ -121,7 +122,10 @@ impl Checker<'_, '_> {
             if name == "as_of" {
                 return Some(Typed::Term(Term::AsOf, Type::Time));
             }
-            let message = unknown_name("field", name, names.names());
+            let message = match hints::for_name(name) {
+                Some(hint) => format!("there is no field {name:?}; {hint}"),
+                None => unknown_name("field", name, names.names()),
+            };
             self.fault(Code::RuleUnknownField, node, &message);
             return None;
         };

@@ -62,7 +62,7 @@ fn term_bytes_max(term: &Term, resources: &Resources) -> u64 {
         Term::Fact(slot, Type::Text) => bytes_max(*slot, resources),
         Term::Constant(Constant::Text(text)) => text.len() as u64,
         // Lower case can be longer: U+0130 has two bytes and becomes three.
-        Term::Lower(inner) => 3 * term_bytes_max(inner, resources) / 2 + 1,
+        Term::Lower(inner, _) => 3 * term_bytes_max(inner, resources) / 2 + 1,
         Term::Lookup { .. } => 4_096,
         Term::If(_, branches) => {
             let [a, b] = &**branches;
@@ -92,10 +92,11 @@ pub(crate) fn term_max(term: &Term, resources: &Resources) -> u64 {
         }
         Term::Convert(_, inner) => DECIMAL + term_max(inner, resources),
         Term::Negate(inner) => term_max(inner, resources),
-        Term::CalendarPart { time, .. } | Term::CalendarDate { time, .. } => {
-            CALENDAR + term_max(time, resources)
+        Term::CalendarPart { part, zone, time } => {
+            part.cost_units(zone) + term_max(time, resources)
         }
-        Term::TextSize(inner) | Term::Lower(inner) => {
+        Term::CalendarDate { time, .. } => CALENDAR + term_max(time, resources),
+        Term::TextSize(inner) | Term::Lower(inner, _) => {
             term_max(inner, resources) + text(term_bytes_max(inner, resources))
         }
         Term::NameScore(call) => name_call(*call, resources),

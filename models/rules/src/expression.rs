@@ -3,7 +3,7 @@
 
 use regex::Regex;
 use rust_decimal::Decimal;
-use verdict_config::FieldType;
+use verdict_config::{EvaluationVersion, FieldType};
 
 use crate::Slot;
 use crate::calendar::{Part, Zone};
@@ -170,7 +170,8 @@ pub(crate) enum Term {
     Convert(Type, Box<Term>),
     TextSize(Box<Term>),
     SetSize(Slot),
-    Lower(Box<Term>),
+    /// Lower case; in normal form C from the second version of evaluation on.
+    Lower(Box<Term>, EvaluationVersion),
     /// A position among the set's name look-ups.
     NameScore(u32),
     Lookup {

@@ -24,7 +24,7 @@ use aho_corasick::nfa::contiguous;
 use aho_corasick::{Anchored, dfa};
 use smallvec::SmallVec;
 use verdict_config::definition::ListDefinition;
-use verdict_config::{Code, Fault, Faults, TimestampMs};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, TimestampMs};
 
 mod build;
 mod normalise;
@@ -35,6 +35,7 @@ use build::Gathered;
 use places::{Place, Places};
 use words::WordTable;
 
+use normalise::normalise_for;
 pub use normalise::{is_word_char, normalise, normalise_into};
 
 /// The most terms that a hit names per list.
@@ -59,6 +60,7 @@ pub struct KeywordMatcher {
     /// Entries as their lists write them.
     terms: Vec<Arc<str>>,
     list_ids_end: u32,
+    evaluation: EvaluationVersion,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -102,12 +104,23 @@ pub struct KeywordHits {
 }
 
 impl KeywordMatcher {
+    /// Compiles the lists for the newest version of evaluation, as [`Self::build_for`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build(lists: &[(u32, &ListDefinition)]) -> Result<Self, Faults> {
+        Self::build_for(lists, EvaluationVersion::CURRENT)
+    }
+
     /// Compiles the lists, each under the caller's id (below [`LIST_IDS_MAX`], any order).
     ///
     /// # Errors
     /// Every unusable entry: empty, of separators only, or longer than [`KEYWORD_BYTES_MAX`]; too many
     /// entries. Paths are `entries[3].value`, under `lists[ID]`.
-    pub fn build(lists: &[(u32, &ListDefinition)]) -> Result<Self, Faults> {
+    pub fn build_for(
+        lists: &[(u32, &ListDefinition)],
+        evaluation: EvaluationVersion,
+    ) -> Result<Self, Faults> {
         let mut faults = Faults::new();
         let mut gathered = Gathered::default();
         for (list, definition) in lists {
@@ -118,7 +131,7 @@ impl KeywordMatcher {
             }
             let mut of_list = crate::lists::check_size(definition);
             for (index, entry) in definition.entries.iter().enumerate().take(KEYWORDS_MAX) {
-                match check_keyword(&entry.value, index) {
+                match check_keyword(&entry.value, index, evaluation) {
                     Ok(normal) => gathered.add(*list, entry, normal),
                     Err(fault) => of_list.push(fault),
                 }
@@ -135,7 +148,8 @@ impl KeywordMatcher {
         if !faults.is_empty() {
             return Err(faults);
         }
-        gathered.compile().map_err(|fault| vec![fault])
+        let matcher = gathered.compile().map_err(|fault| vec![fault])?;
+        Ok(Self { evaluation, ..matcher })
     }
 
     /// Finds every list that has an unexpired entry in the text.
@@ -163,7 +177,7 @@ impl KeywordMatcher {
         hits.terms.clear();
         let KeywordScratch { normalised, word_bits, places, .. } = scratch;
         places.begin();
-        normalise_into(text, normalised);
+        normalise_for(text, self.evaluation, normalised);
         self.words.find(normalised, word_bits, places);
         match &self.automaton {
             Engine::Empty => {}
@@ -280,14 +294,20 @@ impl KeywordHits {
     }
 }
 
-fn check_keyword(value: &str, index: usize) -> Result<String, Fault> {
+fn check_keyword(
+    value: &str,
+    index: usize,
+    evaluation: EvaluationVersion,
+) -> Result<String, Fault> {
     let path = || format!("entries[{index}].value");
     // Normalising can shorten a text (marks, ignorable characters), but not without end.
     if value.len() > KEYWORD_BYTES_MAX * 4 {
         let message = format!("at most {KEYWORD_BYTES_MAX} bytes, got {}", value.len());
         return Err(Fault::new(Code::LimitExceeded, path(), message));
     }
-    let normal = normalise(value);
+    let mut normal = Vec::new();
+    normalise_for(value, evaluation, &mut normal);
+    let normal = String::from_utf8(normal).unwrap_or_default();
     if normal.is_empty() {
         let message = format!("{value:?} holds nothing to look for: write a word, or remove it");
         return Err(Fault::new(Code::InvalidValue, path(), message));

@@ -64,6 +64,7 @@ mod explain;
 mod expression;
 mod facts;
 mod findings;
+mod folding;
 mod index;
 mod limits;
 mod mask;
@@ -79,6 +80,7 @@ pub use evaluation::{Evaluation, Hit, UnknownRule};
 pub use explain::{CauseTrace, Clause, FactRead, RuleTrace, Verdict};
 pub use facts::{DerivedFacts, FactNames, FactValues, Slot};
 pub use findings::{Finding, FindingKind};
+pub use folding::is_invisible;
 pub use limits::RuleLimits;
 pub use mask::RuleMask;
 pub use rule::{

@@ -1,15 +1,18 @@
 //! Code lists: is a text one of the entries of a list at a time?
 //!
-//! Entries and texts are compared as wholes after trimming white space and folding case (Unicode
-//! lower case, character by character), so `gb `, `GB` and `Gb` are one code. Nothing else is
-//! forgiven: hyphens, marks and widths count. Texts to be found inside other texts are keywords,
+//! Entries and texts are compared as wholes after trimming white space, folding case, normal form C and
+//! without invisible characters, so `gb `, `GB` and `Gb` are one code. (The first version of evaluation
+//! takes lower case, character by character, and nothing else.) Nothing else is forgiven: hyphens, marks
+//! and widths count. Texts to be found inside other texts are keywords,
 //! and names that may be written in many ways are names; both have their own matchers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use verdict_config::definition::ListDefinition;
-use verdict_config::{Code, Fault, Faults, TimestampMs};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, TimestampMs};
+
+use crate::folding::fold_code;
 
 /// The most entries of one list.
 pub const ENTRIES_MAX: usize = 1_000_000;
@@ -20,6 +23,7 @@ pub const ENTRY_BYTES_MAX: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub struct CodeList {
     entries: HashMap<Box<str>, Kept>,
+    evaluation: EvaluationVersion,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +34,23 @@ struct Kept {
 }
 
 impl CodeList {
+    /// Compiles a list for the newest version of evaluation, as [`Self::build_for`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build(definition: &ListDefinition) -> Result<Self, Faults> {
+        Self::build_for(definition, EvaluationVersion::CURRENT)
+    }
+
     /// Compiles a list. Of entries that fold to the same text the one that lasts longest counts.
     ///
     /// # Errors
     /// Every entry that is empty or longer than [`ENTRY_BYTES_MAX`], and a list of more than
     /// [`ENTRIES_MAX`] entries; paths are `entries[3]`.
-    pub fn build(definition: &ListDefinition) -> Result<Self, Faults> {
+    pub fn build_for(
+        definition: &ListDefinition,
+        evaluation: EvaluationVersion,
+    ) -> Result<Self, Faults> {
         let mut faults = check_size(definition);
         let mut entries = HashMap::with_capacity(definition.entries.len().min(ENTRIES_MAX));
         for (index, entry) in (0u32..).zip(&definition.entries).take(ENTRIES_MAX) {
@@ -44,8 +59,13 @@ impl CodeList {
                 continue;
             }
             let kept = Kept { entry: index, expires: entry.expires };
+            let folded = fold(&entry.value, evaluation);
+            if folded.is_empty() {
+                // Of invisible characters only: it is no text.
+                continue;
+            }
             entries
-                .entry(fold(&entry.value).into())
+                .entry(folded.into())
                 .and_modify(|known: &mut Kept| {
                     if lasts_longer(entry.expires, known.expires) {
                         *known = kept;
@@ -53,7 +73,7 @@ impl CodeList {
                 })
                 .or_insert(kept);
         }
-        if faults.is_empty() { Ok(Self { entries }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { entries, evaluation }) } else { Err(faults) }
     }
 
     /// Whether a text is an entry that has not expired at `as_of`. Does not allocate for texts of at
@@ -69,7 +89,7 @@ impl CodeList {
         let mut small = [0u8; 64];
         let kept = match fold_small(text.trim(), &mut small) {
             Some(folded) => self.entries.get(folded),
-            None => self.entries.get(fold(text).as_ref()),
+            None => self.entries.get(fold(text, self.evaluation).as_ref()),
         }?;
         kept.expires.is_none_or(|expires| as_of < expires).then_some(kept.entry)
     }
@@ -119,10 +139,14 @@ pub(crate) fn lasts_longer(one: Option<TimestampMs>, other: Option<TimestampMs>)
     }
 }
 
-fn fold(text: &str) -> Cow<'_, str> {
+fn fold(text: &str, evaluation: EvaluationVersion) -> Cow<'_, str> {
     let trimmed = text.trim();
     let plain = trimmed.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    if plain { Cow::Borrowed(trimmed) } else { Cow::Owned(lower(trimmed)) }
+    match evaluation {
+        _ if plain => Cow::Borrowed(trimmed),
+        EvaluationVersion::V1 => Cow::Owned(lower(trimmed)),
+        EvaluationVersion::V2 => Cow::Owned(fold_code(trimmed)),
+    }
 }
 
 /// Character by character: a final sigma is no different from another.
@@ -179,10 +203,37 @@ mod tests {
         check("G B", 0, None);
         check("", 0, None);
         check("STRAßE", 0, Some(1));
-        check("strasse", 0, None);
+        check("strasse", 0, Some(1));
         check("old", 999, Some(2));
         check("old", 1_000, None);
         check(&"x".repeat(200), 0, None);
+    }
+
+    #[test]
+    fn the_first_version_of_evaluation_folds_as_it_did() {
+        let definition = list(vec![
+            entry("straße", None),
+            entry("σίσυφος", None),
+            entry("caf\u{e9}", None),
+            entry("G\u{200b}B", None),
+            entry("casıno", None),
+        ]);
+        let first = CodeList::build_for(&definition, EvaluationVersion::V1).unwrap();
+        let second = CodeList::build_for(&definition, EvaluationVersion::V2).unwrap();
+        for text in ["STRASSE", "ΣΊΣΥΦΟΣ", "cafe\u{301}", "GB", "casino", "gb\u{feff}"] {
+            assert!(!first.contains(text, TimestampMs(0)), "{text}");
+            assert!(second.contains(text, TimestampMs(0)), "{text}");
+        }
+        assert!(first.contains("STRAßE", TimestampMs(0)));
+    }
+
+    #[test]
+    fn an_entry_that_shows_nothing_matches_nothing() {
+        let definition = list(vec![entry("\u{200b}", None), entry("a", None)]);
+        let codes = CodeList::build(&definition).unwrap();
+        for text in ["", " ", "\u{200b}", "\u{feff}"] {
+            assert!(!codes.contains(text, TimestampMs(0)), "{text:?}");
+        }
     }
 
     #[test]
@@ -225,7 +276,7 @@ mod tests {
             let naive = definition
                 .entries
                 .iter()
-                .any(|entry| lower(entry.value.trim()) == lower(text.trim()));
+                .any(|entry| fold_code(&entry.value) == fold_code(&text));
             let codes = CodeList::build(&definition).unwrap();
             prop_assert_eq!(codes.contains(&text, TimestampMs(0)), naive);
         }

@@ -173,7 +173,10 @@ impl<'e> ResourcesBuilder<'e> {
         if let Some(known) = self.code_lists.get(name) {
             return Some(*known);
         }
-        let made = CodeList::build(self.environment.lists.get(name)?);
+        let made = CodeList::build_for(
+            self.environment.lists.get(name)?,
+            self.environment.limits.evaluation,
+        );
         let made = self.settle(made, "lists", name);
         let id = made.map(|list| {
             self.built.code_lists.push((name.into(), list));
@@ -242,7 +245,7 @@ impl<'e> ResourcesBuilder<'e> {
                     Some((*list, self.environment.lists.get(&**name)?.as_ref()))
                 })
                 .collect();
-            match KeywordMatcher::build(&lists) {
+            match KeywordMatcher::build_for(&lists, self.environment.limits.evaluation) {
                 Ok(matcher) => scan.matcher = matcher,
                 Err(faults) => self.faults.extend(faults.into_iter().map(|fault| {
                     let path = name_list_in_path(&fault.path, &self.built.keyword_lists);

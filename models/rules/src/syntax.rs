@@ -5,6 +5,7 @@
 //! wide and not deep. Depth and number of nodes are bounded while the text is read, hence whatever
 //! walks the tree later may recurse.
 
+pub(crate) mod hints;
 mod lexer;
 mod parser;
 mod print;

@@ -78,6 +78,11 @@ impl Node {
         );
         std::fs::create_dir_all(folder.join("catalogue")).expect("folder");
         std::fs::write(folder.join("node.toml"), config).expect("settings");
+        Self::spawn(folder, port.to_string())
+    }
+
+    /// Starts a node by the settings `node.toml` of a folder, which say that it listens at an address.
+    pub fn spawn(folder: &Path, address: String) -> Self {
         let log = std::fs::File::create(folder.join("node.log")).expect("log");
         let child = Command::new(VERDICT)
             .args(["node", "--config"])
@@ -92,7 +97,6 @@ impl Node {
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
             .new_agent();
-        let address = port.to_string();
         let mut node = Self { child, folder: folder.to_owned(), address, agent, _temporary: None };
         node.wait_ready();
         node

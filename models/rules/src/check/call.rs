@@ -1,14 +1,13 @@
 //! Calls: functions over texts, lists, tables, windows and times.
 
-use regex::RegexBuilder;
 use verdict_config::{Code, EvaluationVersion, FieldType, TimestampMs};
 
 use super::calendar::is_calendar;
-use super::{Checker, Typed, shown};
+use super::{Checker, Typed, pattern, shown};
 use crate::duration;
 use crate::expression::{AtomKind, Condition, Constant, NameCall, Search, Term, Type};
 use crate::resources::{unknown_name, window_result};
-use crate::syntax::{Node, NodeKind};
+use crate::syntax::{Node, NodeKind, hints};
 use crate::{FactNames, Slot, WindowFunction, WindowRead};
 
 /// Every function, for messages.
@@ -57,8 +56,9 @@ impl Checker<'_, '_> {
             ("endsWith", [text, part]) => self.search(node, Search::EndsWith, (text, part)),
             ("matches", [text, pattern]) => self.matches(node, text, pattern),
             ("lower", [text]) => {
-                let text = self.text(text)?;
-                Some(Typed::Term(Term::Lower(Box::new(text)), Type::Text))
+                let text = Box::new(self.text(text)?);
+                let evaluation = self.builder.environment.limits.evaluation;
+                Some(Typed::Term(Term::Lower(text, evaluation), Type::Text))
             }
             ("size", [of]) => self.size(of),
             ("keywords", [list, field]) => self.keywords(node, list, field),
@@ -93,7 +93,10 @@ impl Checker<'_, '_> {
             let message = format!("{name} does not take {count} arguments: write {usage}");
             return self.type_fault(node, &message);
         }
-        let message = unknown_name("function", name, FUNCTIONS.into_iter());
+        let message = match hints::for_function(name) {
+            Some(hint) => format!("there is no function {name:?}; {hint}"),
+            None => unknown_name("function", name, FUNCTIONS.into_iter()),
+        };
         self.fault(Code::RuleSyntax, node, &message);
         None
     }
@@ -188,26 +191,20 @@ impl Checker<'_, '_> {
         Some(Typed::Condition(self.leaf(node, kind, mark)))
     }
 
-    fn matches(&mut self, node: &Node, text: &Node, pattern: &Node) -> Option<Typed> {
+    fn matches(&mut self, node: &Node, text: &Node, pattern_node: &Node) -> Option<Typed> {
         let mark = self.reads.len();
         let text = self.text(text);
-        let source = self.literal(pattern, "a pattern")?;
+        let source = self.literal(pattern_node, "a pattern")?;
         let bytes_max = self.builder.environment.limits.pattern_bytes_max as usize;
-        let built = RegexBuilder::new(source)
-            .size_limit(bytes_max)
-            .dfa_size_limit(bytes_max)
-            .nest_limit(32)
-            .build();
-        match built {
+        let evaluation = self.builder.environment.limits.evaluation;
+        match pattern::build(source, bytes_max, evaluation) {
             Ok(pattern) => {
                 let kind = AtomKind::Matches(text?, pattern);
                 Some(Typed::Condition(self.leaf(node, kind, mark)))
             }
-            Err(error) => {
-                let error = error.to_string();
-                let line = error.lines().last().unwrap_or("it cannot be read").trim();
-                let message = format!("the pattern is not valid: {line}");
-                self.fault(Code::RuleSyntax, pattern, &message);
+            Err(reason) => {
+                let message = format!("the pattern is not valid: {reason}");
+                self.fault(Code::RuleSyntax, pattern_node, &message);
                 None
             }
         }

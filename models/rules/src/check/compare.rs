@@ -90,6 +90,10 @@ impl Checker<'_, '_> {
     }
 
     pub(super) fn membership(&mut self, node: &Node, item: &Node, all: &Node) -> Option<Typed> {
+        if let NodeKind::Not(_) = &item.kind {
+            let message = "! binds stronger than in: write !(value in [..])";
+            return self.type_fault(item, message);
+        }
         let mark = self.reads.len();
         if let NodeKind::List(items) = &all.kind {
             return self.among(node, item, items).map(Typed::Condition);

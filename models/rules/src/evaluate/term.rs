@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use rust_decimal::Decimal;
-use verdict_config::Value;
+use verdict_config::{EvaluationVersion, Value};
 
 use super::{Evaluator, Kleene, convert};
 use crate::arithmetic;
 use crate::cost;
 use crate::expression::{Constant, Constants, Relation, Term, Type};
+use crate::folding;
 use crate::names::NameQuery;
 use crate::{Slot, UnknownCause};
 
@@ -164,11 +165,15 @@ impl<'a> Evaluator<'a, '_> {
                 }
                 _ => Err(UnknownCause::WrongType(*slot)),
             },
-            Term::Lower(inner) => {
+            Term::Lower(inner, evaluation) => {
                 let text = self.text(inner)?;
                 self.charge(cost::text(text.len() as u64));
                 let lower = text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
-                Ok(Operand::Text(if lower { text } else { Cow::Owned(text.to_lowercase()) }))
+                Ok(Operand::Text(match evaluation {
+                    _ if lower => text,
+                    EvaluationVersion::V1 => Cow::Owned(text.to_lowercase()),
+                    EvaluationVersion::V2 => Cow::Owned(folding::lower(&text)),
+                }))
             }
             Term::NameScore(call) => self.name_score(*call).map(Operand::Float),
             Term::Lookup { table, column, key } => {
@@ -181,7 +186,7 @@ impl<'a> Evaluator<'a, '_> {
             }
             Term::CalendarPart { part, zone, time } => {
                 let at = self.int(time)?;
-                self.charge(cost::CALENDAR);
+                self.charge(part.cost_units(zone));
                 part.of(at, zone).map(Operand::Int)
             }
             Term::CalendarDate { zone, time } => {

@@ -6,7 +6,7 @@ use aho_corasick::nfa::contiguous;
 use aho_corasick::{MatchKind, StartKind, dfa};
 use smallvec::SmallVec;
 use verdict_config::definition::ListEntry;
-use verdict_config::{Code, Fault};
+use verdict_config::{Code, EvaluationVersion, Fault};
 
 use super::words::WordTable;
 use super::{Engine, KeywordMatcher, Owner, Pattern, is_word_char};
@@ -66,6 +66,7 @@ impl Gathered {
             patterns: self.patterns,
             terms: self.terms,
             list_ids_end: self.list_ids_end,
+            evaluation: EvaluationVersion::CURRENT,
         })
     }
 }

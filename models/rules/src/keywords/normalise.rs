@@ -2,6 +2,9 @@
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use verdict_config::EvaluationVersion;
+
+use crate::folding::is_invisible;
 
 /// A text in the form that keywords are compared in.
 ///
@@ -18,11 +21,16 @@ pub fn normalise(text: &str) -> String {
 
 /// As [`normalise`], as UTF-8 into a buffer that is reused.
 pub fn normalise_into(text: &str, buffer: &mut Vec<u8>) {
+    normalise_for(text, EvaluationVersion::CURRENT, buffer);
+}
+
+/// As [`normalise_into`], by a version of evaluation.
+pub(super) fn normalise_for(text: &str, evaluation: EvaluationVersion, buffer: &mut Vec<u8>) {
     buffer.clear();
     if text.is_ascii() {
         normalise_ascii(text.as_bytes(), buffer);
     } else {
-        normalise_unicode(text, buffer);
+        normalise_unicode(text, evaluation, buffer);
     }
 }
 
@@ -63,26 +71,33 @@ fn collapse(buffer: &mut Vec<u8>) {
 
 /// Runs of ASCII are mapped byte by byte. Only the rest needs tables, and it can be taken alone: what
 /// would combine with an ASCII character before it is a mark, and marks are dropped.
-fn normalise_unicode(text: &str, buffer: &mut Vec<u8>) {
+fn normalise_unicode(text: &str, evaluation: EvaluationVersion, buffer: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
         let plain = rest.bytes().take_while(u8::is_ascii).count();
         buffer.extend(rest.as_bytes()[..plain].iter().map(|byte| map_ascii(*byte)));
         rest = &rest[plain..];
         let other = rest.bytes().take_while(|byte| !byte.is_ascii()).count();
-        fold_run(&rest[..other], buffer);
+        fold_run(&rest[..other], evaluation, buffer);
         rest = &rest[other..];
     }
     collapse(buffer);
 }
 
-fn fold_run(run: &str, buffer: &mut Vec<u8>) {
+fn fold_run(run: &str, evaluation: EvaluationVersion, buffer: &mut Vec<u8>) {
+    // Upper case first folds what lower case alone keeps apart: the two small sigmas, `ß` and `ss`.
+    let upper = evaluation >= EvaluationVersion::V2;
+    let small = |char: char| {
+        let first = upper.then(|| char.to_uppercase());
+        let same = (!upper).then_some(char);
+        first.into_iter().flatten().chain(same).flat_map(char::to_lowercase)
+    };
     let folded = run
         .chars()
-        .filter(|char| !is_ignorable(*char))
+        .filter(|char| !is_invisible(*char))
         .nfkd()
-        .filter(|char| !is_combining_mark(*char) && !is_ignorable(*char))
-        .flat_map(char::to_lowercase)
+        .filter(|char| !is_combining_mark(*char) && !is_invisible(*char))
+        .flat_map(small)
         .nfc();
     let mut utf8 = [0u8; 4];
     for char in folded.map(separate) {
@@ -100,16 +115,6 @@ fn separate(char: char) -> char {
         _ if char.is_whitespace() || char.is_control() => ' ',
         _ => char,
     }
-}
-
-/// Characters that show nothing: soft hyphens, joiners, direction marks, variation selectors. People
-/// who want to be missed put them into words.
-const fn is_ignorable(char: char) -> bool {
-    matches!(char,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether a character belongs to a word whose end matters: letters and digits, but not those of
@@ -264,16 +269,16 @@ mod tests {
         fn both_ways_agree_on_ascii(text in "[ -~\\t\\n]{0,60}") {
             let (mut one, mut other) = (Vec::new(), Vec::new());
             normalise_ascii(text.as_bytes(), &mut one);
-            normalise_unicode(&text, &mut other);
+            normalise_unicode(&text, EvaluationVersion::CURRENT, &mut other);
             prop_assert_eq!(one, other);
         }
 
         #[test]
         fn runs_can_be_taken_alone(text in "[a-zA-Z \u{300}-\u{308}éñÅ가각\u{1100}-\u{1112}\u{1161}-\u{1175}ﬁ\u{200b}]{0,24}") {
             let (mut whole, mut runs) = (Vec::new(), Vec::new());
-            fold_run(&text, &mut whole);
+            fold_run(&text, EvaluationVersion::CURRENT, &mut whole);
             collapse(&mut whole);
-            normalise_unicode(&text, &mut runs);
+            normalise_unicode(&text, EvaluationVersion::CURRENT, &mut runs);
             prop_assert_eq!(whole, runs);
         }
 

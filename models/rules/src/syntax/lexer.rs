@@ -1,6 +1,7 @@
 //! Tokens.
 
-use super::{Span, SyntaxError};
+use super::{Span, SyntaxError, hints};
+use crate::folding::is_invisible;
 
 /// One token.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,12 @@ pub(super) enum Token {
 const SIGNS: [&str; 21] = [
     "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "+", "-", "*", "/", "%", "?", ":", "(", ")",
     "[", "]", ",",
+];
+
+/// Quotes that word processors put in the place of straight ones.
+const TYPOGRAPHIC_QUOTES: [char; 10] = [
+    '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}',
+    '\u{2032}', '\u{2033}',
 ];
 
 pub(super) struct Lexer<'t> {
@@ -65,6 +72,9 @@ impl<'t> Lexer<'t> {
         let Some(first) = rest.chars().next() else {
             return Ok((Token::End, self.span_from(start)));
         };
+        if let Some(hint) = hints::for_sign(rest) {
+            return self.error(start, hint);
+        }
         let second_digit = || rest[1..].starts_with(|c: char| c.is_ascii_digit());
         let token = match first {
             'r' | 'R' if rest[1..].starts_with(['"', '\'']) => {
@@ -214,9 +224,16 @@ fn unexpected(rest: &str, first: char) -> String {
         '&' => "found &; both is &&".to_owned(),
         '|' => "found |; either is ||".to_owned(),
         '{' => "maps are not part of the language".to_owned(),
-        _ if rest.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) => {
-            "found a typographic quote; texts stand in \" or '".to_owned()
+        _ if rest.starts_with(TYPOGRAPHIC_QUOTES) => {
+            "found a typographic quote; texts stand in straight quotes: \"GB\" or 'GB'".to_owned()
         }
+        _ if is_invisible(first) => {
+            format!("found a character that shows nothing (U+{:04X}): delete it", u32::from(first))
+        }
+        _ if first.is_whitespace() => format!(
+            "found a space that is not a plain one (U+{:04X}): replace it",
+            u32::from(first)
+        ),
         _ => format!("found {first:?}, which begins nothing"),
     }
 }

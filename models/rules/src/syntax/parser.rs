@@ -1,7 +1,7 @@
 //! The grammar, by recursive descent.
 
 use super::lexer::{Lexer, Token};
-use super::{Node, NodeKind, Operator, Span, SyntaxError};
+use super::{Node, NodeKind, Operator, Span, SyntaxError, hints};
 use crate::RuleLimits;
 
 /// Reads an expression within limits.
@@ -19,7 +19,8 @@ pub fn parse_expression_within(text: &str, limits: &RuleLimits) -> Result<Node, 
     }
     let mut lexer = Lexer::new(text);
     let (token, span) = lexer.next()?;
-    let mut parser = Parser { lexer, token, span, behind: 0, open: 0, nodes: 0, limits: *limits };
+    let mut parser =
+        Parser { lexer, token, span, behind: 0, before: None, open: 0, nodes: 0, limits: *limits };
     let node = parser.expression()?;
     match parser.token {
         Token::End => Ok(node),
@@ -33,6 +34,8 @@ struct Parser<'t> {
     span: Span,
     /// End of the token before this one.
     behind: u32,
+    /// The name that was read last.
+    before: Option<Box<str>>,
     /// Expressions begun and not ended: bounds the recursion of the parser itself.
     open: u32,
     nodes: u32,
@@ -53,7 +56,10 @@ impl Parser<'_> {
         Err(SyntaxError { offset, message: message.into() })
     }
 
-    fn unexpected<T>(&self, wanted: &str) -> Result<T, SyntaxError> {
+    fn unexpected<T>(&mut self, wanted: &str) -> Result<T, SyntaxError> {
+        if let Some(hint) = self.hint() {
+            return self.error(self.span.start, hint);
+        }
         let found = match &self.token {
             Token::Name(name) | Token::QuotedName(name) => format!("{name:?}"),
             Token::Number(text) => text.to_string(),
@@ -62,6 +68,24 @@ impl Parser<'_> {
             Token::End => "the end".to_owned(),
         };
         self.error(self.span.start, format!("expected {wanted}, found {found}"))
+    }
+
+    /// What to write in place of a word of another language, where this token is one or follows one.
+    fn hint(&mut self) -> Option<String> {
+        let Token::Name(word) = &self.token else {
+            return None;
+        };
+        let word = word.clone();
+        let next = match self.lexer.next() {
+            Ok((Token::Name(next), _)) => Some(next),
+            _ => None,
+        };
+        let hint =
+            hints::for_operator(&word, next.as_deref()).map(|hint| format!("found {word}; {hint}"));
+        hint.or_else(|| {
+            let before = self.before.as_deref()?;
+            hints::for_value(before).map(|hint| format!("found {before}; {hint}"))
+        })
     }
 
     fn is_sign(&self, sign: &str) -> bool {
@@ -273,6 +297,10 @@ impl Parser<'_> {
             Token::Sign("(") => {
                 self.advance()?;
                 let mut node = self.expression()?;
+                if self.is_sign(",") {
+                    let message = "a list stands in brackets: country in [\"GB\", \"US\"]";
+                    return self.error(start, message);
+                }
                 self.expect(")")?;
                 // Brackets belong to the place of what they hold, so that clauses read well.
                 node.span = Span { start, end: self.behind };
@@ -313,11 +341,14 @@ impl Parser<'_> {
                 return self.error(start, message);
             }
             "in" | "and" | "or" | "not" => {
-                let message =
-                    format!("found {name:?} where a value belongs; operators are && || !");
+                let hint = hints::for_value(&name).unwrap_or("operators are && || !");
+                let message = format!("found {name} where a value belongs; {hint}");
                 return self.error(start, message);
             }
-            _ => NodeKind::Name(name),
+            _ => {
+                self.before = Some(name.clone());
+                NodeKind::Name(name)
+            }
         };
         self.node(start, kind)
     }

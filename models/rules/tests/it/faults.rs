@@ -1,7 +1,7 @@
 //! What is refused, where the fault is said to be, and what it advises.
 
 use serde_json::json;
-use verdict_config::Code;
+use verdict_config::{Code, EvaluationVersion};
 
 use crate::harness::World;
 
@@ -29,7 +29,7 @@ fn syntax_faults_name_the_column() {
         ("country == null", "column 12: there is no null"),
         ("tags[0] == \"a\"", "column 5: positions in brackets"),
         ("{\"a\": 1}", "column 1: maps are not part"),
-        ("amount > 5 and count > 1", "column 12: expected the end"),
+        ("amount > 5 and count > 1", "column 12: found and; both is written &&"),
         ("country == \u{201c}GB\u{201d}", "column 12: found a typographic quote"),
         ("active &&\n  !", "line 2, column 4: expected a value"),
         ("\u{e9}", "column 1: found 'é'"),
@@ -39,6 +39,87 @@ fn syntax_faults_name_the_column() {
         ("startswith(country, \"G\")", "did you mean \"startsWith\"?"),
     ] {
         check(when, Code::RuleSyntax, message);
+    }
+}
+
+/// What people type who come from other languages.
+#[test]
+fn words_of_other_languages_get_a_hint() {
+    for (when, message) in [
+        ("amount > 5 AND count > 1", "column 12: found AND; both is written &&"),
+        ("active or verified", "column 8: found or; either is written ||"),
+        ("not active", "column 1: found not where a value belongs; the opposite"),
+        ("NOT active", "found NOT; the opposite of a condition is written !(condition)"),
+        ("active && not verified", "column 11: found not where a value belongs"),
+        (
+            "country not in [\"GB\"]",
+            "column 9: found not; that a value is not in a list is written !(",
+        ),
+        ("country NOT IN (\"GB\", \"US\")", "written !(country in [\"GB\", \"US\"])"),
+        ("country IN (\"GB\", \"US\")", "found IN; in is written in small letters"),
+        ("country in (\"GB\", \"US\")", "column 12: a list stands in brackets"),
+        ("amount <> 5", "column 8: found <>; inequality is written !="),
+        ("amount => 5", "found =>; at least is written >="),
+        ("amount =< 5", "found =<; at most is written <="),
+        ("amount === 5", "found ===; equality is written =="),
+        ("country !== \"GB\"", "found !==; inequality is written !="),
+        ("amount between 1 and 5", "column 8: found between; a range is written"),
+        ("name like \"a%\"", "column 6: found like; parts of a text are asked"),
+        ("name contains \"a\"", "found contains; texts are asked with calls"),
+        ("country is null", "column 9: found is; whether a field is present is written has(field)"),
+        ("country is not null", "and absent !has(field)"),
+        ("name =~ \"a\"", "found =~; a pattern is asked with"),
+        ("country eq \"GB\"", "found eq; equality is written =="),
+        ("if active then 1 else 2", "a choice is written condition ? value : other"),
+        ("country == \u{201e}GB\u{201c}", "column 12: found a typographic quote"),
+        ("count ** 2 > 4", "found **; there are no powers"),
+        ("active\u{200b}", "column 7: found a character that shows nothing (U+200B)"),
+        ("active\u{a0}&& verified", "column 7: found a space that is not a plain one (U+00A0)"),
+        ("len(name) > 5", "there is no function \"len\"; write size(text)"),
+        ("isnull(country)", "write !has(field)"),
+        ("count(card_id) > 5", "write window_count(\"24h\", key)"),
+        ("year(opened_at) > 2000", "write time.getFullYear()"),
+        ("upper(country) == \"GB\"", "write text.lower()"),
+    ] {
+        check(when, Code::RuleSyntax, message);
+    }
+    check("active == True", Code::RuleUnknownField, "there is no field \"True\"; write true");
+    check("country == NULL", Code::RuleUnknownField, "has(field) says whether a field is present");
+    check("opened_at < now", Code::RuleUnknownField, "the time of the decision is as_of");
+    check("!country in [\"GB\"]", Code::RuleType, "write !(value in [..])");
+}
+
+#[test]
+fn time_zones_are_checked_when_a_rule_is_published() {
+    check(
+        "as_of.getHours(\"Berlin\") > 5",
+        Code::UnknownReference,
+        "did you mean \"Europe/Berlin\"?",
+    );
+    check("as_of.getHours(\"Europe/Berln\") > 5", Code::UnknownReference, "\"Europe/Berlin\"?");
+    check("as_of.date(\"+25:00\") == \"\"", Code::UnknownReference, "is no offset from UTC");
+    check("as_of.getHours(country) > 5", Code::RuleType, "expected a time zone in quotes");
+    check("country.getMonth() > 5", Code::RuleType, "country is text, expected a time");
+    check("as_of.getMonth(\"UTC\", 1) > 5", Code::RuleType, "getMonth does not take 3 arguments");
+    check("as_of.getmonth() > 5", Code::RuleSyntax, "did you mean \"getMonth\"?");
+    check("as_of.date() > 5", Code::RuleType, "as_of");
+}
+
+#[test]
+fn the_first_version_of_evaluation_refuses_what_it_never_had() {
+    let mut world = World::new();
+    world.limits.evaluation = EvaluationVersion::V1;
+    for when in [
+        "as_of.getMonth() == 5",
+        "as_of.getHours(\"Europe/Berlin\") > 5",
+        "as_of.date() == \"2026-06-01\"",
+    ] {
+        let faults = world.one(when).unwrap_err();
+        assert!(faults[0].message.contains("version 3 of the cluster"), "{when}: {faults:?}");
+    }
+    assert!(world.one("listed(\"licensed\", lower(country))").is_err());
+    for when in ["as_of.getHours() > 5", "opened_at.getDayOfWeek() == 0"] {
+        world.one(when).unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use verdict_config::Value;
 
-use crate::harness::{Given, World, truth};
+use crate::harness::{Given, World, list, truth};
 
 fn check_all(world: &World, input: &Json, table: &[(&str, &str)]) {
     let facts = world.facts(input.clone());
@@ -128,7 +128,8 @@ fn unknown_follows_kleene() {
 
 #[test]
 fn texts_sets_and_times() {
-    let world = World::new();
+    let mut world = World::new();
+    world.lists.insert("holidays".to_owned(), list(json!(["2026-06-01", "2026-12-25"])));
     let input = json!({
         "description": "Online Sports Betting \u{e9}", "tags": ["a", "b"],
         "opened_at": "2026-05-31T23:15:00Z", "country": "gb-1", "card_id": "713290",
@@ -156,6 +157,22 @@ fn texts_sets_and_times() {
             ("getHours(opened_at) == 23", "true"),
             ("opened_at.getDayOfWeek() == 0", "true"),
             ("as_of.getDayOfWeek() == 1", "true"),
+            ("opened_at.getHours(\"Europe/Berlin\") == 1", "true"),
+            ("opened_at.getDayOfWeek(\"Europe/Berlin\") == 1", "true"),
+            ("opened_at.getMinutes(\"Asia/Kolkata\") == 45", "true"),
+            ("opened_at.getSeconds() == 0 && opened_at.getMilliseconds() == 0", "true"),
+            ("opened_at.getDate() == 31 && opened_at.getDate(\"Europe/Berlin\") == 1", "true"),
+            ("opened_at.getDayOfMonth() == 30 && opened_at.getDayOfYear() == 150", "true"),
+            ("opened_at.getMonth() == 4 && opened_at.getMonth(\"+02:00\") == 5", "true"),
+            ("opened_at.getFullYear() == 2026", "true"),
+            ("opened_at.date() == \"2026-05-31\"", "true"),
+            ("date(opened_at, \"Europe/Berlin\") == \"2026-06-01\"", "true"),
+            ("as_of.date(\"Europe/Berlin\") in [\"2026-06-01\", \"2026-12-25\"]", "true"),
+            ("listed(\"holidays\", as_of.date(\"Europe/Berlin\"))", "true"),
+            ("listed(\"holidays\", opened_at.date())", "false"),
+            ("!listed(\"holidays\", opened_at.date(\"Europe/Berlin\"))", "false"),
+            ("listed(\"licensed\", lower(country))", "true"),
+            ("(as_of - duration(\"1h\")).getHours() == 11", "true"),
             ("keywords(\"gambling\", description)", "true"),
             ("!keywords(\"gambling\", description)", "false"),
             ("listed(\"licensed\", country)", "true"),
