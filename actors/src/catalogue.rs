@@ -13,6 +13,7 @@
 //! compilation reads; the same key gives the same flow, which is then shared and not compiled again.
 
 mod compile;
+mod flow_tests;
 mod last;
 mod objects;
 mod report;
@@ -20,6 +21,8 @@ mod validator;
 
 pub(crate) use compile::flows::{findings_of_flow, findings_of_set};
 pub use compile::{Compilation, CompileOptions, check_catalogue, compile};
+pub(crate) use flow_tests::run_flow_tests;
+pub use flow_tests::{FlowTests, check_catalogue_with_models};
 pub use last::LastCompiled;
 pub use objects::CatalogueObjects;
 pub(crate) use objects::TypedObject;

@@ -20,6 +20,7 @@ use crate::recording::Recording;
 use crate::serving::{Serving, ServingState};
 use crate::spawn::Spawner;
 use crate::supervisor::{SupervisorMessage, TreeEntry};
+use crate::window_ages::WindowAges;
 
 /// The parts of the options that requests read.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub rules: Pool<Scratch>,
     pub inference: Inference,
     pub recording: Recording,
+    pub ages: Arc<WindowAges>,
     pub log: Arc<dyn Log>,
     pub blobs: BlobStore,
     pub staging: Staging,

@@ -182,6 +182,9 @@ impl Decision<'_> {
         let started = Instant::now();
         let (values, series) = self.core.recording.windows(session);
         session.set_windows(values, 0);
+        if self.served.windows.get().is_some_and(|windows| windows.is_partial(session)) {
+            session.mark_windows_partial();
+        }
         self.core.metrics.windows.record(started.elapsed().as_secs_f64());
         series
     }

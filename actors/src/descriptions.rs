@@ -24,6 +24,11 @@ const COUNTERS: &[(&str, &str)] = &[
 
 const GAUGES: &[(&str, Unit, &str)] = &[
     ("verdict_journal_bytes", Unit::Bytes, "Size of the journal on the disk."),
+    (
+        "verdict_journal_days_held",
+        Unit::Count,
+        "Days of records that the journal's bound in bytes holds at the present rate.",
+    ),
     ("verdict_journal_failed", Unit::Count, "1 once the disk refused a write to the journal."),
     ("verdict_journal_segments", Unit::Count, "Segment files of the journal."),
     ("verdict_journal_sync_lag_seconds", Unit::Seconds, "Age of the oldest unsynced record."),

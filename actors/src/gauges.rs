@@ -3,16 +3,18 @@
 //! It reads shared memory and owns nothing that others wait for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use verdict_consensus::Log;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalStatus};
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry, TreeNode};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two warnings that records go before their time.
+const WARN_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What is measured.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub(crate) struct Gauges {
     pub journal: Journal,
     pub log: Arc<dyn Log>,
     pub tree: Arc<TreeEntry>,
+    /// When it was last said that records go before their time.
+    pub warned: Option<Instant>,
 }
 
 impl Gauges {
@@ -31,12 +35,29 @@ impl Gauges {
         })
     }
 
+    /// Logs, once in a while, that records go before their time.
+    fn warn(&mut self, journal: &JournalStatus) {
+        let due = self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY);
+        if let Some(advice) = journal.short_retention().filter(|_| due) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                days_held = journal.days_held,
+                retention_days = journal.retention_days,
+                "{advice}"
+            );
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-    fn write(&self) {
+    fn write(&mut self) {
         let journal = self.journal.status();
         gauge!("verdict_journal_bytes").set(journal.bytes as f64);
         gauge!("verdict_journal_unsynced_bytes").set(journal.unsynced_bytes as f64);
         gauge!("verdict_journal_sync_lag_seconds").set(journal.sync_lag_ms as f64 / 1e3);
+        if let Some(days) = journal.days_held {
+            gauge!("verdict_journal_days_held").set(days);
+        }
+        self.warn(&journal);
         gauge!("verdict_journal_segments").set(journal.segments as f64);
         gauge!("verdict_window_series").set(journal.window_series as f64);
         gauge!("verdict_journal_failed").set(f64::from(u8::from(journal.failed.is_some())));

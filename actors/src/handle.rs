@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ractor::rpc::CallResult;
+use verdict_consensus::ProposeError;
 use verdict_decisions::{DecideRequest, RequestRejected};
 
 use crate::core::Core;
@@ -116,18 +117,24 @@ impl Handle {
     /// Waits until a revision is served, within bounds.
     ///
     /// # Errors
-    /// [`RuntimeError::RevisionNotReached`].
+    /// [`RuntimeError::RevisionNotReached`]; a revision of the cluster that this one was restored from.
     pub async fn wait_for_revision(
         &self,
         revision: u64,
         limit: Duration,
     ) -> Result<Arc<ServingState>, RuntimeError> {
+        self.check_revision(revision)?;
         let reached = self.core.serving.reached(revision, limit).await;
         let state = self.core.serving.state();
         if state.revision >= revision {
             return Ok(state);
         }
         Err(RuntimeError::RevisionNotReached { wanted: revision, serving: reached })
+    }
+
+    fn check_revision(&self, revision: u64) -> Result<(), RuntimeError> {
+        let made = self.core.log.catalogue().check_made(revision);
+        made.map_err(|refused| RuntimeError::Change(ProposeError::Refused(refused)))
     }
 
     /// The revision that is served, as it changes.
@@ -184,6 +191,9 @@ impl Handle {
     /// The state that a request is decided against, for its whole life.
     async fn state_for(&self, options: DecideOptions) -> Result<Arc<ServingState>, RuntimeError> {
         let state = self.core.serving.pinned();
+        if let Some(wanted) = options.min_revision {
+            self.check_revision(wanted)?;
+        }
         match options.min_revision {
             Some(wanted) if state.revision < wanted => {
                 let now = std::time::Instant::now();

@@ -236,6 +236,31 @@ impl Inference {
         }
     }
 
+    /// Scores one row at once, outside the queues: for tests of flows. Blocking.
+    ///
+    /// # Errors
+    /// The model cannot be loaded, fails or panics.
+    pub fn score_now(
+        &self,
+        content_hash: &Arc<str>,
+        row: ModelRow,
+    ) -> Result<ModelOutput, InferenceError> {
+        let model = self.shared.queue_of(content_hash);
+        let scorer = self.shared.load(&model)?;
+        let run = std::panic::AssertUnwindSafe(|| scorer.predict(&[row]));
+        let outputs = match std::panic::catch_unwind(run) {
+            Ok(result) => result.map_err(InferenceError::Failed)?,
+            Err(panic) => return Err(InferenceError::Panicked(crate::spawn::panic_text(&*panic))),
+        };
+        let none = || {
+            InferenceError::Failed(ScoreError {
+                code: verdict_config::Code::Internal,
+                detail: "the model gave no output".to_owned(),
+            })
+        };
+        outputs.into_iter().next().ok_or_else(none)
+    }
+
     /// Whether a model is in memory. One that is being loaded counts as not.
     #[must_use]
     pub fn is_loaded(&self, content_hash: &str) -> bool {

@@ -24,6 +24,7 @@ mod events;
 pub(crate) mod files;
 pub(crate) mod frame;
 mod head;
+mod holding;
 mod id;
 mod index;
 mod keeper;
@@ -54,7 +55,7 @@ use verdict_rules::window::WindowReading;
 
 pub use error::JournalError;
 pub use id::DecisionId;
-pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus};
+pub use options::{Clock, Damage, JournalOptions, JournalRecovery, JournalStatus, MayExpire};
 pub use query::{Hit, Page, SearchQuery};
 pub use record::{
     Appended, NewOutcome, NewRecord, NewWindowEvent, OutcomeState, OutcomeTarget, RequestGuard,
@@ -106,6 +107,20 @@ impl Journal {
         node: u16,
         clock: Clock,
     ) -> Result<(Self, JournalRecovery), JournalError> {
+        Self::open_expiring(folder, (options, node), clock, Arc::new(|| true))
+    }
+
+    /// The same, where records expire by age only while `may_expire` says so: a clock that is wrong
+    /// must not drop them.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_expiring(
+        folder: &Path,
+        (options, node): (JournalOptions, u16),
+        clock: Clock,
+        may_expire: MayExpire,
+    ) -> Result<(Self, JournalRecovery), JournalError> {
         let lock = files::lock_folder(folder)?;
         let recovered = recovery::recover(folder, &options, &clock)?;
         let newest = recovered.segments.last().cloned();
@@ -129,6 +144,7 @@ impl Journal {
             lock: Mutex::new(Some(lock)),
             options,
             clock,
+            may_expire,
         });
         core.retain()?;
         core.seal_left_over();
@@ -300,14 +316,22 @@ impl Journal {
     #[must_use]
     pub fn status(&self) -> JournalStatus {
         let core = self.core();
-        let (segments, bytes) = {
+        let pieces: Vec<holding::Piece> = {
             let segments = core.segments.read();
-            (segments.len() as u64, segments.iter().map(|segment| segment.length()).sum())
+            let piece = |segment: &Arc<segment::Segment>| holding::Piece {
+                bytes: segment.length(),
+                first_ms: segment.span().at_min,
+            };
+            segments.iter().map(piece).collect()
         };
+        let (bytes_max, days_max) = (core.options.bytes_max, core.options.days_max);
+        let days_held = holding::days_held(&pieces, core.now().0, bytes_max, days_max);
         let sync = core.sync.status();
         JournalStatus {
-            segments,
-            bytes,
+            segments: pieces.len() as u64,
+            bytes: pieces.iter().map(|piece| piece.bytes).sum(),
+            days_held,
+            retention_days: days_max,
             records: core.counts.records.load(Ordering::Relaxed),
             outcomes: core.counts.outcomes.load(Ordering::Relaxed),
             unsynced_bytes: sync.unsynced_bytes,

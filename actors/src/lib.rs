@@ -34,6 +34,7 @@ mod runtime;
 pub mod serving;
 pub mod spawn;
 pub mod supervisor;
+mod window_ages;
 
 pub use decide::{Answer, Timing};
 pub use descriptions::describe_metrics;

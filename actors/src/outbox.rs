@@ -32,8 +32,27 @@ use file::{OutboxFile, Row};
 pub enum Kept {
     /// An outcome of a decision that it made.
     Outcome(NewOutcomeInput),
-    /// The key of a unit is to be destroyed.
+    /// The key of a unit is to be destroyed: of before erasures were signed.
     Erasure(String),
+    /// A signed order to destroy the key of a unit.
+    Order {
+        /// The unit.
+        unit: String,
+        /// The order as a voter signed it, hex.
+        sealed: String,
+    },
+}
+
+impl Kept {
+    /// A signed order to destroy the key of a unit.
+    #[must_use]
+    pub fn order(unit: String, sealed: &[u8]) -> Self {
+        Self::Order { unit, sealed: hex::encode(sealed) }
+    }
+
+    const fn is_erasure(&self) -> bool {
+        matches!(self, Self::Erasure(_) | Self::Order { .. })
+    }
 }
 
 /// Bounds of an outbox.
@@ -209,7 +228,7 @@ impl Outbox {
             .collect()
     }
 
-    /// Units that a node is to erase, behind an entry's number: at most `count` of them.
+    /// Erasures that a node is to perform, behind an entry's number: at most `count` of them.
     ///
     /// # Errors
     /// The disk.
@@ -218,20 +237,16 @@ impl Outbox {
         node_id: u64,
         after: u64,
         count: usize,
-    ) -> Result<Vec<(u64, String)>, JournalError> {
+    ) -> Result<Vec<(u64, Kept)>, JournalError> {
         let (rows, file) = {
             let state = self.state.lock();
             let rows = state.rows.get(&node_id).into_iter().flatten();
             let wanted = rows.filter(|row| row.erasure && row.sequence > after).take(count);
             (wanted.copied().collect::<Vec<_>>(), state.file.handle())
         };
-        let mut units = Vec::with_capacity(rows.len());
-        for row in rows {
-            if let Kept::Erasure(unit) = file::read(&file, &row, &self.folder)? {
-                units.push((row.sequence, unit));
-            }
-        }
-        Ok(units)
+        rows.into_iter()
+            .map(|row| Ok((row.sequence, file::read(&file, &row, &self.folder)?)))
+            .collect()
     }
 
     /// Forgets the entries of a node up to a number.

@@ -35,6 +35,7 @@ use crate::readiness::Staging;
 use crate::serving::{PublisherStatus, Serving, ServingState};
 use crate::spawn::{Spawner, caught};
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
+use crate::window_ages::WindowAges;
 
 /// How often folders that nothing names are looked for.
 const GARBAGE_EVERY: Duration = Duration::from_secs(300);
@@ -61,6 +62,8 @@ pub struct Publisher {
     pub blobs: BlobStore,
     /// Models that are loaded for changes to come.
     pub staging: Staging,
+    /// Since when windows count.
+    pub(crate) ages: Arc<WindowAges>,
     /// The log, for where it begins.
     pub log: Arc<dyn Log>,
     /// Bounds of rule sets.
@@ -232,6 +235,7 @@ impl Publisher {
         self.staging.release(&kept);
         kept.extend(self.staging.kept(Instant::now()));
         self.compiled.served(&state);
+        self.ages.observe(&state, crate::clock::now());
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
         self.inference.retain(&kept);
@@ -308,25 +312,10 @@ fn referenced_models(catalogue: &Catalogue) -> BTreeSet<String> {
         }
     };
     catalogue.of_kind(ObjectKind::Model).for_each(|object| add(&object.body));
-    let mut query = verdict_consensus::HistoryQuery {
-        kind: Some(ObjectKind::Model),
-        limit: 1_000,
-        ..Default::default()
-    };
-    loop {
-        let page = catalogue.history(&query);
-        for entry in &page.entries {
-            for version in [&entry.before, &entry.after].into_iter().flatten() {
-                if let Some(body) = &version.body {
-                    add(body);
-                }
-            }
-        }
-        match page.next {
-            Some(next) => query.cursor = Some(next),
-            None => return referenced,
-        }
-    }
+    let models = catalogue.history_entries().filter(|entry| entry.object.kind == ObjectKind::Model);
+    let versions = models.flat_map(|entry| [&entry.before, &entry.after].into_iter().flatten());
+    versions.filter_map(|version| version.body.as_ref()).for_each(|body| add(body));
+    referenced
 }
 
 fn fault_of_model(name: &str, reason: &str) -> ObjectFault {

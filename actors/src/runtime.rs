@@ -25,6 +25,7 @@ use crate::recording::Recording;
 use crate::serving::Serving;
 use crate::spawn::Spawner;
 use crate::supervisor::{Supervisor, TreeEntry};
+use crate::window_ages::WindowAges;
 
 /// States rebuilt for replay that are kept.
 const REBUILT_STATES_MAX: u64 = 4;
@@ -157,7 +158,7 @@ impl Runtime {
             Ok(Some(prepared)) => prepared?,
             Ok(None) | Err(_) => return Err(StartError::Tree("the start panicked".to_owned())),
         };
-        let Prepared { options, journal, recovery, blobs, inference, serving } = prepared;
+        let Prepared { options, journal, recovery, blobs, inference, serving, ages } = prepared;
         let rules = Pool::new(PoolOptions {
             name: "rules",
             workers: cores_or(options.rules_workers),
@@ -170,6 +171,7 @@ impl Runtime {
             serving: serving.clone(),
             inference: inference.clone(),
             blobs: blobs.clone(),
+            ages: Arc::clone(&ages),
             limits: options.rule_limits,
             compiled: options.compiled.clone(),
             catalogue: options.log.watch(),
@@ -179,6 +181,7 @@ impl Runtime {
             journal: journal.clone(),
             log: Arc::clone(&options.log),
             tree: Arc::clone(&tree),
+            warned: None,
         };
         let children = vec![rules.branch(), inference.branch(), publisher.child(), gauges.child()];
         let root =
@@ -201,6 +204,7 @@ impl Runtime {
             rules,
             inference,
             recording: Recording { journal },
+            ages,
             log: options.log,
             blobs,
             gate: Gate::default(),
@@ -230,6 +234,7 @@ struct Prepared {
     blobs: BlobStore,
     inference: Inference,
     serving: Serving,
+    ages: Arc<WindowAges>,
 }
 
 /// The blocking part of a start.
@@ -250,7 +255,9 @@ fn prepare(options: RuntimeOptions) -> Result<Prepared, StartError> {
     let compile = (options.rule_limits, &options.compiled);
     let serving =
         Publisher::first_state(&catalogue, &inference, compile).map_err(StartError::Catalogue)?;
-    Ok(Prepared { options, journal, recovery, blobs, inference, serving })
+    let ages = Arc::new(WindowAges::open(&options.data_dir.join("journal"), journal.clone()));
+    ages.observe(&serving.state(), crate::clock::now());
+    Ok(Prepared { options, journal, recovery, blobs, inference, serving, ages })
 }
 
 fn open_journal(
@@ -258,7 +265,9 @@ fn open_journal(
     options: &RuntimeOptions,
 ) -> Result<(Journal, JournalRecovery), StartError> {
     let clock = Arc::new(crate::clock::now);
-    Journal::open(folder, options.journal.clone(), options.node_id, clock)
+    let log = Arc::clone(&options.log);
+    let of_node = (options.journal.clone(), options.node_id);
+    Journal::open_expiring(folder, of_node, clock, Arc::new(move || log.trusts_clock()))
         .map_err(|error| StartError::Journal { code: error.code(), detail: error.to_string() })
 }
 

@@ -20,6 +20,7 @@ use verdict_rules::RuleLimits;
 
 use crate::catalogue::{ObjectFault, ObjectFinding, RuleSetTests, TypedObject};
 use crate::catalogue::{findings_of_flow, findings_of_set};
+use crate::window_ages::FlowWindows;
 
 /// Everything that decides, of one revision.
 pub struct ServingState {
@@ -33,6 +34,8 @@ pub struct ServingState {
     pub flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
     /// The models by every name that reaches them: their own and their aliases.
     pub models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
+    /// Models that flags name and that do not fit the flow that asks.
+    pub(crate) misfits: Arc<[ObjectFinding]>,
     /// Where members are, by node id, as the catalogue says it.
     pub regions: BTreeMap<u64, Box<str>>,
     /// The objects that this state was compiled from: what the next one is compared with.
@@ -57,6 +60,7 @@ impl ServingState {
             let sets = served.flow.rule_sets().flat_map(|set| findings_of_set(set));
             findings_of_flow(name, &served.flow).into_iter().chain(sets).collect::<Vec<_>>()
         });
+        let findings = findings.chain(self.misfits.iter().cloned());
         findings.filter(|finding| finding.refusal.is_some()).collect()
     }
 }
@@ -82,6 +86,8 @@ pub struct ServedFlow {
     pub(crate) set_keys: BTreeMap<String, [u8; 32]>,
     /// Results of its rule sets' own tests, run when they are first asked for.
     pub(crate) tests: OnceLock<Arc<[RuleSetTests]>>,
+    /// Until when its windows are incomplete; set when it is first served.
+    pub(crate) windows: OnceLock<FlowWindows>,
     measured: OnceLock<FlowMetrics>,
 }
 
@@ -91,8 +97,8 @@ impl ServedFlow {
         key: [u8; 32],
         set_keys: BTreeMap<String, [u8; 32]>,
     ) -> Self {
-        let (tests, measured) = (OnceLock::new(), OnceLock::new());
-        Self { flow: Arc::new(flow), key, set_keys, tests, measured }
+        let (tests, windows, measured) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { flow: Arc::new(flow), key, set_keys, tests, windows, measured }
     }
 
     /// The flow's metrics, registered when it first decides.

@@ -11,6 +11,8 @@
 mod changes;
 #[path = "it/deciding.rs"]
 mod deciding;
+#[path = "it/flow_guards.rs"]
+mod flow_guards;
 #[path = "it/incremental.rs"]
 mod incremental;
 #[path = "it/journal.rs"]

@@ -11,14 +11,18 @@
 
 mod body;
 mod csv_text;
+mod encoding;
 mod files;
 mod flag_files;
 mod json_schema;
 mod plan;
+mod unread;
 mod yaml_text;
 
 pub use body::{Body, read_body};
+pub use encoding::text_of;
 pub use files::{CatalogueText, FILE_BYTES_MAX, SourceObject, file_of, read_files, write_files};
+pub use flag_files::{FLAG_FILE_ENDING, relax_flag_files};
 pub use json_schema::editor_schemas;
 pub use plan::{FilePlan, plan_files};
-pub use yaml_text::read as read_yaml;
+pub use yaml_text::{YamlText, read as read_yaml};

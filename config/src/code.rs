@@ -46,18 +46,20 @@ macro_rules! codes {
 codes! {
     InvalidName = "VD0101", "invalid name", "Use 1 to 64 characters of a-z, 0-9, '.', '_' and '-', starting with a letter or digit.";
     InvalidSyntax = "VD0102", "the text cannot be parsed", "Correct the text at the place named.";
-    UnknownKey = "VD0103", "unknown key", "Remove the key or correct its spelling; the message lists the keys that exist.";
-    InvalidValue = "VD0104", "a value is not allowed here", "Use one of the values that the message names.";
+    UnknownKey = "VD0103", "unknown key", "Remove the key or correct its spelling as the message says.";
+    InvalidValue = "VD0104", "a value is not allowed here", "Write a value as the message describes it.";
     MissingKey = "VD0105", "a required key is missing", "Add the key.";
     DuplicateName = "VD0106", "a name is used twice", "Rename or remove one of the two.";
     UnknownReference = "VD0107", "a reference names nothing", "Create the object it names, or correct the name.";
     LimitExceeded = "VD0108", "a limit is exceeded", "Make it smaller, or split it.";
+    FileUnread = "VD0109", "a file that nothing reads", "Move or rename the file, or remove it from the catalogue folder.";
     RuleSyntax = "VD0201", "a rule expression cannot be parsed", "Correct the expression at the column named.";
     RuleType = "VD0202", "a rule expression mixes types", "Compare and combine values of one type.";
     RuleUnknownField = "VD0203", "a rule names an unknown field", "Add the field to the flow or correct its name.";
     RuleTestFailed = "VD0204", "a rule's own test fails", "Correct the rule or its test.";
     RuleTooCostly = "VD0205", "a rule set may cost more than its limit", "Make the rules simpler or raise the limit.";
-    TableInvalid = "VD0206", "a decision table is not valid", "Correct the cell that is named.";
+    TableInvalid = "VD0206", "a decision table is not valid", "Correct the table at the row or column named.";
+    FlowTestFailed = "VD0207", "a flow's own test fails", "Compare what the test expects with what came out, and correct the flow, what it reads, or the test.";
     FlagInvalid = "VD0301", "a flag definition is not valid", "Correct the definition at the path named.";
     FlagNotFound = "VD0302", "no such flag", "Create the flag or correct its key.";
     InputNotJson = "VD0401", "the body is not JSON", "Send one JSON object in UTF-8.";
@@ -71,7 +73,7 @@ codes! {
     ModelNotFound = "VD0501", "no such model", "Push the model or correct its name.";
     ModelInvalid = "VD0502", "a model folder is not valid", "Train or export the model again.";
     ModelInput = "VD0503", "the input does not fit the model", "Send the columns that the model's schema names.";
-    TrainingData = "VD0504", "the training data cannot be used", "Correct the data at the row named.";
+    TrainingData = "VD0504", "the training data cannot be used", "Correct the file as the message describes.";
     ChangeConflict = "VD0601", "another change came first", "Read the object again and send the change with its new revision.";
     ChangeInvalid = "VD0602", "the change set is refused", "Correct every fault that is named; nothing was applied.";
     RevisionNotRetained = "VD0603", "that revision is not retained", "Ask for a later revision: GET /v1/history shows which are retained.";
@@ -86,10 +88,14 @@ codes! {
     AuthorityRefused = "VD0612", "the step of the authority's rotation is refused", "Do what the detail names; GET /v1/admin/authority shows how far each node is.";
     NotAVoter = "VD0613", "the node that was asked does not vote", "Ask a voter: GET /v1/admin/members lists them.";
     CertificateInvalid = "VD0614", "the certificate that the node was given cannot be used", "Correct what the detail names in the files of cluster.tls_certificate, tls_key and tls_authorities.";
+    NodeRemoved = "VD0620", "this node was removed from the cluster", "Stop it; to add the machine again, start it with an empty state folder and a new token.";
+    ClockDoubtful = "VD0621", "the node's clock is in doubt", "Correct the clock; if it is right, confirm it with `verdict admin clock confirm`.";
+    LeaderUnknown = "VD0622", "the node does not know its leader", "Start the voters that the node knows; where they are gone, stop the node and name a leader with `verdict recover --trust-leader NODE`.";
+    RevisionForeign = "VD0615", "that revision was made in another cluster", "The cluster was restored or recovered from an older state. Read again what you need, and go on from the revision of that response.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program, or restore a backup that this one has written.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";
-    StorageFailed = "VD0704", "the disk refused a write", "Check space and health of the disk.";
+    StorageFailed = "VD0704", "the disk refused a write", "If the disk is full, free space; else check its health. Then restart the node where the message says so.";
     StateGap = "VD0705", "acknowledged entries of the log are gone", "Move the folder away and join again under a new node id.";
     StateForeign = "VD0706", "the state folder belongs to another node or cluster", "Start with the folder that belongs to these settings.";
     Unauthenticated = "VD0801", "no valid API key", "Send Authorization: Bearer KEY, or X-API-Key.";
@@ -110,6 +116,11 @@ codes! {
     EnvelopeForeign = "VD0816", "the admin request is for another cluster or node", "Connect to the node it is for, with a key of its cluster.";
     OperatorUnknown = "VD0817", "no operator's key that is accepted", "Have the key enrolled by an operator; it may be revoked or expired.";
     OutOfScope = "VD0818", "outside the scope of the key", "Use a key whose flows and regions cover it.";
+    ProofMissing = "VD0819", "the request comes without a person's proof", "Send it with an API key, or as a signed admin request: the leader believes no node's word.";
+    KeyNotInCatalogue = "VD0820", "the leader does not know the API key", "Put the key into the catalogue (docs/keys.md): a key of one node's settings file counts on that node only.";
+    ProofInvalid = "VD0821", "the proof does not cover the request", "Sign the request that is meant, and send it again.";
+    HostRefused = "VD0822", "the Host header names another host", "Use the node's address or localhost, or add the name to http.hosts.";
+    OriginRefused = "VD0823", "a web page of another origin may not change anything here", "Add the page's origin to http.cors_origins if it is yours.";
     Internal = "VD0901", "a fault of our own", "Report the decision or request id with the node's log. The node goes on.";
 }
 

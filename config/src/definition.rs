@@ -5,10 +5,12 @@
 
 mod authority;
 mod flow;
+mod flow_test;
 mod key;
 mod list;
 mod member;
 mod outcome;
+mod rotation;
 mod rule_set;
 mod snooze;
 mod standing;
@@ -16,10 +18,12 @@ mod table;
 
 pub use authority::*;
 pub use flow::*;
+pub use flow_test::*;
 pub use key::*;
 pub use list::*;
 pub use member::*;
 pub use outcome::*;
+pub use rotation::*;
 pub use rule_set::*;
 pub use snooze::*;
 pub use standing::*;

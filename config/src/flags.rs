@@ -68,6 +68,7 @@ mod index;
 mod json;
 mod logic;
 pub mod ofrep;
+mod reachable;
 mod resolution;
 mod schema;
 mod set;
@@ -85,11 +86,14 @@ pub use extension::{
     ArmRule, EXTENSION_ITEMS_MAX, ExperimentRule, Extensions, POSITIONS, Percent, Prerequisite,
     RolloutRule, ScheduleWindow, SegmentRule,
 };
-pub use file::{FlagFile, file_text, join_file, parse_file, split_file};
+pub use file::{
+    FlagFile, Relaxed, file_text, join_file, parse_file, relax_document, relax_flag, split_file,
+};
 pub use fractional::HashVersion;
 pub use hash::{Murmur3, murmur3, position};
 pub use json::{JSON_DEPTH_MAX, JsonFault, parse_strict};
 pub use logic::{LOGIC_DEPTH_MAX, LOGIC_NODES_MAX, Logic, LogicError, STEPS_MAX};
+pub use reachable::VariantReach;
 pub use resolution::{Assignment, ErrorCode, Reason, Resolution, ResolutionError};
 pub use set::{
     FlagSet, FlagSource, FlagSources, FlagUpdate, PREREQUISITE_COST_MAX, PREREQUISITE_DEPTH_MAX,

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{Code, Fault, Faults, FieldType, TimestampMs, Value};
+use crate::{Code, EvaluationVersion, Fault, Faults, FieldType, TimestampMs, Value};
 
 /// The longest text of a field that names no `max_chars` itself.
 pub const CHARS_MAX: u32 = 8_192;
@@ -85,6 +85,17 @@ impl Field {
 pub struct Schema {
     fields: Vec<(String, Field)>,
     slots: HashMap<String, u32>,
+    decimals: Decimals,
+}
+
+/// The reading of decimals that have more digits than a decimal holds (28).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decimals {
+    /// They are refused.
+    #[default]
+    Exact,
+    /// They are rounded, as the first evaluation version did. Records of it stay readable.
+    Rounded,
 }
 
 /// The typed input of one request, by slot; `None` is unknown.
@@ -108,7 +119,23 @@ impl Schema {
     pub fn new(fields: &IndexMap<String, Field>) -> Self {
         let slots = fields.keys().zip(0u32..).map(|(name, slot)| (name.clone(), slot)).collect();
         let fields = fields.iter().map(|(name, field)| (name.clone(), field.clone())).collect();
-        Self { fields, slots }
+        Self { fields, slots, decimals: Decimals::Exact }
+    }
+
+    /// The same schema as it reads input under an evaluation version.
+    #[must_use]
+    pub const fn evaluated_by(mut self, version: EvaluationVersion) -> Self {
+        self.decimals = match version {
+            EvaluationVersion::V1 => Decimals::Rounded,
+            EvaluationVersion::V2 => Decimals::Exact,
+        };
+        self
+    }
+
+    /// How decimals are read.
+    #[must_use]
+    pub const fn decimals(&self) -> Decimals {
+        self.decimals
     }
 
     /// The slot of a field.
@@ -133,6 +160,22 @@ impl Schema {
     /// # Errors
     /// Every fault: unknown fields, absent required fields, wrong types, values out of range.
     pub fn read(&self, input: &serde_json::Map<String, Json>) -> Result<Facts, Faults> {
+        self.read_as(input, self.decimals)
+    }
+
+    /// As [`Self::read`], for the input of a record, which an earlier program may have read.
+    ///
+    /// # Errors
+    /// As [`Self::read`], but long decimals are rounded.
+    pub fn read_recorded(&self, input: &serde_json::Map<String, Json>) -> Result<Facts, Faults> {
+        self.read_as(input, Decimals::Rounded)
+    }
+
+    fn read_as(
+        &self,
+        input: &serde_json::Map<String, Json>,
+        decimals: Decimals,
+    ) -> Result<Facts, Faults> {
         let mut faults = Faults::new();
         let mut slots = vec![None; self.fields.len()];
         for (name, json) in input {
@@ -143,7 +186,7 @@ impl Schema {
             if json.is_null() {
                 continue;
             }
-            match read_value(&self.fields[slot as usize].1, json) {
+            match read_value_as(&self.fields[slot as usize].1, json, decimals) {
                 Ok(value) => slots[slot as usize] = Some(value),
                 Err((code, message)) => {
                     faults.push(Fault::new(code, format!("input.{name}"), message));
@@ -179,6 +222,14 @@ type Refusal = (Code, String);
 /// # Errors
 /// The code and a sentence that says what was expected.
 pub fn read_value(field: &Field, json: &Json) -> Result<Value, Refusal> {
+    read_value_as(field, json, Decimals::Exact)
+}
+
+/// As [`read_value`], with a choice for decimals of too many digits.
+///
+/// # Errors
+/// As [`read_value`].
+pub fn read_value_as(field: &Field, json: &Json, decimals: Decimals) -> Result<Value, Refusal> {
     let mismatch = || {
         let message = format!("expected {}, got {}", expectation(field.field_type), kind_of(json));
         (Code::InvalidValue, message)
@@ -197,7 +248,10 @@ pub fn read_value(field: &Field, json: &Json) -> Result<Value, Refusal> {
             Ok(Value::Float(number))
         }
         FieldType::Decimal => {
-            let number = read_decimal(json).ok_or_else(mismatch)?;
+            let number = match read_decimal(json, decimals) {
+                Some(read) => read.map_err(|message| (Code::InvalidValue, message))?,
+                None => return Err(mismatch()),
+            };
             in_range(field, f64::try_from(number).unwrap_or(f64::MAX))?;
             Ok(Value::Decimal(number))
         }
@@ -245,15 +299,24 @@ fn read_text(field: &Field, text: &str) -> Result<Box<str>, Refusal> {
     Ok(text.into())
 }
 
-fn read_decimal(json: &Json) -> Option<Decimal> {
-    match json {
-        Json::String(text) => text.parse().ok().or_else(|| Decimal::from_scientific(text).ok()),
+/// `None` for a value of another kind.
+fn read_decimal(json: &Json, decimals: Decimals) -> Option<Result<Decimal, String>> {
+    let written;
+    let text = match json {
+        Json::String(text) => text,
         Json::Number(number) => {
-            let text = number.to_string();
-            text.parse().ok().or_else(|| Decimal::from_scientific(&text).ok())
+            written = number.to_string();
+            &written
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(crate::number::parse_decimal(text).or_else(|message| {
+        let rounded = || text.parse().ok().or_else(|| Decimal::from_scientific(text).ok());
+        match decimals {
+            Decimals::Exact => Err(message),
+            Decimals::Rounded => rounded().ok_or(message),
+        }
+    }))
 }
 
 /// `3.0` is an integer to people who send JSON from languages with one number type.

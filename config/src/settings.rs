@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 mod engine;
 mod http;
 
-pub use engine::{InferenceSettings, JournalSettings, RulesSettings};
+pub use engine::{FlagsSettings, InferenceSettings, JournalSettings, RulesSettings};
 pub use http::{HttpSettings, KeySettings};
 
 use crate::name::is_plain_name;
@@ -85,6 +85,8 @@ pub struct Settings {
     pub keys: Vec<KeySettings>,
     /// Rule evaluation.
     pub rules: RulesSettings,
+    /// Feature flags.
+    pub flags: FlagsSettings,
     /// Inference.
     pub inference: InferenceSettings,
     /// Records, outcomes and windows.
@@ -111,6 +113,9 @@ pub struct NodeSettings {
     pub data_dir: String,
     /// A catalogue folder that is served and watched; none if empty.
     pub catalogue_dir: String,
+    /// A file with the API key that saves in the catalogue folder act with; without one they are
+    /// refused. The leader must know the key: put it into the catalogue.
+    pub catalogue_key_file: String,
     /// How long a drain may take before the process ends anyway.
     pub drain_timeout_ms: u64,
 }
@@ -123,6 +128,7 @@ impl Default for NodeSettings {
             zone: "local".to_owned(),
             data_dir: "verdict-data".to_owned(),
             catalogue_dir: String::new(),
+            catalogue_key_file: String::new(),
             drain_timeout_ms: 30_000,
         }
     }
@@ -181,6 +187,10 @@ pub struct ClusterSettings {
     /// On how many nodes a large list, table or rule set is before a change may name it; at most
     /// the members count, and a majority of the voters always has it.
     pub blob_replicas: usize,
+    /// How far the node's clock may be from the newest time that it knows, in seconds, before it leads
+    /// and lets anything expire only once most voters or an operator have confirmed the clock. A node
+    /// that votes alone may have been off for 60 days.
+    pub clock_bound_s: u64,
     /// How long a change waits until every live node has loaded the models that it makes active.
     pub activation_wait_ms: u64,
 }
@@ -202,6 +212,7 @@ impl Default for ClusterSettings {
             snapshot_entries: 10_000,
             entries_kept: 1_000,
             blob_replicas: 3,
+            clock_bound_s: 3_600,
             activation_wait_ms: 30_000,
         }
     }
@@ -364,7 +375,7 @@ impl Settings {
     }
 
     /// Numeric settings with their least and most values.
-    fn ranges(&self) -> [(&'static str, u64, u64, u64); 29] {
+    fn ranges(&self) -> [(&'static str, u64, u64, u64); 30] {
         let (http, rules) = (&self.http, &self.rules);
         let (inference, journal) = (&self.inference, &self.journal);
         [
@@ -394,6 +405,7 @@ impl Settings {
             ("cluster.round_trip_ms", self.cluster.round_trip_ms, 0, 2_000),
             ("cluster.snapshot_entries", self.cluster.snapshot_entries, 10, 10_000_000),
             ("cluster.entries_kept", self.cluster.entries_kept, 1, 10_000_000),
+            ("cluster.clock_bound_s", self.cluster.clock_bound_s, 60, 3_153_600_000),
             ("cluster.blob_replicas", self.cluster.blob_replicas as u64, 1, 255),
             ("cluster.activation_wait_ms", self.cluster.activation_wait_ms, 100, 600_000),
             ("journal.request_id_hours", u64::from(journal.request_id_hours), 1, 24 * 30),

@@ -115,7 +115,7 @@ pub(crate) fn apply_in_place(
     let objects = check_form(set)?;
     check_expectations(next, set, &objects)?;
     let before = Before::of(next, &objects);
-    next.revision += 1;
+    next.revision = next.next_revision();
     next.at = at;
     put_objects(next, set, &objects);
     let checked = check_result(next, set, &objects, validator).and_then(|()| forget_requests(next));
@@ -248,6 +248,7 @@ fn check_expectations(
     for (position, (change, object)) in set.changes.iter().zip(objects).enumerate() {
         let found = catalogue.get(object).map_or(0, |object| object.revision);
         if let Some(expected) = change.expected_revision.filter(|expected| *expected != found) {
+            catalogue.check_made(expected)?;
             let message = match (expected, found) {
                 (0, _) => format!("{object} exists already, last changed at revision {found}"),
                 (_, 0) => format!("{object} no longer exists; revision {expected} was expected"),
@@ -448,6 +449,7 @@ pub fn dry_run(
     validator: &dyn Validator,
 ) -> Result<DryRun, ChangeRefused> {
     let change_set = set.normalised().map_err(ChangeRefused::Invalid)?;
+    let author = author.without_proof();
     let command = Command::Propose(Propose { change_set, author, at });
     let Transition { catalogue: next, applied } = apply(catalogue, &command, 0, validator)?;
     if applied.repeated {

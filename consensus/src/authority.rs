@@ -4,8 +4,10 @@
 //! what moves traffic between versions that are already there is a releaser's, and so is going back;
 //! who may enter and who belongs to the cluster is an operator's alone.
 
+mod duty;
 mod scope;
 
+pub use duty::{DUTY_MEMBERS, node_author, node_may_change, node_may_change_members};
 pub use scope::{OutOfScope, Scope};
 
 use verdict_config::ObjectKind;

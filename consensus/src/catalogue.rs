@@ -3,6 +3,7 @@
 //! Everything is an [`OrderedMap`], so that a catalogue is cheap to clone, readers keep the one they
 //! hold, and iteration has one order on every node.
 
+mod gaps;
 mod history;
 mod snapshot;
 
@@ -10,7 +11,10 @@ use std::sync::Arc;
 
 use verdict_config::{EvaluationVersion, ObjectId, OrderedMap, TimestampMs};
 
-pub use history::{ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Version};
+pub use gaps::{REVISION_STEP, RevisionGap};
+pub use history::{
+    ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, HistoryRefused, Version,
+};
 pub(crate) use snapshot::Bytes;
 pub use snapshot::{SNAPSHOT_BYTES_MAX, decode_snapshot, encode_snapshot};
 
@@ -111,6 +115,8 @@ pub struct Catalogue {
     pub(crate) requests: OrderedMap<ShortHash, Request>,
     pub(crate) requests_by_revision: OrderedMap<u64, ShortHash>,
     pub(crate) limits: Limits,
+    /// Revisions that were never made here, oldest first.
+    pub(crate) gaps: Vec<RevisionGap>,
 }
 
 /// The version by which the rules of a cluster evaluate.
@@ -138,6 +144,7 @@ impl Catalogue {
             requests: OrderedMap::default(),
             requests_by_revision: OrderedMap::default(),
             limits,
+            gaps: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName, Time
 
 use crate::digest::{ContentHash, PartsHasher};
 use crate::json::compact_json;
+use crate::proof::Proof;
 
 /// The most objects a change set touches.
 pub const CHANGES_MAX: usize = 1_000;
@@ -289,7 +290,8 @@ impl ChangeSet {
 
     /// What a retry must equal: the changes, or for a rollback what it asked to restore (planned
     /// anew, its changes may be others).
-    pub(crate) fn digest(&self) -> ContentHash {
+    #[must_use]
+    pub fn digest(&self) -> ContentHash {
         let mut hasher = PartsHasher::new("verdict change set 1");
         hasher.part(self.why.as_bytes());
         if let Some(restores) = &self.restores {
@@ -310,19 +312,29 @@ impl ChangeSet {
     }
 }
 
-/// Who proposes a change.
+/// The proposer of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Author {
     /// The name of the key or operator.
     pub name: String,
-    /// The address the request came from, if it came over a network.
+    /// The address the request came from, if it came over a network. The node that took the request
+    /// says so; nothing proves it.
     pub address: Option<String>,
+    /// What the person sent, for a leader elsewhere. It ends with the proposal: the log, the history
+    /// and snapshots never hold it.
+    pub proof: Option<Proof>,
 }
 
 impl Author {
     /// An author without an address.
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), address: None }
+        Self { name: name.into(), address: None, proof: None }
+    }
+
+    /// The author as the log keeps it.
+    #[must_use]
+    pub fn without_proof(self) -> Self {
+        Self { proof: None, ..self }
     }
 }
 

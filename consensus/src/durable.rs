@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::error::disk_failure;
+
 pub(crate) use mark::{Mark, MarkState, MarkedVote};
 pub use sled_engine::open_sled;
 
@@ -196,6 +198,7 @@ impl Durable {
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
             if first {
+                tracing::error!(code = "VD0704", failure, "the log takes no more changes");
                 *failed = Some(failure.to_owned());
             }
             first
@@ -299,8 +302,8 @@ impl Syncer {
     }
 
     fn fail(&self, error: &io::Error) -> String {
-        let failure = format!("a sync failed: {error}");
-        tracing::error!(%error, "the store can no longer be made durable; the process must end");
+        let failure = disk_failure(&format!("a sync failed: {error}"));
+        tracing::error!(code = "VD0704", failure, "the log takes no more changes");
         self.failed.send_replace(Some(failure.clone()));
         failure
     }

@@ -3,6 +3,7 @@
 use verdict_config::{Code, Faults, ObjectId};
 
 use crate::digest::ContentHash;
+use crate::proof::Denied;
 
 /// One object that another change came first on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,20 @@ pub enum ChangeRefused {
         /// The newest one.
         newest: u64,
     },
+    /// A revision of the cluster that this one was restored or recovered from, made after the state
+    /// that it began with.
+    #[error(
+        "revision {revision} was not made in this cluster, which was restored from revision {after} \
+         and continues at {from}"
+    )]
+    NeverMade {
+        /// What was named.
+        revision: u64,
+        /// The revision of the state that the cluster began with.
+        after: u64,
+        /// The revision that it continued at.
+        from: u64,
+    },
 }
 
 impl ChangeRefused {
@@ -62,8 +77,20 @@ impl ChangeRefused {
             Self::TooOld { .. } => Code::ChangeTooOld,
             Self::Invalid(_) => Code::ChangeInvalid,
             Self::NotRetained { .. } => Code::RevisionNotRetained,
+            Self::NeverMade { .. } => Code::RevisionForeign,
         }
     }
+}
+
+/// A failure of the disk with what ends it. A node whose disk failed takes no more changes or records
+/// until it is started again, because the state of its open files is unknown.
+#[must_use]
+pub fn disk_failure(failure: &str) -> String {
+    // ENOSPC, EDQUOT and EFBIG, as the standard library writes them.
+    let is_full = ["(os error 28)", "(os error 122)", "(os error 27)"];
+    let is_full = is_full.into_iter().any(|number| failure.contains(number));
+    let first = if is_full { "free space" } else { "check the disk" };
+    format!("{failure}; {first}, then restart the node")
 }
 
 /// Why a proposal failed.
@@ -85,10 +112,16 @@ pub enum ProposeError {
     /// No leader could be reached. Nothing changed; try again.
     #[error("the cluster has no leader that can be reached")]
     NoLeader,
+    /// The clock of the node that leads is in doubt. Nothing changed.
+    #[error("the clock of the node that leads is in doubt: it stamps no change")]
+    ClockDoubtful,
     /// The leader was lost, or the time was up, after the change was sent. Whether it will stand is
     /// unknown; sent again with the same `request_id` it is applied once.
     #[error("the change may or may not have been applied")]
     OutcomeUnknown,
+    /// The leader found no proof that whoever asked may do it. Nothing changed.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 impl ProposeError {
@@ -101,14 +134,23 @@ impl ProposeError {
             Self::Draining => Code::Draining,
             Self::Storage(_) => Code::StorageFailed,
             Self::NoLeader => Code::NoLeader,
+            Self::ClockDoubtful => Code::ClockDoubtful,
             Self::OutcomeUnknown => Code::OutcomeUnknown,
+            Self::Denied(denied) => denied.code,
         }
     }
 
     /// Whether the same proposal may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Overloaded | Self::Draining | Self::NoLeader | Self::OutcomeUnknown)
+        matches!(
+            self,
+            Self::Overloaded
+                | Self::Draining
+                | Self::NoLeader
+                | Self::ClockDoubtful
+                | Self::OutcomeUnknown
+        )
     }
 }
 

@@ -28,6 +28,7 @@ mod json;
 mod local;
 mod log;
 pub mod peers;
+mod proof;
 mod raft;
 mod references;
 mod rollback;
@@ -37,26 +38,28 @@ pub use apply::{
     Applied, AppliedChange, Difference, DryRun, LogPosition, Transition, apply, apply_at, dry_run,
 };
 pub use catalogue::{
-    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, Limits, Object,
-    Version,
+    Catalogue, ChangeHead, ChangeSummary, HistoryEntry, HistoryPage, HistoryQuery, HistoryRefused,
+    Limits, Object, REVISION_STEP, RevisionGap, Version,
 };
 pub use command::{
-    Author, COMMAND_VERSION, Change, ChangeSet, Command, EVALUATION_V2_SINCE, EnvelopeError,
-    Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement, Restores, StoredBody,
+    Author, BODY_BYTES_MAX, CHANGES_MAX, COMMAND_VERSION, Change, ChangeSet, Command,
+    EVALUATION_V2_SINCE, EnvelopeError, Evidence, INLINE_BYTES_MAX, Op, Propose, Requirement,
+    Restores, STORED_BYTES_MAX, StoredBody,
 };
 pub use digest::ContentHash;
 pub use durable::{EngineBatch, EngineOpener, LogEngine, open_sled};
-pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError};
+pub use error::{ChangeRefused, Conflict, LogError, ProposeError, ReadError, disk_failure};
 pub use json::compact_json;
 pub use local::{LocalLog, LocalLogOptions, LocalLogRecovery};
 pub use log::{Log, LogFuture, LogStatus, NEVER_HEARD};
+pub use proof::{Denied, Forwarded, PROOF_FROM_VERSION, Proof, ProofCheck, ProofV1};
 pub use raft::{
-    BackupInfo, BodyStore, CLUSTER_VERSION, ClusterStatus, FolderIdentity, FolderStart,
+    BackupInfo, BodyStore, CLUSTER_VERSION, ClockDoubt, ClusterStatus, FolderIdentity, FolderStart,
     InProcessNetwork, Member, MemberAnswer, MemberCommand, MemberPlan, Members, MembersWatch,
     MembershipError, NoPeers, NodeAttributes, NodeId, PEER_FRAME_BYTES_MAX, Peer, PeerChannel,
     PeerError, PeerFuture, PeerHandler, PeerStatus, PeerTransport, PlannedMember, Probe, RaftLog,
-    RaftLogOptions, RaftLogRecovery, Seed, Step, SurvivorReport, check_backup, create_raft_folder,
-    migrate_local_folder, recover_survivor, restore_backup,
+    RaftLogOptions, RaftLogRecovery, Seed, Step, SurvivorReport, TRUST_VERSION, check_backup,
+    create_raft_folder, migrate_local_folder, recover_survivor, restore_backup, trust_leader,
 };
 pub use references::interface_hash;
 pub use rollback::plan_rollback;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::apply::{Applied, DryRun};
-use crate::catalogue::{Catalogue, HistoryPage, HistoryQuery};
+use crate::catalogue::{Catalogue, HistoryPage, HistoryQuery, HistoryRefused};
 use crate::command::{Author, ChangeSet};
 use crate::error::{ChangeRefused, ProposeError, ReadError};
 use crate::raft::{ClusterStatus, Members, NodeId};
@@ -43,6 +43,14 @@ pub struct LogStatus {
     pub sync_us_last: u64,
     /// What this node lacks to apply what was agreed, if anything; it goes on looking for it.
     pub waits_for: Option<String>,
+    /// Whether this node was removed from the cluster.
+    pub removed: bool,
+    /// Where it was: whether that follows only from the voters' not sharing its authority.
+    pub distrusted: bool,
+    /// A leader that this node does not follow, because the voters that it knows do not confirm it.
+    pub unknown_leader: Option<NodeId>,
+    /// The failure of the requests that this node forwards to the leader, if the last one failed.
+    pub forwarding: Option<String>,
     /// Why the log takes no more, if so; the process should end and open it again.
     pub failed: Option<String>,
 }
@@ -78,7 +86,10 @@ pub trait Log: Send + Sync {
     fn watch(&self) -> watch::Receiver<Arc<Catalogue>>;
 
     /// A page of history.
-    fn history(&self, query: &HistoryQuery) -> HistoryPage {
+    ///
+    /// # Errors
+    /// As [`Catalogue::history`].
+    fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryRefused> {
         self.catalogue().history(query)
     }
 
@@ -121,6 +132,11 @@ pub trait Log: Send + Sync {
     /// cluster.
     fn out_of_touch(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// Whether the clock of this node may let something expire.
+    fn trusts_clock(&self) -> bool {
+        true
     }
 
     /// Answers what waits, takes no more, and lets go of the files.

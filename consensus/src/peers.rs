@@ -21,6 +21,7 @@ mod connection;
 mod frame;
 mod handshake;
 mod kept;
+mod liveness;
 mod messages;
 mod server;
 mod tls;
@@ -33,7 +34,7 @@ pub use frame::PEER_FRAME_BYTES_MAX;
 pub use kept::{KeptIdentity, SpareAuthority};
 pub use messages::{
     Admitted, AuthorityState, DecisionRead, FOLDER_PIECE_BYTES, JoinAnswer, JoinRequest,
-    NodeAnswer, NodeRequest, Preparation, Secret, WIRE_JOIN_BYTES_MAX, WireError,
+    NodeAnswer, NodeRequest, Order, Preparation, Secret, WIRE_JOIN_BYTES_MAX, WireError,
 };
 pub use server::{
     PeerListener, PeerServerOptions, PeerService, ServiceFuture, guard as guard_stream,

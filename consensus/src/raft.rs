@@ -15,8 +15,10 @@
 //! The consensus has threads of its own, so that decisions that keep every core busy do not cost a
 //! leader its office.
 
+mod admission;
 mod backup;
 mod bodies;
+mod clock;
 mod core;
 mod elector;
 mod entry;
@@ -44,8 +46,10 @@ mod wire;
 #[cfg(test)]
 mod suite;
 
+pub use admission::{TRUST_VERSION, trust_leader};
 pub use backup::{BackupInfo, SurvivorReport, check_backup, recover_survivor, restore_backup};
 pub use bodies::BodyStore;
+pub use clock::ClockDoubt;
 pub use folder::{FolderIdentity, FolderStart, Seed, create_raft_folder};
 pub use handler::PeerHandler;
 pub use in_process::InProcessNetwork;

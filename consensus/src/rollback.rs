@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use verdict_config::definition::{ClusterAuthority, MemberStanding, is_join_token};
+use verdict_config::definition::{
+    ClusterAuthority, MemberStanding, PendingRotation, is_join_token,
+};
 use verdict_config::{Code, Fault, ObjectId};
 
 use crate::catalogue::Catalogue;
@@ -17,6 +19,8 @@ fn not_restored(id: &ObjectId) -> Option<&'static str> {
         Some("is changed by a rotation of the authority alone")
     } else if is_join_token(id) {
         Some("is a one-time token: make a new one")
+    } else if PendingRotation::is_object(id) {
+        Some("follows the removal of a voter")
     } else if MemberStanding::is_object(id) {
         Some("is what a node is in the cluster: promote, remove or replace the member")
     } else {

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use verdict_config::definition::{
     AUTHORITY_NAME, Category, ClusterAuthority, ClusterPolicy, FlowDefinition, KeyDefinition,
-    ListDefinition, MemberPlace, MemberStanding, POLICY_NAME, RuleSetDefinition, SNOOZE_SALTS_MAX,
-    SNOOZES_MAX, SnoozeDefinition, TableDefinition,
+    ListDefinition, MemberPlace, MemberStanding, POLICY_NAME, PendingRotation, RuleSetDefinition,
+    SNOOZE_SALTS_MAX, SNOOZES_MAX, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::flags::{validate_flag, validate_segment};
 use verdict_config::model::ModelObject;
@@ -89,6 +89,8 @@ impl Validator for DefinitionValidator {
                 .map_or_else(|fault| vec![fault], |policy: ClusterPolicy| policy.faults()),
             ObjectKind::Member if object.name.as_str() == AUTHORITY_NAME => parse(body)
                 .map_or_else(|fault| vec![fault], |trust: ClusterAuthority| trust.faults()),
+            ObjectKind::Member if PendingRotation::is_object(object) => parse(body)
+                .map_or_else(|fault| vec![fault], |pending: PendingRotation| pending.faults()),
             ObjectKind::Member if MemberPlace::node_of(object.name.as_str()).is_some() => {
                 parse(body).map_or_else(|fault| vec![fault], |place: MemberPlace| place.faults())
             }

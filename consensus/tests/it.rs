@@ -7,8 +7,12 @@
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
 
+#[path = "it/admission.rs"]
+mod admission;
 #[path = "it/apply.rs"]
 mod apply;
+#[path = "it/clocks.rs"]
+mod clocks;
 #[path = "it/cluster.rs"]
 mod cluster;
 #[path = "it/history.rs"]
@@ -31,6 +35,8 @@ mod raft_storage;
 mod references;
 #[path = "it/semantics.rs"]
 mod semantics;
+#[path = "it/snapshots.rs"]
+mod snapshots;
 #[path = "it/snoozes.rs"]
 mod snoozes;
 #[path = "it/support.rs"]

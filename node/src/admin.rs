@@ -7,7 +7,7 @@ mod enrolment;
 mod refusals;
 mod service;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -16,12 +16,13 @@ use tokio_util::task::TaskTracker;
 use verdict_actors::Handle;
 use verdict_actors::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 use verdict_admin::{
-    AdminActorOptions, AdminIdentity, AdminServer, AdminServerOptions, Answering,
+    AdminActorOptions, AdminIdentity, AdminServer, AdminServerOptions, Answering, OperatorKey,
     SharedAdminIdentity, TlsError,
 };
 use verdict_config::definition::KeyDefinition;
 use verdict_config::settings::Settings;
-use verdict_consensus::Object;
+use verdict_config::{ObjectId, ObjectKind, ObjectName};
+use verdict_consensus::{Catalogue, Object};
 
 pub use refusals::Refusals;
 
@@ -36,6 +37,16 @@ use service::NodeAdmin;
 pub(crate) fn public_key_of(object: &Object) -> Option<Vec<u8>> {
     let key: KeyDefinition = object.parse().ok()?;
     hex::decode(key.public_key?).ok()
+}
+
+/// The operator's key of a name, as a catalogue has it.
+pub(crate) fn operator_key(catalogue: &Catalogue, name: &str) -> Option<OperatorKey> {
+    let kind = ObjectKind::Key;
+    let id = ObjectId { kind, name: ObjectName::new(kind, name).ok()? };
+    let object = catalogue.get(&id)?;
+    let public_key = public_key_of(object)?;
+    let KeyDefinition { role, flows, regions, expires, .. } = object.parse().ok()?;
+    Some(OperatorKey { name: name.to_owned(), public_key, role, flows, regions, expires })
 }
 
 /// Binds the port for operators; none where it is switched off, or taken and not asked for.
@@ -132,6 +143,15 @@ async fn follow_identity(cluster: Cluster, shared: SharedAdminIdentity) {
         if changes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps the first operator's key file at the cluster's authorities, which the removal of a voter
+/// changes by itself.
+pub async fn follow_first(cluster: Cluster, path: PathBuf) {
+    let mut changes = cluster.identity_changes();
+    while changes.changed().await.is_ok() {
+        enrol_first(&cluster, &path).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! A catalogue folder on the disk: reading its files, and what differs from a catalogue.
 
+mod batches;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,8 @@ use serde_json::Value as Json;
 use verdict_config::catalogue::{CatalogueText, editor_schemas, read_body};
 use verdict_config::{ObjectId, ObjectKind};
 use verdict_consensus::Change;
+
+pub use batches::batches;
 
 /// The most files that a catalogue folder may have.
 const FILES_MAX: usize = 20_000;

@@ -21,6 +21,7 @@ mod connect;
 mod data;
 mod decide;
 mod explanation;
+mod import;
 mod names;
 mod node;
 mod objects;
@@ -70,7 +71,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Run the tests that stand beside the rules, and show which rules no test hits.
     #[command(after_help = "Example: verdict test ./catalogue")]
-    Test(check::CheckArgs),
+    Test(check::TestArgs),
     /// Train a model from a CSV file.
     #[command(after_help = train::TRAIN_HELP)]
     Train(train::TrainArgs),
@@ -96,6 +97,9 @@ enum Command {
     /// Write a node's catalogue as a folder.
     #[command(after_help = "Example: verdict export ./catalogue")]
     Export(objects::ExportArgs),
+    /// Bring files of other systems into a catalogue folder or a node.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Explain a decision: the values read, the rules that hit, and why others did not.
     #[command(after_help = "Example: verdict explain 01K0V3Z6J8Q2M5X4T7B9C1D3E5")]
     Explain(objects::ExplainArgs),
@@ -265,6 +269,7 @@ fn dispatch(command: Command, output: &Output) -> Outcome {
         Command::Explain(arguments) => objects::explain(&arguments, output),
         Command::Backup(arguments) => recovery::backup(&arguments, output),
         Command::Restore(arguments) => recovery::restore(&arguments, output),
+        Command::Import(command) => import::run(&command, output),
         Command::Recover(arguments) => recovery::recover(&arguments, output),
         Command::Cluster(command) => cluster::run(&command, output),
         Command::Admin(arguments) => admin::run(&arguments, output),

@@ -15,8 +15,10 @@ pub mod given;
 pub mod join;
 pub mod members;
 pub mod metrics;
+pub(crate) mod orders;
 pub mod outbox;
 pub mod policy;
+pub(crate) mod proof;
 pub mod recovery;
 pub mod rotation;
 pub mod service;
@@ -38,6 +40,8 @@ use verdict_consensus::peers::{Authority, KeptIdentity, NodeKey, PeerClients, Sh
 use verdict_consensus::{
     Log, MembershipError, NodeAttributes, Peer, PeerError, ProposeError, RaftLog, ReadError,
 };
+
+use self::proof::ProofGate;
 
 /// How long one member may take to answer another about other things than the log.
 pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -61,6 +65,8 @@ struct Inner {
     folder: PathBuf,
     attributes: NodeAttributes,
     outbox: Arc<Outbox>,
+    /// The check of what other nodes forward.
+    gate: Arc<ProofGate>,
     /// Whether this node knows what it is to erase.
     settled: AtomicBool,
 }
@@ -130,7 +136,7 @@ impl Cluster {
         log: Arc<RaftLog>,
         (clients, tls, given): (Arc<PeerClients>, SharedPeerIdentity, Option<given::GivenTls>),
         (folder, identity): (PathBuf, KeptIdentity),
-        (attributes, outbox): (NodeAttributes, Outbox),
+        (attributes, outbox, gate): (NodeAttributes, Outbox, Arc<ProofGate>),
     ) -> Self {
         let (identity, outbox) = (Mutex::new(identity), Arc::new(outbox));
         let (settled, changed) = (AtomicBool::new(false), watch::Sender::new(0));
@@ -144,6 +150,7 @@ impl Cluster {
             folder,
             attributes,
             outbox,
+            gate,
             settled,
         };
         Self { inner: Arc::new(inner) }
@@ -159,6 +166,11 @@ impl Cluster {
     #[must_use]
     pub fn node_id(&self) -> u64 {
         self.inner.log.node_id()
+    }
+
+    /// The check of what other nodes forward.
+    pub(crate) fn gate(&self) -> &ProofGate {
+        &self.inner.gate
     }
 
     /// The connections to other nodes.

@@ -11,6 +11,8 @@
 //! changes that came by the API nor forgets saves that were made meanwhile.
 
 mod disk;
+mod guard;
+mod key;
 mod told;
 
 use std::collections::BTreeMap;
@@ -21,20 +23,19 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use verdict_actors::{Handle, Proposal};
-use verdict_config::catalogue::{CatalogueText, plan_files, read_files};
+use verdict_config::catalogue::{CatalogueText, plan_files, read_files, relax_flag_files};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, Fault, Faults, ObjectId, ObjectKind};
-use verdict_consensus::{Author, Catalogue, Change, ChangeSet, Op};
+use verdict_consensus::{Catalogue, Change, ChangeSet, Op};
 
 use crate::catalogue_dir;
-use crate::catalogue_dir::{FolderError, same_meaning};
-use disk::{fingerprint, quiet, remove, watch};
+use crate::catalogue_dir::{FolderError, batches, same_meaning};
+use disk::{Retries, fingerprint, quiet, remove, watch};
+use guard::refuse_mass_deletes;
 use told::{describe, placed};
 
 pub(crate) use disk::write;
-
-/// The author of changes that came by files.
-const AUTHOR: &str = "catalogue-folder";
+pub use key::FolderKey;
 
 /// What a look at the folder came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +76,13 @@ pub struct FolderSync {
     memory: PathBuf,
     runtime: Handle,
     agreed: BTreeMap<String, Agreed>,
+    key: FolderKey,
     /// Hash of a folder that was refused, so that the same faults are told once.
     refused: Option<String>,
+    /// Whether flags must have the form of flagd's schema.
+    flags_strict: bool,
+    /// Findings about files that were logged, so that each is logged once.
+    remarked: Faults,
 }
 
 impl FolderSync {
@@ -85,7 +91,42 @@ impl FolderSync {
     pub fn new(dir: PathBuf, memory: PathBuf, runtime: Handle) -> Self {
         let agreed = std::fs::read(&memory).ok();
         let agreed = agreed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { dir, memory, runtime, agreed: agreed.unwrap_or_default(), refused: None }
+        let (agreed, key) = (agreed.unwrap_or_default(), FolderKey::default());
+        Self {
+            dir,
+            memory,
+            runtime,
+            agreed,
+            key,
+            refused: None,
+            flags_strict: true,
+            remarked: Faults::new(),
+        }
+    }
+
+    /// The same folder, which acts with a key.
+    #[must_use]
+    pub fn acting_with(self, key: FolderKey) -> Self {
+        Self { key, ..self }
+    }
+
+    /// The same, with the setting `flags.strict`.
+    #[must_use]
+    pub fn with_flags_strict(self, flags_strict: bool) -> Self {
+        Self { flags_strict, ..self }
+    }
+
+    /// The files of the folder, as they are taken.
+    async fn read(&self) -> Result<BTreeMap<String, Vec<u8>>, FolderError> {
+        let (dir, flags_strict) = (self.dir.clone(), self.flags_strict);
+        let read = move || {
+            let mut files = catalogue_dir::read_dir(&dir)?;
+            if !flags_strict {
+                relax_flag_files(&mut files);
+            }
+            Ok(files)
+        };
+        blocking(read).await?
     }
 
     /// Looks at both sides and settles what differs: saves first, then files.
@@ -93,8 +134,7 @@ impl FolderSync {
     /// # Errors
     /// The folder cannot be read or written.
     pub async fn settle(&mut self) -> Result<Synced, FolderError> {
-        let dir = self.dir.clone();
-        let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
+        let files = self.read().await?;
         // What was refused under one revision may be right under the next.
         let fingerprint =
             format!("{} {}", self.runtime.log().catalogue().revision(), fingerprint(&files));
@@ -105,6 +145,7 @@ impl FolderSync {
             (Ok(text), files) => (text, files),
             (Err(faults), _) => return Ok(self.refuse(fingerprint, faults)),
         };
+        self.log_remarks(&text);
         let applied = match self.apply_saves(&text, &files).await {
             Ok(applied) => applied,
             Err(faults) => return Ok(self.refuse(fingerprint, faults)),
@@ -126,8 +167,7 @@ impl FolderSync {
     /// # Errors
     /// The folder cannot be read.
     pub async fn settle_one_way(&mut self) -> Result<Synced, FolderError> {
-        let dir = self.dir.clone();
-        let files = blocking(move || catalogue_dir::read_dir(&dir)).await??;
+        let files = self.read().await?;
         let text = match read_files(&files) {
             Ok(text) => text,
             Err(faults) => return Ok(Synced::Refused(faults)),
@@ -137,6 +177,15 @@ impl FolderSync {
             Ok(None) => Synced::Unchanged,
             Err(faults) => Synced::Refused(faults),
         })
+    }
+
+    /// Logs findings about files: those that nothing reads are easily taken for served ones.
+    fn log_remarks(&mut self, text: &CatalogueText) {
+        for remark in text.remarks.iter().filter(|remark| !self.remarked.contains(remark)) {
+            let file = remark.file.as_deref().unwrap_or_default();
+            tracing::warn!(file, line = remark.line, message = %remark.message, "file in doubt");
+        }
+        self.remarked.clone_from(&text.remarks);
     }
 
     fn refuse(&mut self, fingerprint: String, faults: Faults) -> Synced {
@@ -155,18 +204,33 @@ impl FolderSync {
         if changes.is_empty() {
             return Ok(None);
         }
+        let faults = refuse_mass_deletes(&changes, text, &catalogue);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         for change in &changes {
             if change.kind == ObjectKind::Model && change.op == Op::Put {
                 self.stage(files, &change.name).await?;
             }
         }
         let shown = changes.iter().map(|change| describe(change, &catalogue)).collect();
+        let mut revision = 0;
+        for part in batches(changes) {
+            revision = self.propose(text, part).await?;
+        }
+        Ok(Some((revision, shown)))
+    }
+
+    async fn propose(&self, text: &CatalogueText, changes: Vec<Change>) -> Result<u64, Faults> {
         let touched: Vec<Change> = changes.clone();
         let id = ulid::Ulid::generate().to_string();
         let set = ChangeSet::new(id, "saved in the catalogue folder", changes);
-        let proposal = Proposal { change_set: set, author: Author::named(AUTHOR) };
+        let catalogue = self.runtime.log().catalogue();
+        let author = self.key.author(&**self.runtime.log(), &set, &catalogue);
+        let author = author.map_err(|fault| vec![fault])?;
+        let proposal = Proposal { change_set: set, author };
         match self.runtime.propose(proposal).await {
-            Ok(proposed) => Ok(Some((proposed.applied.revision, shown))),
+            Ok(proposed) => Ok(proposed.applied.revision),
             Err(error) => Err(placed(text, &touched, &error)),
         }
     }
@@ -244,7 +308,7 @@ impl FolderSync {
             self.write_model(name.as_str(), hash).await?;
             written.push(format!("models/{name}"));
         }
-        self.remember(&catalogue, text, &written)?;
+        self.remember(&catalogue, text, &written).await?;
         Ok(written)
     }
 
@@ -266,7 +330,7 @@ impl FolderSync {
     }
 
     /// Folder and catalogue agree now; says so on the disk too.
-    fn remember(
+    async fn remember(
         &mut self,
         catalogue: &Catalogue,
         text: &CatalogueText,
@@ -277,7 +341,7 @@ impl FolderSync {
             text
         } else {
             // What was just written is spelled as the writer spells it.
-            reread = read_files(&catalogue_dir::read_dir(&self.dir)?).unwrap_or_default();
+            reread = read_files(&self.read().await?).unwrap_or_default();
             &reread
         };
         let mut agreed = BTreeMap::new();
@@ -307,6 +371,7 @@ impl FolderSync {
         let (events, mut woken) = mpsc::channel(1);
         let _watcher = watch(&self.dir, events)?;
         let mut revisions = self.runtime.log().watch();
+        let mut retries = Retries::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -319,11 +384,19 @@ impl FolderSync {
                         return Ok(());
                     }
                 }
+                () = retries.due() => {}
+            }
+            if retries.is_paused() {
+                continue;
             }
             match self.settle().await {
-                Ok(Synced::Unchanged) => {}
-                Ok(synced) => tell(&synced),
-                Err(error) => tracing::warn!(%error, "the catalogue folder cannot be settled"),
+                Ok(synced) => {
+                    retries.succeeded();
+                    if synced != Synced::Unchanged {
+                        tell(&synced);
+                    }
+                }
+                Err(error) => retries.failed(&error),
             }
         }
     }

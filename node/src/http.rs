@@ -52,6 +52,7 @@ mod objects;
 mod ofrep;
 pub mod openapi;
 mod operations;
+mod origin;
 mod outcomes;
 mod records;
 mod router;
@@ -63,9 +64,10 @@ pub(crate) use models::pack_folder;
 pub(crate) use outcomes::record_for_peer;
 pub(crate) use problem::starting;
 pub(crate) use records::read_for_peer;
+pub use router::ROUTES;
 
-use cors::Cors;
 use keys::{Caller, CatalogueKeys, KeyRing};
+use origin::Origins;
 use problem::{Answer, Problem};
 
 /// How long a request waits for the revision that it asks for.
@@ -88,10 +90,10 @@ pub struct GatewayOptions {
     pub runtime: Handle,
     /// Limits and origins.
     pub http: HttpSettings,
+    /// The setting `flags.strict`.
+    pub flags_strict: bool,
     /// Keys that are accepted.
     pub keys: KeyRing,
-    /// Whether requests without a key are let in with every role: only on loopback, without keys.
-    pub open: bool,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
     /// The cluster that the node is a member of.
@@ -112,6 +114,8 @@ pub struct GatewayOptions {
 pub(crate) struct Services {
     pub(crate) runtime: Handle,
     pub(crate) http: HttpSettings,
+    /// The setting `flags.strict`.
+    pub(crate) flags_strict: bool,
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) metrics: HttpMetrics,
     pub(crate) cluster: Option<Cluster>,
@@ -137,9 +141,8 @@ pub(crate) struct Services {
 /// Answers requests; shared by every connection.
 pub struct Gateway {
     services: Arc<Services>,
-    open: bool,
     permits: Semaphore,
-    cors: Cors,
+    origins: Origins,
     router: Router,
 }
 
@@ -154,16 +157,17 @@ impl Gateway {
     /// Builds the routes over a running node.
     #[must_use]
     pub fn new(options: GatewayOptions) -> Self {
-        let GatewayOptions { runtime, http, keys, open, prometheus, .. } = options;
+        let GatewayOptions { runtime, http, flags_strict, keys, prometheus, .. } = options;
         let GatewayOptions { cluster, data_dir, activation_wait, refusals, stop, tasks, .. } =
             options;
         let permits = Semaphore::new(http.requests_max);
-        let cors = Cors::new(&http.cors_origins);
+        let origins = Origins::new(&http);
         let keys = keys.with_catalogue(CatalogueKeys::new(runtime.log().watch()));
         let transfers = Arc::new(Transfers::new(data_dir.join("transfers")));
         let services = Arc::new(Services {
             runtime,
             http,
+            flags_strict,
             prometheus,
             metrics: HttpMetrics::register(),
             cluster,
@@ -182,7 +186,7 @@ impl Gateway {
             tasks,
         });
         let router = router::routes(Arc::clone(&services));
-        Self { services, open, permits, cors, router }
+        Self { services, permits, origins, router }
     }
 
     /// The revision that is served.
@@ -251,7 +255,7 @@ impl Gateway {
             headers.insert(STALE_HEADER, HeaderValue::from_static("true"));
         }
         if let Some(origin) = origin {
-            self.cors.decorate(headers, &origin);
+            self.origins.cors().decorate(headers, &origin, origin::is_public(route));
         }
         if self.services.draining.is_cancelled() && !http2 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -261,8 +265,10 @@ impl Gateway {
     }
 
     async fn admit(&self, route: Route, mut request: Request<Body>) -> Answer<Response<Body>> {
-        if request.method() == Method::OPTIONS && self.cors.is_preflight(request.headers()) {
-            return Ok(self.cors.preflight(request.headers()));
+        self.origins.check(route, &request)?;
+        let cors = self.origins.cors();
+        if request.method() == Method::OPTIONS && cors.is_preflight(request.headers()) {
+            return Ok(cors.preflight(request.headers(), origin::is_public(route)));
         }
         let guarded = guarded(request.uri().path());
         if guarded {
@@ -320,9 +326,6 @@ impl Gateway {
     }
 
     fn caller(&self, route: Route, request: &Request<Body>) -> Answer<Caller> {
-        if self.open {
-            return Ok(Caller::anonymous());
-        }
         let keys = &self.services.keys;
         if route == Route::FlagEvents
             && let Some(token) = flag_events::token_of(request.uri())
@@ -357,14 +360,20 @@ impl Gateway {
     /// Waits, for a bounded time, until the node serves the revision that the client has seen.
     async fn reach_revision(&self, headers: &HeaderMap) -> Answer<()> {
         let Some(value) = headers.get(MIN_REVISION_HEADER) else { return Ok(()) };
-        let wanted: u64 = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Problem::parameter("X-Verdict-Min-Revision", "expected a number"))?;
+        let wanted = revision_of("X-Verdict-Min-Revision", value)?;
         let reached = self.services.runtime.wait_for_revision(wanted, REVISION_WAIT).await;
         reached.map(|_| ()).map_err(|error| problem_of(&error))
     }
+}
+
+/// A revision that a header names.
+fn revision_of(header: &'static str, value: &HeaderValue) -> Answer<u64> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        let message = format!("expected a revision, a number such as 42; got {text:?}");
+        Problem::parameter(header, message)
+    })
 }
 
 /// The parameter `consistency` of a query, and the query without it.

@@ -29,11 +29,12 @@ use crate::cluster::blobs::ClusterBlobs;
 use crate::cluster::given;
 use crate::cluster::outbox::{deliver, learn_erasures};
 use crate::cluster::policy;
+use crate::cluster::proof;
 use crate::cluster::service::ClusterService;
 use crate::cluster::start::{self, Opened};
 use crate::cluster::upkeep::{catch_up, check_blobs, spawn_until, watch_cluster};
-use crate::folder_sync::{FolderSync, Synced};
-use crate::http::keys::{KeyEntry, KeyRing};
+use crate::folder_sync::{FolderKey, FolderSync, Synced};
+use crate::http::keys::{CatalogueKeys, KeyEntry, KeyRing};
 use crate::http::{Gateway, GatewayOptions};
 use crate::metrics;
 use crate::server::{Server, ServerError, ServerOptions, tls};
@@ -96,6 +97,8 @@ pub struct NodeStart {
     pub settings: Settings,
     /// Keys beside those of the settings.
     pub keys: Vec<KeyEntry>,
+    /// The key that the catalogue folder acts with, in place of the settings' one.
+    pub folder_key: Option<String>,
 }
 
 /// Runs a node until it is told to stop.
@@ -116,7 +119,9 @@ pub fn run(start: NodeStart, tell: impl Fn(Told) + Send + Sync + 'static) -> Res
 type Tell = Arc<dyn Fn(Told) + Send + Sync>;
 
 async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
-    let NodeStart { settings, keys } = start;
+    let NodeStart { settings, mut keys, folder_key } = start;
+    keys.extend(own_key(&settings, &keys)?);
+    let folder_key = read_folder_key(&settings, folder_key)?;
     let prometheus = metrics::install().map_err(NodeError::Process)?;
     let keys = key_ring(&settings, keys)?;
     let server = bind(&settings).await?;
@@ -126,7 +131,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let blobs = open_blobs(&settings)?;
     let operators = admin::bind(&settings, server.address()).await?;
     let admin_address = operators.as_ref().and_then(|listener| listener.local_addr().ok());
-    let member = start::open(&settings, server.address(), admin_address, &blobs).await?;
+    let member = start::open(&settings, server.address(), admin_address, (&blobs, &keys)).await?;
     let Opened { cluster, listener, joined, compiled } = member;
     let log: Arc<dyn Log> = Arc::clone(cluster.log()) as Arc<dyn Log>;
     let others = ClusterBlobs::new(cluster.clone(), tokio::runtime::Handle::current());
@@ -162,16 +167,15 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     spawn_until(&tasks, &leave, watch_cluster(cluster.clone()));
     spawn_until(&tasks, &leave, check_blobs(runtime.clone()));
     spawn_until(&tasks, &leave, policy::look_after(cluster.clone()));
-    let open = keys.is_empty() && settings.http.address.ip().is_loopback();
-    if open {
-        tracing::warn!("there are no keys: whoever reaches this machine may do everything");
-    }
+    spawn_until(&tasks, &leave, proof::report_rules(cluster.clone()));
+    let agreed = CatalogueKeys::new(runtime.log().watch());
+    let folder_key = FolderKey::new(keys.clone().with_catalogue(agreed), folder_key);
     let refusals = Arc::new(Refusals::default());
     let gateway = Arc::new(Gateway::new(GatewayOptions {
         runtime: runtime.clone(),
         http: settings.http.clone(),
+        flags_strict: settings.flags.strict,
         keys,
-        open,
         prometheus: prometheus.clone(),
         cluster: Some(cluster.clone()),
         data_dir: PathBuf::from(&settings.node.data_dir),
@@ -183,7 +187,7 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
     let address = server.address();
     let serving = tokio::select! {
         biased;
-        synced = first_settling(&settings, &runtime) => synced?,
+        synced = first_settling(&settings, &runtime, folder_key) => synced?,
         () = stop.cancelled() => None,
     };
     follow_folder(serving, &tasks, &stop, &tell);
@@ -195,7 +199,9 @@ async fn serve(start: NodeStart, tell: Tell) -> Result<(), NodeError> {
         None => None,
     };
     if !settings.admin.first_key_file.is_empty() {
-        admin::enrol_first(&cluster, Path::new(&settings.admin.first_key_file)).await;
+        let path = PathBuf::from(&settings.admin.first_key_file);
+        admin::enrol_first(&cluster, &path).await;
+        spawn_until(&tasks, &leave, admin::follow_first(cluster.clone(), path));
     }
     tasks.spawn(upkeep(prometheus, stop.clone()));
     gateway.set_ready();
@@ -302,10 +308,43 @@ fn key_ring(settings: &Settings, keys: Vec<KeyEntry>) -> Result<KeyRing, NodeErr
     Ok(KeyRing::new(entries))
 }
 
+/// The key that a node on loopback makes where there is no other: no node is without keys.
+fn own_key(settings: &Settings, others: &[KeyEntry]) -> Result<Option<KeyEntry>, NodeError> {
+    let http = &settings.http;
+    if !settings.keys.is_empty() || !others.is_empty() || !http.address.ip().is_loopback() {
+        return Ok(None);
+    }
+    let data_dir = Path::new(&settings.node.data_dir);
+    std::fs::create_dir_all(data_dir)
+        .map_err(|source| FolderError::Io { path: data_dir.to_owned(), source })?;
+    let file = data_dir.join("api-key");
+    let (_, entry) = key_file(&file, "local", Role::Operator)?;
+    tracing::warn!(
+        file = %file.display(),
+        "the settings name no key: this file has one with the role operator, for this node only"
+    );
+    Ok(Some(entry))
+}
+
+/// The key of the catalogue folder, from the file that the settings name.
+fn read_folder_key(
+    settings: &Settings,
+    given: Option<String>,
+) -> Result<Option<Arc<str>>, NodeError> {
+    let file = &settings.node.catalogue_key_file;
+    if file.is_empty() {
+        return Ok(given.map(Into::into));
+    }
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|source| FolderError::Io { path: PathBuf::from(file), source })?;
+    Ok(Some(text.trim().into()))
+}
+
 /// The folder's saves become the catalogue before the first request is taken.
 async fn first_settling(
     settings: &Settings,
     runtime: &Handle,
+    key: FolderKey,
 ) -> Result<Option<(FolderSync, Synced)>, NodeError> {
     if settings.node.catalogue_dir.is_empty() {
         return Ok(None);
@@ -314,7 +353,8 @@ async fn first_settling(
     std::fs::create_dir_all(&dir)
         .map_err(|source| FolderError::Io { path: dir.clone(), source })?;
     let memory = Path::new(&settings.node.data_dir).join("catalogue-folder.json");
-    let mut folder = FolderSync::new(dir, memory, runtime.clone());
+    let folder = FolderSync::new(dir, memory, runtime.clone()).acting_with(key);
+    let mut folder = folder.with_flags_strict(settings.flags.strict);
     let synced = folder.settle().await?;
     let revision = runtime.log().catalogue().revision();
     // What was just agreed is served before the node says that it is ready.
@@ -428,15 +468,31 @@ pub fn key_file(path: &Path, name: &str, role: Role) -> Result<(String, KeyEntry
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
         _ => {
             let key = format!("vk_{}", hex::encode(rand::random::<[u8; 24]>()));
-            crate::folder_sync::write(path, format!("{key}\n").as_bytes())?;
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-                .map_err(failed)?;
+            write_private(path, format!("{key}\n").as_bytes()).map_err(failed)?;
             key
         }
     };
     let entry = KeyEntry { name: name.into(), role, digest: crate::http::keys::digest(&key) };
     Ok((key, entry))
+}
+
+/// Writes a file that only its owner reads, from its creation on: whole, or not at all.
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let partial = path.with_extension("partial");
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path)
 }
 
 #[cfg(test)]
@@ -451,6 +507,9 @@ mod tests {
         let (second, _) = key_file(&path, "dev", Role::Operator).unwrap();
         assert_eq!(first, second);
         assert!(first.len() > 40, "{first}");
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!(entry.digest, crate::http::keys::digest(&first));
     }
 }

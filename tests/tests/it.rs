@@ -12,6 +12,8 @@
 mod admin;
 #[path = "it/admin_members.rs"]
 mod admin_members;
+#[path = "it/attacks.rs"]
+mod attacks;
 #[path = "it/bad_input.rs"]
 mod bad_input;
 #[path = "it/bodies.rs"]
@@ -34,10 +36,14 @@ mod dependency_law;
 mod durability;
 #[path = "it/fixture.rs"]
 mod fixture;
+#[path = "it/flows.rs"]
+mod flows;
 #[path = "it/given_certificates.rs"]
 mod given_certificates;
 #[path = "it/messages.rs"]
 mod messages;
+#[path = "it/names.rs"]
+mod names;
 #[path = "it/process.rs"]
 mod process;
 #[path = "it/readme.rs"]

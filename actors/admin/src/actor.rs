@@ -17,7 +17,7 @@ use verdict_config::Code;
 use crate::admission::{Admission, Answering, Refused};
 use crate::envelope::{AnswerEnvelope, EnvelopeFault, NodeSigner};
 use crate::request::Request;
-use crate::service::{AdminService, Outcome, Refusal};
+use crate::service::{AdminService, Outcome, Refusal, RequestOrigin};
 use crate::tls::SharedAdminIdentity;
 
 /// The process group that every node's admin actor is a member of.
@@ -154,6 +154,7 @@ impl AdminActor {
             Err(refused) => return self.refuse(&refused, reply),
         };
         let nonce = admitted.envelope.nonce;
+        let origin = RequestOrigin { from, sealed: bytes.into() };
         let request: Request = match serde_json::from_slice(&admitted.envelope.body) {
             Ok(request) => request,
             Err(error) => {
@@ -168,7 +169,7 @@ impl AdminActor {
         let working = Working::begin(&self.working);
         state.work.spawn(async move {
             let _working = working;
-            let work = service.perform(admitted.key, from, request);
+            let work = service.perform(admitted.key, origin, request);
             let outcome = tokio::time::timeout(WORK_WITHIN, work).await.unwrap_or_else(|_| {
                 let detail = "it took too long here; whether it was done is unknown";
                 Outcome::Refused(Refusal::new(Code::DeadlineExceeded, detail))

@@ -25,6 +25,8 @@ const SEALED_REQUEST: [u8; 4] = *b"VDAS";
 const REQUEST: [u8; 4] = *b"VDAQ";
 const SEALED_ANSWER: [u8; 4] = *b"VDAT";
 const ANSWER: [u8; 4] = *b"VDAA";
+const SEALED_STATEMENT: [u8; 4] = *b"VDAU";
+const STATEMENT: [u8; 4] = *b"VDAW";
 /// The newest version of both envelopes.
 pub const ENVELOPE_VERSION: u16 = 1;
 /// The longest request in bytes.
@@ -108,6 +110,19 @@ pub struct AnswerEnvelope {
     /// before is the first of two while its authority is trusted.
     pub chain: Vec<Vec<u8>>,
     /// The answer: JSON.
+    pub body: Vec<u8>,
+}
+
+/// A statement of a node to other nodes, for example that it saw the proof of an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The node that states it.
+    pub node_id: u64,
+    /// The certificates of the node, as in an answer.
+    pub chain: Vec<Vec<u8>>,
+    /// What it states.
     pub body: Vec<u8>,
 }
 
@@ -249,6 +264,25 @@ impl NodeSigner {
         let sealed = SealedV1 { signed, signature: signature.as_ref().to_vec() };
         Ok(seal(SEALED_ANSWER, ENVELOPE_VERSION, &sealed)?)
     }
+
+    /// Signs a statement to other nodes.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn state(
+        &self,
+        cluster_id: &str,
+        node_id: u64,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, EnvelopeFault> {
+        let (cluster_id, chain) = (cluster_id.to_owned(), self.chain.clone());
+        let statement = Statement { cluster_id, node_id, chain, body };
+        let signed = seal(STATEMENT, ENVELOPE_VERSION, &statement)?;
+        let signature = self.key.sign(&self.random, &signed);
+        let signature = signature.map_err(|_| invalid("the statement cannot be signed"))?;
+        let sealed = SealedV1 { signed, signature: signature.as_ref().to_vec() };
+        Ok(seal(SEALED_STATEMENT, ENVELOPE_VERSION, &sealed)?)
+    }
 }
 
 /// What a client believes of nodes.
@@ -320,6 +354,36 @@ impl Trust<'_> {
         Ok(())
     }
 
+    /// Checks that a node of the cluster signed some bytes.
+    fn check_signature(
+        &self,
+        node_id: u64,
+        chain: &[Vec<u8>],
+        (signed, signature): (&[u8], &[u8]),
+    ) -> Result<(), EnvelopeFault> {
+        let leaf = CertificateDer::from(self.check_chain(node_id, chain)?);
+        let end = webpki::EndEntityCert::try_from(&leaf)
+            .map_err(|error| invalid(&format!("the node's certificate: {error}")))?;
+        end.verify_signature(webpki::ring::ECDSA_P256_SHA256, signed, signature)
+            .map_err(|_| invalid("the signature is not the node's"))
+    }
+
+    /// Reads a statement of a node of the cluster, whose certificate the authority signed.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn read_statement(&self, bytes: &[u8]) -> Result<Statement, EnvelopeFault> {
+        let SealedV1 { signed, signature } =
+            unseal::<_, REQUEST_BYTES_MAX>(SEALED_STATEMENT, bytes)?;
+        let statement: Statement = unseal::<_, REQUEST_BYTES_MAX>(STATEMENT, &signed)?;
+        if statement.cluster_id != self.cluster_id {
+            let detail = "the statement is of another cluster";
+            return Err(EnvelopeFault::new(Code::EnvelopeForeign, detail));
+        }
+        self.check_signature(statement.node_id, &statement.chain, (&signed, &signature))?;
+        Ok(statement)
+    }
+
     /// Reads an answer: signed by the node, whose certificate the authority signed, for this
     /// request.
     ///
@@ -338,11 +402,7 @@ impl Trust<'_> {
                 format!("the answer is of node {} of {}", answer.node_id, answer.cluster_id);
             return Err(EnvelopeFault::new(Code::EnvelopeForeign, detail));
         }
-        let leaf = CertificateDer::from(self.check_chain(node_id, &answer.chain)?);
-        let end = webpki::EndEntityCert::try_from(&leaf)
-            .map_err(|error| invalid(&format!("the node's certificate: {error}")))?;
-        end.verify_signature(webpki::ring::ECDSA_P256_SHA256, &signed, &signature)
-            .map_err(|_| invalid("the answer's signature is not the node's"))?;
+        self.check_signature(node_id, &answer.chain, (&signed, &signature))?;
         if answer.nonce != nonce {
             return Err(EnvelopeFault::new(
                 Code::EnvelopeReplayed,

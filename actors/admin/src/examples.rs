@@ -41,6 +41,7 @@ pub fn every_request() -> Vec<Request> {
         }),
         Request::Refusals {},
         Request::LogLevel { directives: None, for_s: None, dry_run: false },
+        Request::ConfirmClock { dry_run: true },
         Request::Token { valid_s: 1, voter: false, why: None, dry_run: false },
         Request::Promote(MemberRequest::new(node_id)),
         Request::Remove(MemberRequest::new(node_id)),

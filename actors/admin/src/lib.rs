@@ -30,6 +30,7 @@ mod admission;
 mod client;
 mod envelope;
 mod examples;
+mod forwarded;
 mod guard;
 mod key_file;
 mod renewal;
@@ -45,9 +46,10 @@ pub use admission::{Admission, Admitted, Answering, CLOCK_SLACK_MS, OperatorKey,
 pub use client::{Answered, CallError, Client, ClientOptions};
 pub use envelope::{
     ANSWER_BYTES_MAX, AnswerEnvelope, ENVELOPE_VERSION, EnvelopeFault, NodeSigner, OperatorSigner,
-    REQUEST_BYTES_MAX, RequestEnvelope, Trust, UnverifiedRequest, VALID_MS_MAX,
+    REQUEST_BYTES_MAX, RequestEnvelope, Statement, Trust, UnverifiedRequest, VALID_MS_MAX,
 };
 pub use examples::every_request;
+pub use forwarded::{FORWARD_WITHIN_MS, ForwardedBy, verify_forwarded};
 pub use guard::{GuardEnd, GuardLimits, pump};
 pub use key_file::{AdminAddress, KeyFile, KeyFileError, OpenKey};
 pub use renewal::{Enrolment, trust_digest};
@@ -56,7 +58,7 @@ pub use request::{
     RotateRequest, RotationStep, RouteCall,
 };
 pub use server::{AdminCounts, AdminServer, AdminServerError, AdminServerOptions, Listener};
-pub use service::{AdminService, AnswerFuture, Outcome, Refusal};
+pub use service::{AdminService, AnswerFuture, Outcome, Refusal, RequestOrigin};
 pub use sessions::{Session, SessionEnded, Sessions, SessionsHandle};
 pub use tls::{AdminIdentity, SharedAdminIdentity, TlsError, connector};
 pub use transfer::{Transfer, TransferPurpose};

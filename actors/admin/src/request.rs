@@ -92,6 +92,12 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
+    /// Believes the clock of the node that answers, where it is in doubt.
+    ConfirmClock {
+        /// Only says what the clock shows.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
     /// Makes a one-time token that lets a node join.
     Token {
         /// How long it is good, in seconds.
@@ -170,6 +176,7 @@ impl Request {
             Self::Blobs {} => "blobs",
             Self::Refusals {} => "refusals",
             Self::LogLevel { .. } => "log_level",
+            Self::ConfirmClock { .. } => "confirm_clock",
             Self::Token { .. } => "token",
             Self::Promote(_) => "promote",
             Self::Remove(_) => "remove",
@@ -207,6 +214,7 @@ impl Request {
             Self::Rollback(_) => Role::Releaser,
             Self::Refusals {}
             | Self::LogLevel { .. }
+            | Self::ConfirmClock { .. }
             | Self::Token { .. }
             | Self::Promote(_)
             | Self::Remove(_)
@@ -226,6 +234,7 @@ impl Request {
             Self::Change(_)
                 | Self::Rollback(_)
                 | Self::LogLevel { .. }
+                | Self::ConfirmClock { .. }
                 | Self::Token { .. }
                 | Self::Promote(_)
                 | Self::Remove(_)
@@ -240,7 +249,11 @@ impl Request {
     /// Whether it may be sent to another node without knowing what became of it at the first.
     #[must_use]
     pub const fn may_be_repeated(&self) -> bool {
-        !matches!(self, Self::Token { .. } | Self::Replace(_) | Self::Drain { .. })
+        // A clock is that of one node.
+        !matches!(
+            self,
+            Self::Token { .. } | Self::Replace(_) | Self::Drain { .. } | Self::ConfirmClock { .. }
+        )
     }
 
     /// Whether only the node can answer that answered before: it holds what was begun there.
@@ -290,6 +303,10 @@ impl Request {
                 only_said(&mut body, *dry_run);
                 post("/v1/admin/loglevel", &body)
             }
+            Self::ConfirmClock { dry_run: true } => {
+                RouteCall { path: "/v1/admin/clock?dry_run=true".to_owned(), ..post("", &()) }
+            }
+            Self::ConfirmClock { dry_run: false } => post("/v1/admin/clock", &()),
             Self::Token { valid_s, voter, why, dry_run } => {
                 let mut body = serde_json::json!({ "valid_s": valid_s, "voter": voter });
                 if let Some(why) = why {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use verdict_config::{Code, TimestampMs};
@@ -52,17 +53,25 @@ pub enum Outcome {
 /// A request under way.
 pub type AnswerFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
+/// The origin of a request.
+#[derive(Debug, Clone)]
+pub struct RequestOrigin {
+    /// Where its connection came from.
+    pub from: Option<IpAddr>,
+    /// The signed request as it came in: the proof for a leader elsewhere.
+    pub sealed: Arc<[u8]>,
+}
+
 /// The node behind an admin actor.
 pub trait AdminService: Send + Sync + 'static {
     /// The operator's key of a name, as the catalogue has it now.
     fn operator(&self, name: &str) -> Option<OperatorKey>;
 
-    /// Does what an operator who proved to be one asks for, as far as its role and scope go. `from`
-    /// is where the request's connection came from.
+    /// Does what an operator who proved to be one asks for, as far as its role and scope go.
     fn perform(
         &self,
         operator: OperatorKey,
-        from: Option<IpAddr>,
+        origin: RequestOrigin,
         request: Request,
     ) -> AnswerFuture<'_>;
 

@@ -4,6 +4,7 @@ mod flags;
 pub(crate) mod flows;
 mod invisible;
 mod loose;
+mod misfits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use verdict_decisions::ModelInterface;
 use verdict_rules::RuleLimits;
 
 use super::objects::{TypedBody, TypedObject, of_kind};
-use super::{CatalogueObjects, CheckReport, ObjectFault};
+use super::{CatalogueObjects, CheckReport, ObjectFault, ObjectFinding};
 use crate::serving::{ServedFlow, ServingState};
 
 /// The most faults that a report names.
@@ -72,6 +73,7 @@ pub fn compile(
     compiler.read_objects();
     compiler.compile_flags();
     compiler.compile_flows();
+    compiler.find_misfits();
     if options.check {
         compiler.compile_loose_sets();
         compiler.report_invisible();
@@ -92,6 +94,7 @@ struct Compiler<'a> {
     flags: Option<Arc<FlagSet>>,
     models: Arc<BTreeMap<String, Arc<ModelInterface>>>,
     flows: Arc<BTreeMap<String, Arc<ServedFlow>>>,
+    misfits: Arc<[ObjectFinding]>,
 }
 
 /// Whether flows are compiled from an object.
@@ -133,12 +136,14 @@ impl<'a> Compiler<'a> {
             flags: None,
             models: previous.map(|state| Arc::clone(&state.models)).unwrap_or_default(),
             flows: previous.map(|state| Arc::clone(&state.flows)).unwrap_or_default(),
+            misfits: Arc::default(),
         }
     }
 
     fn fault(&mut self, object: &ObjectId, fault: Fault) {
         if self.report.faults.len() < FAULTS_MAX {
-            self.report.faults.push(ObjectFault { object: object.clone(), fault });
+            let (object, path) = flows::owner_of(object, &fault.path);
+            self.report.faults.push(ObjectFault { object, fault: Fault { path, ..fault } });
         }
     }
 
@@ -221,6 +226,7 @@ impl<'a> Compiler<'a> {
                 at: TimestampMs(self.objects.at_ms),
                 flags,
                 flows: self.flows,
+                misfits: self.misfits,
                 models: self.models,
                 regions: regions_of(self.objects),
                 objects: self.objects.objects.clone(),

@@ -4,6 +4,8 @@ use serde::Serialize;
 use verdict_config::{Fault, Faults, ObjectId, Refusal};
 use verdict_rules::TestReport;
 
+use super::FlowTests;
+
 /// A fault of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ObjectFault {
@@ -71,6 +73,8 @@ pub struct CheckReport {
     pub findings: Vec<ObjectFinding>,
     /// The rule sets' own tests, by name; empty where they were not run.
     pub tests: Vec<RuleSetTests>,
+    /// The flows' own tests, by name; empty where they were not run.
+    pub flow_tests: Vec<FlowTests>,
 }
 
 impl CheckReport {
@@ -94,14 +98,16 @@ impl CheckReport {
     /// Tests that were run.
     #[must_use]
     pub fn tests_run(&self) -> usize {
-        self.tests.iter().map(|tests| tests.report.results.len()).sum()
+        let of_flows = self.flow_tests.iter().map(|tests| tests.report.results.len());
+        self.tests.iter().map(|tests| tests.report.results.len()).chain(of_flows).sum()
     }
 
     /// Tests that failed.
     #[must_use]
     pub fn tests_failed(&self) -> usize {
         let failed = |tests: &RuleSetTests| tests.report.results.len() - tests.report.passed();
-        self.tests.iter().map(failed).sum()
+        let failed_flow = |tests: &FlowTests| tests.report.results.len() - tests.report.passed();
+        self.tests.iter().map(failed).chain(self.flow_tests.iter().map(failed_flow)).sum()
     }
 
     /// Rules that no test hits, as `RULE_SET/RULE`.
@@ -128,6 +134,19 @@ impl CheckReport {
     #[must_use]
     pub fn blocking(&self) -> Vec<ObjectFault> {
         let mut all = self.faults.clone();
+        for tests in &self.flow_tests {
+            let kind = verdict_config::ObjectKind::Flow;
+            let Ok(name) = verdict_config::ObjectName::new(kind, tests.flow.as_str()) else {
+                continue;
+            };
+            let faults = tests.report.faults().into_iter();
+            all.extend(
+                faults.map(|fault| ObjectFault {
+                    object: ObjectId { kind, name: name.clone() },
+                    fault,
+                }),
+            );
+        }
         for tests in &self.tests {
             let name = verdict_config::ObjectName::new(
                 verdict_config::ObjectKind::RuleSet,

@@ -4,18 +4,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use verdict_config::model::ModelObject;
+use verdict_config::model::{ModelObject, ModelOutput};
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::{
     Applied, Author, Change, ChangeRefused, ChangeSet, DryRun, Op, ProposeError, plan_rollback,
 };
 
+use verdict_decisions::{ModelCall, TestScorer};
+
 use super::Handle;
 use crate::catalogue::{
-    CatalogueObjects, CheckReport, CompileOptions, ObjectFault, check_catalogue, compile,
+    CatalogueObjects, CheckReport, CompileOptions, ObjectFault, ObjectFinding,
+    check_catalogue_with_models, compile, run_flow_tests,
 };
 use crate::core::Core;
 use crate::error::RuntimeError;
+use crate::inference::Inference;
+use crate::serving::ServingState;
 
 /// How long an applied change is waited for until it is served.
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
@@ -201,7 +206,8 @@ impl Handle {
         self.blocking("check", move |core| {
             let serving = core.serving.state();
             objects.evaluation = serving.evaluation();
-            Ok(check_catalogue(&objects, Some(&serving), core.options.limits))
+            let (limits, models) = (core.options.limits, NodeModels(&core.inference));
+            Ok(check_catalogue_with_models(&objects, Some(&serving), limits, &models))
         })
         .await
     }
@@ -239,7 +245,8 @@ fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>
     let serving = core.serving.state();
     let tested = change_set.changes.iter().any(|change| reaches_flows(change.kind));
     let options = CompileOptions { limits: core.options.limits, check: tested };
-    let mut report = compile(&objects, Some(&serving), options).report;
+    let compilation = compile(&objects, Some(&serving), options);
+    let mut report = compilation.report;
     if change_set.restores.is_none() {
         let put = change_set.changes.iter().filter(|change| change.op == Op::Put);
         let put: Vec<ObjectId> = put.filter_map(|change| change.object().ok()).collect();
@@ -248,7 +255,23 @@ fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>
     if !report.faults.is_empty() {
         return (report, Vec::new());
     }
-    for change in change_set.changes.iter().filter(|change| change.op == Op::Put) {
+    report.faults.extend(load_models(core, &change_set.changes));
+    if let Some(state) = compilation.state.filter(|_| tested && report.faults.is_empty()) {
+        report.findings.extend(young_windows(core, &state, &serving));
+        // A rollback restores what passed its tests, and may be what an emergency needs.
+        if change_set.restores.is_none() {
+            let models = NodeModels(&core.inference);
+            report.flow_tests = run_flow_tests(&state, Some(&serving), &models);
+        }
+    }
+    let models = made_active(&objects, &change_set.changes);
+    (report, models)
+}
+
+/// Loads every model that changes bring in. Gives a fault for each that cannot be loaded here.
+fn load_models(core: &Core, changes: &[Change]) -> Vec<ObjectFault> {
+    let mut faults = Vec::new();
+    for change in changes.iter().filter(|change| change.op == Op::Put) {
         let (ObjectKind::Model, Ok(object), Some(body)) =
             (change.kind, change.object(), &change.body)
         else {
@@ -265,12 +288,40 @@ fn check_change(core: &Core, change_set: ChangeSet) -> (CheckReport, Vec<String>
                     "the model cannot be loaded on this node: {error}; put its folder into the store first"
                 );
                 let fault = Fault::new(Code::ModelNotFound, "content_hash", message);
-                report.faults.push(ObjectFault { object, fault });
+                faults.push(ObjectFault { object, fault });
             }
         }
     }
-    let models = made_active(&objects, &change_set.changes);
-    (report, models)
+    faults
+}
+
+/// Findings about windows that a change adds to flows that have decided on this node.
+fn young_windows(core: &Core, state: &ServingState, serving: &ServingState) -> Vec<ObjectFinding> {
+    let mut findings = Vec::new();
+    for (name, served) in state.flows.iter() {
+        let kept = serving.flows.get(name).is_some_and(|before| Arc::ptr_eq(before, served));
+        let Ok(object) = ObjectName::new(ObjectKind::Flow, name.as_str()) else { continue };
+        let young = if kept { Vec::new() } else { core.ages.young_windows(&served.flow) };
+        for text in young {
+            let message = format!(
+                "{text} is new to a flow that has decided before: it counts from the publication on, \
+                 and answers say windows_partial until it is as old as it is long"
+            );
+            let object = ObjectId { kind: ObjectKind::Flow, name: object.clone() };
+            findings.push(ObjectFinding::new(object, "windows_partial", "rules".into(), message));
+        }
+    }
+    findings
+}
+
+/// The models of this node, for tests of flows.
+struct NodeModels<'a>(&'a Inference);
+
+impl TestScorer for NodeModels<'_> {
+    fn score(&self, call: &ModelCall) -> Result<ModelOutput, String> {
+        let scored = self.0.score_now(&call.content_hash, call.row.clone());
+        scored.map_err(|error| error.to_string())
+    }
 }
 
 /// Content hashes of the models that changes bring in, or move an alias or a flow to.

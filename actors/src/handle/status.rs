@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use verdict_config::Code;
 use verdict_consensus::{Log, LogStatus};
 
 use super::Handle;
@@ -22,6 +23,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, each in a sentence.
     pub reasons: Vec<String>,
+    /// Faults that do not keep the node from serving, each in a sentence.
+    pub details: Vec<String>,
 }
 
 /// Everything about the node in one answer.
@@ -29,6 +32,8 @@ pub struct Readiness {
 pub struct RuntimeStatus {
     /// Whether it wants requests.
     pub readiness: Readiness,
+    /// What an operator should see to, each in a sentence; the node serves all the same.
+    pub warnings: Vec<String>,
     /// Requests that run.
     pub requests_running: usize,
     /// Publication.
@@ -60,6 +65,24 @@ impl Handle {
             reasons.push(format!("the journal takes no more: {failed}"));
         }
         let log = self.core.log.status();
+        if log.removed {
+            let (code, advice) = (Code::NodeRemoved, Code::NodeRemoved.advice());
+            let reason = match log.distrusted {
+                true => {
+                    "the voters do not share this node's certificate authority: this node was removed \
+                     from the cluster, or has other files of certificates"
+                }
+                false => "this node was removed from the cluster",
+            };
+            reasons.push(format!("{code} {reason}. {advice}"));
+        }
+        if let Some(leader) = log.unknown_leader {
+            let (code, advice) = (Code::LeaderUnknown, Code::LeaderUnknown.advice());
+            reasons.push(format!(
+                "{code} node {leader} leads, and the voters that this node knows do not confirm it. \
+                 {advice}"
+            ));
+        }
         if let Some(failed) = log.failed {
             reasons.push(format!("the log takes no more: {failed}"));
         }
@@ -73,7 +96,15 @@ impl Handle {
                 publisher.catalogue_revision, publisher.serving_revision, fault.object, fault.fault
             ));
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        let details = log.forwarding.into_iter().collect();
+        Readiness { ready: reasons.is_empty(), reasons, details }
+    }
+
+    /// Why the log or the journal takes no more until the node is started again, if so.
+    #[must_use]
+    pub fn storage_failure(&self) -> Option<String> {
+        let log = self.core.log.status().failed;
+        log.or_else(|| self.core.recording.journal.status().failed)
     }
 
     /// The region of this node at the revision of a state.
@@ -111,12 +142,14 @@ impl Handle {
     /// Everything about the node.
     #[must_use]
     pub fn status(&self) -> RuntimeStatus {
+        let journal = self.core.recording.journal.status();
         RuntimeStatus {
             readiness: self.readiness(),
+            warnings: journal.short_retention().into_iter().collect(),
             requests_running: self.core.gate.inside(),
             publisher: (*self.core.serving.status()).clone(),
             log: self.core.log.status(),
-            journal: self.core.recording.journal.status(),
+            journal,
             blobs: self.core.blobs.counts(),
             inference: self.core.inference.status(),
             flows: self.counts(Duration::from_secs(3_600)),

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use verdict_config::TimestampMs;
+use verdict_consensus::disk_failure;
 
 use super::columns::Columns;
 use super::events::{self, SeriesEvent};
@@ -21,13 +22,15 @@ use super::requests::InFlight;
 use super::segment::{Body, Segment};
 use super::sync::Sync;
 use super::windows::Windows;
-use super::{Appended, Clock, JournalError, JournalOptions, NewRecord};
+use super::{Appended, Clock, JournalError, JournalOptions, MayExpire, NewRecord};
 
 /// The shared state.
 pub struct Core {
     pub folder: PathBuf,
     pub options: JournalOptions,
     pub clock: Clock,
+    /// Whether records may expire by their age.
+    pub may_expire: MayExpire,
     pub node: u16,
     pub keys: Keys,
     pub windows: Windows,
@@ -187,7 +190,7 @@ impl Core {
         if let Err(error) = segment.file.write_all_at(buffer, offset) {
             let failure = format!("{}: {error}", segment.path.display());
             self.sync.fail(&failure);
-            return Err(JournalError::Failed(failure));
+            return Err(JournalError::Failed(disk_failure(&failure)));
         }
         writer.offset += bytes;
         writer.sequence = writer.sequence.wrapping_add(1);

@@ -48,7 +48,7 @@ pub enum JournalError {
         limit: usize,
     },
     /// A cursor that this journal did not give.
-    #[error("the cursor cannot be read")]
+    #[error("the cursor cannot be read: send `next` of the page before, unchanged")]
     Cursor,
     /// The operating system refused to read, or to open.
     #[error("{file}: {detail}")]

@@ -100,6 +100,7 @@ impl Core {
     /// Drops the oldest segments while there are too many bytes, or all of their records are too
     /// old. The one that is written stays.
     pub fn retain(&self) -> Result<(), JournalError> {
+        let may_expire = (self.may_expire)();
         let oldest_kept =
             self.now().0.saturating_sub(i64::from(self.options.days_max).saturating_mul(DAY_MS));
         let mut dropped = Vec::new();
@@ -109,7 +110,7 @@ impl Core {
             while segments.len() > 1 {
                 let oldest = &segments[0];
                 let span = oldest.span();
-                let too_old = span.at_max < oldest_kept;
+                let too_old = may_expire && span.at_max < oldest_kept;
                 if bytes <= self.options.bytes_max && !too_old {
                     break;
                 }

@@ -211,5 +211,7 @@ impl Core {
 
 fn read_cursor(text: &str) -> Option<(u64, usize)> {
     let (segment, row) = text.split_once('.')?;
-    Some((segment.parse().ok()?, row.parse().ok()?))
+    let place: (u64, usize) = (segment.parse().ok()?, row.parse().ok()?);
+    // Only what a page gave: no sign, no zeros before a number.
+    (format!("{}.{}", place.0, place.1) == text).then_some(place)
 }

@@ -8,6 +8,9 @@ use verdict_config::{Fault, Faults, TimestampMs};
 /// Where the journal takes the time from.
 pub type Clock = Arc<dyn Fn() -> TimestampMs + Send + Sync>;
 
+/// Whether the time may be believed so far that records expire by it.
+pub type MayExpire = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Settings of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -91,6 +94,19 @@ pub struct Damage {
     pub detail: String,
 }
 
+impl JournalStatus {
+    /// What to do, in a sentence, where records go before the days that the settings say.
+    #[must_use]
+    pub fn short_retention(&self) -> Option<String> {
+        let days = self.days_held.filter(|days| *days < f64::from(self.retention_days))?;
+        Some(format!(
+            "at the present rate the journal holds {days:.1} days of records, not the {} of \
+             journal.retention_days: raise journal.retention_bytes, or export records before they go",
+            self.retention_days
+        ))
+    }
+}
+
 /// What opening the journal found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct JournalRecovery {
@@ -110,12 +126,17 @@ pub struct JournalRecovery {
 }
 
 /// How the journal stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct JournalStatus {
     /// Segments.
     pub segments: u64,
     /// Bytes of all segments.
     pub bytes: u64,
+    /// Days of records that the bound in bytes holds at the rate of the last day, at most
+    /// `retention_days`; none while less than a minute was measured.
+    pub days_held: Option<f64>,
+    /// Days that a record is kept, as the settings say.
+    pub retention_days: u32,
     /// Records written since the start.
     pub records: u64,
     /// Outcomes written since the start.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
+use verdict_consensus::disk_failure;
 
 use super::keys::Keys;
 use super::mark;
@@ -120,13 +121,14 @@ impl Sync {
     /// Ends writing for good.
     pub fn fail(&self, failure: &str) {
         let mut state = self.state.lock();
+        let failure = disk_failure(failure);
         if state.failed.is_none() {
             tracing::error!(code = "VD0704", failure, "the journal takes no more records");
-            state.failed = Some(failure.to_owned());
+            state.failed = Some(failure.clone());
         }
         drop(state);
         self.synced.send_modify(|synced| {
-            synced.ended = Some(JournalError::Failed(failure.to_owned()));
+            synced.ended = Some(JournalError::Failed(failure));
         });
         self.wake.notify_one();
     }

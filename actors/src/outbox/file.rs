@@ -140,7 +140,7 @@ impl OutboxFile {
                 sequence,
                 at: frame.put.at,
                 content: frame.content,
-                erasure: matches!(frame.put.kept, Kept::Erasure(_)),
+                erasure: frame.put.kept.is_erasure(),
                 bytes: written,
                 offset,
             });
@@ -234,7 +234,7 @@ fn recover(bytes: &[u8]) -> Result<(Found, u64), JournalError> {
                     sequence: put.sequence,
                     at: put.at,
                     content: content_of(put.node_id, &put.kept)?,
-                    erasure: matches!(put.kept, Kept::Erasure(_)),
+                    erasure: put.kept.is_erasure(),
                     bytes: (HEADER_BYTES + header.length) as u64,
                     offset: at as u64,
                 };

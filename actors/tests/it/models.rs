@@ -72,7 +72,8 @@ impl Scorer for TestModel {
     }
 }
 
-struct TestLoader;
+/// Loads a test model under every hash but one.
+pub struct TestLoader;
 
 impl ModelLoader for TestLoader {
     fn load(&self, hash: &str) -> Result<Arc<dyn Scorer>, ScoreError> {
@@ -84,7 +85,7 @@ impl ModelLoader for TestLoader {
     }
 }
 
-fn model_object(name: &str) -> ModelObject {
+pub fn model_object(name: &str) -> ModelObject {
     let sha256 = verdict_config::model::sha256_hex(name.as_bytes());
     let files = vec![ModelFile { path: "model.json".into(), sha256, size: 1 }];
     let content_hash = content_hash(&files);

@@ -48,7 +48,7 @@ fn what_was_put_in_is_there_after_a_restart_until_it_is_done() {
     let status = outbox.status();
     assert_eq!((status.entries, status.nodes, status.oldest), (5, 2, Some(TimestampMs(4))));
     let units = outbox.erasures(2, 0, 10).unwrap();
-    assert_eq!(units.iter().map(|(_, unit)| unit.as_str()).collect::<Vec<_>>(), ["acc-1"]);
+    assert_eq!(units.iter().map(|(_, kept)| kept.clone()).collect::<Vec<_>>(), [erasure("acc-1")]);
     assert!(outbox.erasures(2, units[0].0, 10).unwrap().is_empty());
     outbox.done(2, units[0].0).unwrap();
     drop(outbox);

@@ -8,6 +8,7 @@ use crate::definition::{
 };
 use crate::model::ModelObject;
 use crate::name::is_plain_name;
+use crate::plain::plain_message;
 use crate::{Code, Fault, Faults, Field, ObjectKind};
 
 /// The most rules of a set.
@@ -92,7 +93,7 @@ fn typed<T: DeserializeOwned>(json: &Json, prefix: &str) -> Result<T, Faults> {
         } else {
             Code::InvalidValue
         };
-        vec![Fault::new(code, path, message).under(prefix)]
+        vec![Fault::new(code, path, plain_message(&message)).under(prefix)]
     })
 }
 

@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::body::{Body, read_body};
+use super::encoding::text_of;
 use super::flag_files as flags;
-use super::{csv_text, yaml_text};
+use super::{csv_text, unread, yaml_text};
+use crate::flags::parse_strict;
 use crate::model::ModelObject;
 use crate::{Code, Fault, Faults, ObjectId, ObjectKind, ObjectName};
 
@@ -30,6 +32,8 @@ pub struct SourceObject {
 pub struct CatalogueText {
     /// Objects in order of kind and name.
     pub objects: BTreeMap<ObjectId, SourceObject>,
+    /// Findings about files, with their places: those that nothing reads, comments in doubt.
+    pub remarks: Faults,
     texts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -59,7 +63,7 @@ fn place(file: &str, text: &[u8], path: &str) -> Option<(u32, u32)> {
         return csv_text::Places::of(text)?.find(path);
     }
     // JSON is YAML 1.2, so one reader places faults in both.
-    let (_, marks) = yaml_text::read(file, std::str::from_utf8(text).ok()?).ok()?;
+    let marks = yaml_text::marks_of(text_of(text).ok()?)?;
     yaml_text::place(&marks, path)
 }
 
@@ -125,7 +129,10 @@ pub fn read_files(files: &BTreeMap<String, Vec<u8>>) -> Result<CatalogueText, Fa
             continue;
         }
         let found = match spelling(path) {
-            Spelling::Ignored => continue,
+            Spelling::Ignored => {
+                catalogue.remarks.extend(unread::finding(path));
+                continue;
+            }
             Spelling::Unknown(expected) => {
                 let message = format!("files here are {expected}; rename or move the file");
                 Err(vec![Fault::new(Code::InvalidName, "", message)])
@@ -136,7 +143,9 @@ pub fn read_files(files: &BTreeMap<String, Vec<u8>>) -> Result<CatalogueText, Fa
             }
             Spelling::Flagd(stem) => flags::split_file(stem, bytes),
             Spelling::Json(kind, name) => read_json(kind, name, bytes),
-            Spelling::Yaml(kind, name) => read_yaml(path, kind, name, bytes),
+            Spelling::Yaml(kind, name) => {
+                read_yaml(path, (kind, name), bytes, &mut catalogue.remarks)
+            }
             Spelling::List(name) => csv_text::read_list(path, bytes)
                 .and_then(|list| one(ObjectKind::List, name, to_json(&list))),
             Spelling::Table(name) => csv_text::read_table(path, bytes)
@@ -208,21 +217,21 @@ fn one(kind: ObjectKind, name: &str, body: Json) -> Read {
 }
 
 fn read_json(kind: ObjectKind, name: &str, bytes: &[u8]) -> Read {
-    let json = serde_json::from_slice(bytes).map_err(|error| {
-        let mut fault = Fault::new(Code::InvalidSyntax, "", error.to_string());
-        fault.line = u32::try_from(error.line()).ok();
-        fault.column = u32::try_from(error.column()).ok();
-        vec![fault]
-    })?;
+    let text = text_of(bytes).map_err(|fault| vec![fault])?;
+    let json = parse_strict(text.as_bytes()).map_err(|fault| vec![fault.into()])?;
     one(kind, name, json)
 }
 
-fn read_yaml(path: &str, kind: ObjectKind, name: &str, bytes: &[u8]) -> Read {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        vec![Fault::new(Code::InvalidSyntax, "", format!("the file is not UTF-8: {error}"))]
-    })?;
-    let (json, _) = yaml_text::read(path, text).map_err(|fault| vec![fault])?;
-    one(kind, name, json)
+fn read_yaml(
+    path: &str,
+    (kind, name): (ObjectKind, &str),
+    bytes: &[u8],
+    remarks: &mut Faults,
+) -> Read {
+    let text = text_of(bytes).map_err(|fault| vec![fault])?;
+    let found = yaml_text::read(path, text)?;
+    remarks.extend(found.remarks);
+    one(kind, name, found.json)
 }
 
 fn to_json<T: Serialize>(value: &T) -> Json {
@@ -264,7 +273,7 @@ pub fn write_files(
     let mut faults = Faults::new();
     for (id, body) in objects {
         let Some(file) = file_of(id).filter(|_| !joined.contains(id)) else { continue };
-        match read_body(id.kind, id.name.as_str(), body).map(|typed| text_of(&typed, body)) {
+        match read_body(id.kind, id.name.as_str(), body).map(|typed| written(&typed, body)) {
             Ok(Some(text)) => {
                 files.insert(file, text);
             }
@@ -276,7 +285,7 @@ pub fn write_files(
     if faults.is_empty() { Ok(files) } else { Err(faults) }
 }
 
-fn text_of(typed: &Body, body: &Json) -> Option<Vec<u8>> {
+fn written(typed: &Body, body: &Json) -> Option<Vec<u8>> {
     let yaml = |schema: &str, text: Result<String, serde_saphyr::ser::Error>| {
         let head = format!("# yaml-language-server: $schema=../schemas/{schema}.schema.json\n");
         text.ok().map(|text| (head + &text).into_bytes())

@@ -151,6 +151,8 @@ impl Read for Trickle<'_> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_written_is_read_and_chunks_do_not_matter(
         cells in proptest::collection::vec(proptest::collection::vec("[a,\" \né;]{0,6}", 3), 0..6)
@@ -185,7 +187,7 @@ proptest! {
                 for (index, (cell, expected)) in record.iter().zip(&expected).enumerate() {
                     // Blanks behind a closing quote are dropped here.
                     let same = if record.is_quoted(index) {
-                        cell == expected.trim_end_matches([' ', '\t']) || cell == expected
+                        expected.strip_prefix(cell).is_some_and(|rest| rest.trim().is_empty())
                     } else {
                         cell == expected
                     };

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Level, Outcome};
+use super::{FlowTest, Level, Outcome};
 use crate::Field;
 
 /// A decision pipeline, `flows/NAME.yaml` as a file.
@@ -49,6 +49,9 @@ pub struct FlowDefinition {
     /// The most a decision may cost in cost units; the rest is skipped, and the flow abstains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_units_max: Option<u64>,
+    /// Tests of the whole flow, at most 200; they block its publication when they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<FlowTest>,
 }
 
 /// When the record is written.

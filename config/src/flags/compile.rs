@@ -25,12 +25,12 @@ pub(super) use self::file::CompiledFile;
 use self::flag::FlagCompiler;
 use super::canonical::write_canonical;
 use super::compiled::{CompiledFlag, Need};
-use super::definition::{CheckedFlag, check_flag, validate_segment};
+use super::definition::{CheckedFlag, check_flag, check_segment};
 use super::extension::Prerequisite;
 use super::fractional::HashVersion;
 use super::logic::{CompileOptions, Logic, References};
 use super::set::{FlagSet, FlagSource, FlagUpdate};
-use crate::Faults;
+use crate::{Fault, Faults};
 
 /// Names the way in which content is hashed.
 const CONTENT_HASH_DOMAIN: &[u8] = b"verdict flags 2";
@@ -132,12 +132,19 @@ impl<'b, 'u> SetCompiler<'b, 'u> {
                 self.next.segments.remove(&(Arc::clone(&name), version));
             }
             self.next.segment_hashes.remove(&name);
-            let Some(rule) = (self.update.body)(FlagSource::Segment, &name) else { continue };
-            let compiled = compile_shared(&name, &rule, &mut self.next.segments);
+            let Some(rule) = (self.update.body)(FlagSource::Segment, &name) else {
+                note_warnings(&mut self.next, &format!("segment/{name}"), std::iter::empty());
+                continue;
+            };
+            let compiled = compile_shared((&name, &rule), true, &mut self.next.segments);
             self.next.segment_hashes.insert(Arc::clone(&name), hash_of(&rule));
-            if let Err(faults) = compiled {
-                let place = format!("segment/{name}");
-                self.faults.extend(faults.into_iter().map(|fault| fault.under(&place)));
+            let place = format!("segment/{name}");
+            let below = |fault: Fault| fault.under(&place);
+            match compiled {
+                Err(faults) => self.faults.extend(faults.into_iter().map(below)),
+                Ok(warnings) => {
+                    note_warnings(&mut self.next, &place, warnings.into_iter().map(below));
+                }
             }
         }
         if self.before.segments.is_empty() && !self.next.segments.is_empty() {
@@ -158,12 +165,16 @@ impl<'b, 'u> SetCompiler<'b, 'u> {
         let mut touched = BTreeSet::new();
         for stem in &self.update.files {
             let before = self.next.files.remove(*stem);
+            let place = format!("setting/flag-file.{stem}");
+            let mut warnings = Vec::new();
             let after = (self.update.body)(FlagSource::File, stem).map(|setting| {
-                let (file, faults) = CompiledFile::compile(&setting, hash_of(&setting));
-                let place = format!("setting/flag-file.{stem}");
+                let (file, faults) =
+                    CompiledFile::compile(&setting, hash_of(&setting), &mut warnings);
                 self.faults.extend(faults.into_iter().map(|fault| fault.under(&place)));
                 Arc::new(file)
             });
+            let warnings = warnings.into_iter().map(|fault| fault.under(&place));
+            note_warnings(&mut self.next, &place, warnings);
             touched.extend(file::concerned(before.as_deref(), after.as_deref()));
             if let Some(after) = after {
                 self.next.files.insert(Arc::from(*stem), after);
@@ -202,6 +213,17 @@ impl<'b, 'u> SetCompiler<'b, 'u> {
         }
         next.content_hash = OnceLock::new();
         next
+    }
+}
+
+/// Keeps what is strange about an object that is no flag, in the place of what was. No flag's key has
+/// the key's first character.
+fn note_warnings(set: &mut FlagSet, object: &str, warnings: impl Iterator<Item = Fault>) {
+    let (key, warnings) = (Arc::from(format!("\u{0}{object}")), warnings.collect::<Vec<_>>());
+    if warnings.is_empty() {
+        set.warned.remove(&key);
+    } else {
+        set.warned.insert(key, warnings.into());
     }
 }
 
@@ -270,8 +292,12 @@ pub(super) fn content_hash(set: &FlagSet) -> String {
 
 /// Compiles a shared condition for every version of the hash; one that splits nobody is the same
 /// for all.
-fn compile_shared(name: &str, rule: &Json, references: &mut References) -> Result<(), Faults> {
-    let faults = validate_segment(name, rule);
+fn compile_shared(
+    (name, rule): (&str, &Json),
+    strict: bool,
+    references: &mut References,
+) -> Result<Faults, Faults> {
+    let (faults, warnings) = check_segment(name, rule, strict);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -283,7 +309,8 @@ fn compile_shared(name: &str, rule: &Json, references: &mut References) -> Resul
         let shared = match last.take() {
             Some(shared) => shared,
             None => {
-                let options = CompileOptions { hash_version, ..CompileOptions::default() };
+                let lenient = !strict;
+                let options = CompileOptions { hash_version, lenient, ..CompileOptions::default() };
                 let logic = Logic::compile_with(&rule, &options)?;
                 let splits = logic.splits();
                 let shared = logic.into_shared();
@@ -295,7 +322,7 @@ fn compile_shared(name: &str, rule: &Json, references: &mut References) -> Resul
         references.insert((Arc::clone(&name), hash_version), shared.clone());
         last = Some(shared);
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// What all of some metadata agree on.

@@ -8,7 +8,7 @@ use super::extension::{
     SegmentRule,
 };
 use super::fractional::HashVersion;
-use super::schema::{Place, check_rule};
+use super::schema::{Place, RuleForm, check_rule};
 use super::trail::Trail;
 use crate::{Code, Fault, Faults, ObjectKind, ObjectName, TimestampMs};
 
@@ -64,6 +64,10 @@ pub struct FlagDefinition {
     /// A kill switch: while it stands, everybody gets this variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// Whether its targeting must have the form of flagd's schema; it must, if absent. With `false`
+    /// the flag is served as flagd serves it, and what the schema refuses is a finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
     /// Who looks after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -110,6 +114,8 @@ pub struct FlagParts<'b> {
     pub default_variant: Option<&'b str>,
     /// Its targeting, if not empty.
     pub targeting: Option<&'b Json>,
+    /// Whether its targeting has, or must have, the form of flagd's schema.
+    pub strict: bool,
     /// Its own metadata.
     pub metadata: Option<&'b Map<String, Json>>,
     /// What is ours.
@@ -137,15 +143,27 @@ pub fn validate_flag(key: &str, body: &Json) -> Faults {
 /// them.
 #[must_use]
 pub fn validate_segment(name: &str, body: &Json) -> Faults {
-    let mut faults = check_rule(body, Place::Shared, &Trail::start("when"));
-    for fault in &mut faults {
+    check_segment(name, body, true).0
+}
+
+/// The faults of a condition, and what is strange about it but works. Without `strict` the latter has
+/// what flagd's schema refuses and flagd serves.
+pub(super) fn check_segment(name: &str, body: &Json, strict: bool) -> (Faults, Faults) {
+    let form = check_rule(body, Place::Shared, &Trail::start("when"));
+    let RuleForm { mut faults, beyond_schema, doubts: mut warnings } = form;
+    if strict {
+        faults.extend(beyond_schema)
+    } else {
+        warnings.extend(beyond_schema)
+    }
+    for fault in faults.iter_mut().chain(&mut warnings) {
         // The body is the condition itself, so paths start below it.
         fault.path = fault.path.trim_start_matches("when").trim_start_matches('.').to_owned();
     }
     if let Err(fault) = ObjectName::new(ObjectKind::Segment, name) {
         faults.push(fault);
     }
-    faults
+    (faults, warnings)
 }
 
 /// Checks a flag by itself.
@@ -162,6 +180,14 @@ pub fn check_flag<'b>(key: &str, body: &'b Json) -> CheckedFlag<'b> {
     if fields.get("key").is_some_and(|written| written.as_str() != Some(key)) {
         checker.fault("key", format!("must be {key:?}, the flag's name"));
     }
+    checker.strict = match fields.get("strict") {
+        None => true,
+        Some(Json::Bool(strict)) => *strict,
+        Some(_) => {
+            checker.fault("strict", "must be true or false");
+            true
+        }
+    };
     let state = checker.state(fields);
     let (flag_type, variants) = checker.variants(fields);
     let default_variant = checker.default_variant(fields, &variants);
@@ -183,6 +209,7 @@ pub fn check_flag<'b>(key: &str, body: &'b Json) -> CheckedFlag<'b> {
             variants,
             default_variant,
             targeting,
+            strict: checker.strict,
             metadata,
             extensions,
         }),
@@ -212,6 +239,7 @@ pub fn check_metadata<'b>(
 
 #[derive(Default)]
 struct Checker {
+    strict: bool,
     faults: Faults,
     warnings: Faults,
 }
@@ -318,7 +346,14 @@ impl Checker {
 
     fn targeting<'b>(&mut self, targeting: Option<&'b Json>, place: &str) -> Option<&'b Json> {
         let targeting = targeting?;
-        self.faults.extend(check_rule(targeting, Place::Targeting, &Trail::start(place)));
+        let form = check_rule(targeting, Place::Targeting, &Trail::start(place));
+        self.faults.extend(form.faults);
+        self.warnings.extend(form.doubts);
+        if self.strict {
+            self.faults.extend(form.beyond_schema);
+        } else {
+            self.warnings.extend(form.beyond_schema);
+        }
         let empty = targeting.as_object().is_some_and(Map::is_empty);
         (!empty).then_some(targeting)
     }

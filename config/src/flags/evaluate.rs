@@ -39,6 +39,35 @@ impl FlagSet {
         }
     }
 
+    /// Resolves a flag as [`FlagSet::evaluate`] does, as if no kill switch (`off`) were set: for tests,
+    /// which an emergency must not make fail.
+    #[must_use]
+    pub fn evaluate_unswitched<'s>(
+        &'s self,
+        key: &str,
+        context: &EvaluationContext<'_>,
+        at: TimestampMs,
+    ) -> Resolution<'s> {
+        match self.find(key) {
+            Some(flag) if flag.enabled => {
+                let choice = self.choose_unswitched(flag, context, at);
+                resolution_of(flag, choice)
+            }
+            _ => self.evaluate(key, context, at),
+        }
+    }
+
+    /// A flag's resolution to one of its variants, whatever its rules say: for tests.
+    #[must_use]
+    pub fn resolve_variant(&self, key: &str, variant: &str) -> Resolution<'_> {
+        let found = self.find(key).and_then(|flag| {
+            let position = flag.variants.iter().position(|known| *known.name == *variant)?;
+            Some(resolution_of(flag, Choice::Variant(position, Reason::Static)))
+        });
+        let missing = || format!("there is no flag {key:?} with a variant {variant:?}");
+        found.unwrap_or_else(|| Resolution::failed(ErrorCode::FlagNotFound, missing()))
+    }
+
     /// The value of a bool flag; none for a missing, disabled or failing flag and other types.
     #[must_use]
     pub fn resolve_bool(
@@ -67,37 +96,17 @@ impl FlagSet {
         context: &EvaluationContext<'_>,
         at: TimestampMs,
     ) -> Resolution<'s> {
-        let metadata = flag.metadata.as_ref().map(|metadata| &metadata.fields);
         if !flag.enabled {
-            let reason = Reason::Disabled;
             return Resolution {
                 value: None,
                 variant: None,
-                reason,
-                metadata,
+                reason: Reason::Disabled,
+                metadata: metadata_of(flag),
                 error: None,
                 assignment: None,
             };
         }
-        let (chosen, reason, assignment) = match self.choose(flag, context, at) {
-            Choice::Variant(variant, reason) => (Some(variant), reason, None),
-            Choice::Arm(variant, assignment) => (Some(variant), Reason::Split, Some(assignment)),
-            Choice::Default => (flag.default, Reason::Default, None),
-            Choice::Failed(error) => {
-                let mut failed = Resolution::failed(error.code, error.detail);
-                failed.metadata = metadata;
-                return failed;
-            }
-        };
-        let variant = chosen.and_then(|position| flag.variants.get(position));
-        Resolution {
-            value: variant.map(|variant| &variant.value),
-            variant: variant.map(|variant| &*variant.name),
-            reason,
-            metadata,
-            error: None,
-            assignment,
-        }
+        resolution_of(flag, self.choose(flag, context, at))
     }
 
     fn choose<'s>(
@@ -106,9 +115,19 @@ impl FlagSet {
         context: &EvaluationContext<'_>,
         at: TimestampMs,
     ) -> Choice<'s> {
-        if let Some(off) = flag.off {
-            return Choice::Variant(off, Reason::Static);
+        match flag.off {
+            Some(off) => Choice::Variant(off, Reason::Static),
+            None => self.choose_unswitched(flag, context, at),
         }
+    }
+
+    /// What is chosen where no kill switch is set.
+    fn choose_unswitched<'s>(
+        &'s self,
+        flag: &'s CompiledFlag,
+        context: &EvaluationContext<'_>,
+        at: TimestampMs,
+    ) -> Choice<'s> {
         let Some(gates) = &flag.gates else {
             let Some(targeting) = &flag.targeting else {
                 return flag
@@ -177,6 +196,33 @@ impl FlagSet {
             }
         }
         Ok(segments.any.is_empty())
+    }
+}
+
+fn metadata_of(flag: &CompiledFlag) -> Option<&serde_json::Map<String, Json>> {
+    flag.metadata.as_ref().map(|metadata| &metadata.fields)
+}
+
+fn resolution_of<'s>(flag: &'s CompiledFlag, choice: Choice<'s>) -> Resolution<'s> {
+    let metadata = metadata_of(flag);
+    let (chosen, reason, assignment) = match choice {
+        Choice::Variant(variant, reason) => (Some(variant), reason, None),
+        Choice::Arm(variant, assignment) => (Some(variant), Reason::Split, Some(assignment)),
+        Choice::Default => (flag.default, Reason::Default, None),
+        Choice::Failed(error) => {
+            let mut failed = Resolution::failed(error.code, error.detail);
+            failed.metadata = metadata;
+            return failed;
+        }
+    };
+    let variant = chosen.and_then(|position| flag.variants.get(position));
+    Resolution {
+        value: variant.map(|variant| &variant.value),
+        variant: variant.map(|variant| &*variant.name),
+        reason,
+        metadata,
+        error: None,
+        assignment,
     }
 }
 

@@ -211,7 +211,8 @@ pub struct Extensions {
 }
 
 /// The names of the properties that are ours.
-pub const EXTENSION_KEYS: [&str; 10] = [
+pub const EXTENSION_KEYS: [&str; 11] = [
+    "strict",
     "segments",
     "prerequisites",
     "experiment",

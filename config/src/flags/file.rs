@@ -18,7 +18,9 @@ use serde_json::{Map, Value as Json};
 
 use super::compile::SetCompiler;
 use super::json::parse_strict;
+use super::schema::{Place, check_rule};
 use super::set::{FlagSet, FlagSource, FlagUpdate};
+use super::trail::Trail;
 use crate::{Code, Fault, Faults};
 
 /// The largest flagd file in bytes.
@@ -47,7 +49,8 @@ pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
         let message = format!("a flag file has at most {FLAG_FILE_BYTES_MAX} bytes");
         return Err(vec![Fault::new(Code::LimitExceeded, "", message)]);
     }
-    let document = parse_strict(bytes).map_err(|fault| vec![fault.into()])?;
+    let text = crate::catalogue::text_of(bytes).map_err(|fault| vec![fault])?;
+    let document = parse_strict(text.as_bytes()).map_err(|fault| vec![fault.into()])?;
     let file = split_file(document)?;
     let flags: BTreeMap<&str, &Json> =
         file.flags.iter().map(|(key, body)| (key.as_str(), body)).collect();
@@ -73,6 +76,72 @@ pub fn parse_file(bytes: &[u8]) -> Result<FlagFile, Faults> {
     });
     let places: BTreeMap<&str, String> = places.collect();
     Err(faults.into_iter().map(|fault| into_file_path(fault, &places)).collect())
+}
+
+/// What [`relax_document`] found in a flagd file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Relaxed {
+    /// What flagd's schema refuses and flagd serves, with paths into the file.
+    pub findings: Faults,
+    /// Whether anything was marked.
+    pub is_changed: bool,
+}
+
+/// Marks what flagd's schema refuses, and flagd serves all the same, with `"strict": false`: such flags,
+/// and the file if its `$evaluators` are such. Everything else stays as it is written.
+pub fn relax_document(document: &mut Json) -> Relaxed {
+    let mut relaxed = Relaxed::default();
+    let Some(fields) = document.as_object_mut() else { return relaxed };
+    let mut evaluators = Vec::new();
+    for (name, rule) in fields.get("$evaluators").and_then(Json::as_object).into_iter().flatten() {
+        let form = check_rule(rule, Place::Shared, &Trail::start(&format!("$evaluators.{name}")));
+        evaluators.extend(form.beyond_schema);
+    }
+    if !evaluators.is_empty() {
+        relaxed.is_changed |= fields.get("strict") != Some(&Json::Bool(false));
+        fields.insert("strict".to_owned(), Json::Bool(false));
+    }
+    relaxed.findings.extend(evaluators);
+    let flags: Box<dyn Iterator<Item = (String, &mut Json)>> = match fields.get_mut("flags") {
+        Some(Json::Object(flags)) => {
+            Box::new(flags.iter_mut().map(|(key, flag)| (format!("flags.{key}"), flag)))
+        }
+        Some(Json::Array(flags)) => Box::new(
+            flags.iter_mut().enumerate().map(|(index, flag)| (format!("flags[{index}]"), flag)),
+        ),
+        _ => return relaxed,
+    };
+    for (place, flag) in flags {
+        let found = relax_flag(flag, &place);
+        relaxed.is_changed |= found.is_changed;
+        relaxed.findings.extend(found.findings);
+    }
+    relaxed
+}
+
+/// Marks one flag, as [`relax_document`] does. `place` begins the paths of its findings.
+pub fn relax_flag(flag: &mut Json, place: &str) -> Relaxed {
+    let mut findings = Vec::new();
+    let Some(fields) = flag.as_object_mut() else { return Relaxed::default() };
+    let mut check = |rule: &Json, place: &str| {
+        let form = check_rule(rule, Place::Targeting, &Trail::start(place));
+        findings.extend(form.beyond_schema);
+    };
+    if let Some(rule) = fields.get("targeting") {
+        check(rule, &format!("{place}.targeting"));
+    }
+    let windows = fields.get("schedule").and_then(Json::as_array).into_iter().flatten();
+    for (index, window) in windows.enumerate() {
+        if let Some(rule) = window.get("targeting") {
+            check(rule, &format!("{place}.schedule[{index}].targeting"));
+        }
+    }
+    let is_marked = fields.get("strict") == Some(&Json::Bool(false));
+    let is_changed = !findings.is_empty() && !is_marked;
+    if is_changed {
+        fields.insert("strict".to_owned(), Json::Bool(false));
+    }
+    Relaxed { findings, is_changed }
 }
 
 /// Splits a flagd document into the objects of the catalogue. Only its outer form is checked.

@@ -17,14 +17,10 @@ pub const JSON_DEPTH_MAX: usize = 64;
 pub fn parse_strict(bytes: &[u8]) -> Result<Json, JsonFault> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { levels: JSON_DEPTH_MAX }.deserialize(&mut deserializer);
-    value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| {
-        let text = error.to_string();
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        JsonFault {
-            line: u32::try_from(error.line()).unwrap_or(u32::MAX).max(1),
-            column: u32::try_from(error.column()).unwrap_or(u32::MAX).max(1),
-            message: message.to_owned(),
-        }
+    value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| JsonFault {
+        line: u32::try_from(error.line()).unwrap_or(u32::MAX).max(1),
+        column: u32::try_from(error.column()).unwrap_or(u32::MAX).max(1),
+        message: crate::plain::plain_json_error(&error),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The strict form of targeting, as flagd's schema gives it.
 //!
-//! What JsonLogic would take silently is refused here: unknown operators, wrong numbers of
+//! What JsonLogic would take silently is reported here: unknown operators, wrong numbers of
 //! arguments, arguments of the wrong kind, unknown `$flagd` properties. Stricter than the schema in
 //! two points that it leaves open by accident: an operation has exactly one operator, and lists
 //! hold no unknown operators either. More lenient in one: `$ref` may stand wherever an operation
@@ -23,15 +23,27 @@ pub enum Place {
     Shared,
 }
 
-/// Every fault of a rule's form. `{}` is the empty rule.
-pub fn check_rule(rule: &Json, place: Place, trail: &Trail<'_>) -> Faults {
-    let mut checker = Checker { place, faults: Vec::new() };
+/// What is wrong with a rule's form.
+#[derive(Debug, Clone, Default)]
+pub struct RuleForm {
+    /// Faults that no mode takes: the rule could not be compiled.
+    pub faults: Faults,
+    /// What flagd's schema refuses, while flagd serves the flag with a warning. Faults, unless the flag
+    /// says `"strict": false`.
+    pub beyond_schema: Faults,
+    /// What the schema allows and hardly anybody means.
+    pub doubts: Faults,
+}
+
+/// Checks a rule's form. `{}` is the empty rule.
+pub fn check_rule(rule: &Json, place: Place, trail: &Trail<'_>) -> RuleForm {
+    let mut checker = Checker { place, form: RuleForm::default() };
     match rule {
         Json::Object(fields) if fields.is_empty() => {}
         Json::Object(fields) => checker.operation(fields, trail, 0),
         _ => checker.fault(trail, "must be an object with one operator, or {}"),
     }
-    checker.faults
+    checker.form
 }
 
 /// How many arguments an operator takes, and whether one may stand without brackets.
@@ -53,18 +65,29 @@ const fn arity(operator: &str) -> Option<(usize, usize, bool)> {
 
 struct Checker {
     place: Place,
-    faults: Faults,
+    form: RuleForm,
 }
 
 impl Checker {
+    /// Something that flagd's schema refuses and flagd serves.
     fn fault(&mut self, trail: &Trail<'_>, message: impl Into<String>) {
-        self.faults.push(Fault::new(Code::FlagInvalid, trail.to_string(), message));
+        let fault = Fault::new(Code::FlagInvalid, trail.to_string(), message);
+        self.form.beyond_schema.push(fault);
+    }
+
+    /// Something that cannot be compiled.
+    fn hard(&mut self, trail: &Trail<'_>, message: impl Into<String>) {
+        self.form.faults.push(Fault::new(Code::FlagInvalid, trail.to_string(), message));
+    }
+
+    fn doubt(&mut self, trail: &Trail<'_>, message: impl Into<String>) {
+        self.form.doubts.push(Fault::new(Code::InvalidValue, trail.to_string(), message));
     }
 
     fn value(&mut self, value: &Json, trail: &Trail<'_>, depth: usize) {
         if depth > LOGIC_DEPTH_MAX {
             let message = format!("rules nest at most {LOGIC_DEPTH_MAX} levels");
-            self.faults.push(Fault::new(Code::LimitExceeded, trail.to_string(), message));
+            self.form.faults.push(Fault::new(Code::LimitExceeded, trail.to_string(), message));
             return;
         }
         match value {
@@ -81,7 +104,7 @@ impl Checker {
     fn operation(&mut self, fields: &Map<String, Json>, trail: &Trail<'_>, depth: usize) {
         let mut entries = fields.iter();
         let (Some((operator, arguments)), None) = (entries.next(), entries.next()) else {
-            return self.fault(trail, "an operation is an object with exactly one operator");
+            return self.hard(trail, "an operation is an object with exactly one operator");
         };
         let trail = trail.key(operator);
         match operator.as_str() {
@@ -96,7 +119,11 @@ impl Checker {
             "sem_ver" => self.version(arguments, &trail, depth),
             "fractional" => self.fractional(arguments, &trail, depth),
             other => match arity(other) {
-                Some(arity) => self.arguments(arguments, arity, &trail, depth),
+                Some(arity) => {
+                    self.dropped(other, arguments, &trail);
+                    self.time(other, arguments, &trail);
+                    self.arguments(arguments, arity, &trail, depth);
+                }
                 None => self.fault(&trail, format!("{other:?} is no operator")),
             },
         }
@@ -128,11 +155,46 @@ impl Checker {
         }
     }
 
+    /// Arguments that the schema allows and no evaluation reads.
+    fn dropped(&mut self, operator: &str, arguments: &Json, trail: &Trail<'_>) {
+        if let ("-", Json::Array(items)) = (operator, arguments)
+            && items.len() > 2
+        {
+            let message = format!(
+                "takes 2 arguments and drops the {} behind them; write one \"-\" inside another",
+                items.len() - 2
+            );
+            self.doubt(trail, message);
+        }
+    }
+
+    /// Comparisons of `$flagd.timestamp` that never hold: it is a number of seconds.
+    fn time(&mut self, operator: &str, arguments: &Json, trail: &Trail<'_>) {
+        let compares = matches!(operator, "==" | "===" | "!=" | "!==" | "<" | "<=" | ">" | ">=");
+        let Some(items) = arguments.as_array().filter(|_| compares) else { return };
+        if !items.iter().any(is_timestamp) {
+            return;
+        }
+        for (index, other) in items.iter().enumerate() {
+            let problem = match other {
+                Json::String(text) if text.parse::<f64>().is_err() || operator.len() == 3 => {
+                    format!("$flagd.timestamp is a number of seconds, and {text:?} is a text")
+                }
+                Json::Number(number) if number.as_f64().is_some_and(|n| n >= MILLISECONDS_FROM) => {
+                    format!("$flagd.timestamp counts seconds, and {number} looks like milliseconds")
+                }
+                _ => continue,
+            };
+            let message = format!("{problem}: write seconds since 1970, such as 1767225600");
+            self.doubt(&trail.at(index), message);
+        }
+    }
+
     fn reference(&mut self, name: &Json, trail: &Trail<'_>) {
         if self.place == Place::Shared {
-            self.fault(trail, "references do not nest: write the condition out");
+            self.hard(trail, "references do not nest: write the condition out");
         } else if !name.is_string() {
-            self.fault(trail, "takes the name of an evaluator or segment");
+            self.hard(trail, "takes the name of an evaluator or segment");
         }
     }
 
@@ -141,6 +203,12 @@ impl Checker {
             Json::Array(items) => (items.first(), items.get(1)),
             path => (Some(path), None),
         };
+        if let Some(beyond) = arguments.as_array().and_then(|items| items.get(2..)).map(<[_]>::len)
+            && beyond > 0
+        {
+            let message = format!("takes a path and a default, and drops the {beyond} behind them");
+            self.doubt(trail, message);
+        }
         match path {
             Some(Json::String(path)) => {
                 let property = path.strip_prefix("$flagd.");
@@ -223,6 +291,11 @@ impl Checker {
             let weight = self.bucket(bucket, &trail.at(first + index), depth + 1);
             sum = sum.saturating_add(weight);
         }
+        let weights = buckets.iter().map(|bucket| bucket.get(1));
+        let all_zero = weights.map(|weight| weight.and_then(Json::as_f64)).all(|w| w == Some(0.0));
+        if all_zero && !buckets.is_empty() {
+            self.doubt(trail, "every weight is 0, so that no bucket is ever chosen");
+        }
         if sum > WEIGHT_SUM_MAX {
             self.fault(trail, format!("weights sum to {sum}; at most {WEIGHT_SUM_MAX}"));
         }
@@ -262,6 +335,17 @@ impl Checker {
             }
         }
     }
+}
+
+/// A number of seconds that no clock of today shows, and of milliseconds that is after 1973.
+const MILLISECONDS_FROM: f64 = 1e11;
+
+fn is_timestamp(value: &Json) -> bool {
+    let path = match value.get("var") {
+        Some(Json::Array(items)) => items.first(),
+        path => path,
+    };
+    path.and_then(Json::as_str) == Some("$flagd.timestamp")
 }
 
 fn literal_weight(number: &serde_json::Number) -> Option<i64> {

@@ -2,6 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Feature flags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlagsSettings {
+    /// Whether flags that this node takes must have the form of flagd's schema. With false, flags of its
+    /// catalogue folder and of changes sent to it that flagd serves with a warning get
+    /// `"strict": false`, and are served with a finding.
+    pub strict: bool,
+}
+
+impl Default for FlagsSettings {
+    fn default() -> Self {
+        Self { strict: true }
+    }
+}
+
 /// Rule evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]

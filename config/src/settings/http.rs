@@ -16,8 +16,12 @@ pub struct HttpSettings {
     pub tls_certificate: String,
     /// PEM file of the private key.
     pub tls_key: String,
-    /// Origins that browsers may call from; `*` for any.
+    /// Origins that browsers may call from. `*` lets any page evaluate flags by OFREP, with a key;
+    /// every other route takes only origins that are named.
     pub cors_origins: Vec<String>,
+    /// Host names of this node beside localhost and loopback addresses, which a node on loopback takes
+    /// in the Host header: for example the name by which a proxy calls it.
+    pub hosts: Vec<String>,
     /// Largest body of a request.
     pub body_bytes_max: usize,
     /// Largest body of a change.
@@ -47,6 +51,7 @@ impl Default for HttpSettings {
             tls_certificate: String::new(),
             tls_key: String::new(),
             cors_origins: vec!["*".to_owned()],
+            hosts: Vec::new(),
             body_bytes_max: 2 << 20,
             change_body_bytes_max: 32 << 20,
             model_body_bytes_max: 1 << 30,

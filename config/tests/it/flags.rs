@@ -6,10 +6,14 @@ mod files;
 mod golden;
 #[path = "flags/incremental.rs"]
 mod incremental;
+#[path = "flags/lenient.rs"]
+mod lenient;
 #[path = "flags/ofrep.rs"]
 mod ofrep;
 #[path = "flags/properties.rs"]
 mod properties;
+#[path = "flags/reachable.rs"]
+mod reachable;
 #[path = "flags/semantics.rs"]
 mod semantics;
 #[path = "flags/vectors.rs"]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use verdict_config::{ObjectId, ObjectKind, OrderedMap, TimestampMs};
+use verdict_config::{Code, ObjectId, ObjectKind, OrderedMap, TimestampMs};
 
 use super::{Catalogue, Limits, Object};
 use crate::command::{Author, Change, Evidence, Op, Restores};
@@ -99,6 +99,28 @@ pub struct HistoryPage {
     pub next: Option<String>,
 }
 
+/// Why a page of history cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryRefused {
+    /// A cursor that no page gave.
+    #[error("the cursor {0:?} cannot be read: send `next` of the page before, unchanged")]
+    Cursor(String),
+    /// A cursor of the cluster that this one was restored from.
+    #[error(transparent)]
+    NeverMade(#[from] ChangeRefused),
+}
+
+impl HistoryRefused {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Cursor(_) => Code::RequestInvalid,
+            Self::NeverMade(refused) => refused.code(),
+        }
+    }
+}
+
 /// A change set without bodies, as watchers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangeSummary {
@@ -116,6 +138,8 @@ pub struct ChangeSummary {
 
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
+/// Entries that one change set lets go because of their age.
+const TRIMMED_BY_AGE_MAX: u32 = 64;
 /// Entries that one page may look at: a rare kind does not make a request unbounded.
 const LOOKED_AT_MAX: usize = 20_000;
 
@@ -138,14 +162,20 @@ impl History {
         self.entries.insert((revision, position), Arc::new(entry));
     }
 
-    /// Drops what the limits no longer allow, oldest first.
+    /// Drops what the limits no longer allow, oldest first: of what is too old, a bounded part, so that
+    /// a time that ran ahead costs little before somebody notices it.
     pub(crate) fn trim(&mut self, limits: &Limits, now: TimestampMs) {
+        let mut aged = 0;
         while let Some((key, entry)) =
             self.entries.first().map(|(key, entry)| (*key, Arc::clone(entry)))
         {
             let old = now.0.saturating_sub(entry.head.at.0) > limits.history_age_ms_max;
-            if !old && self.entries.len() as u64 <= limits.history_entries_max {
-                break;
+            let too_many = self.entries.len() as u64 > limits.history_entries_max;
+            if !too_many {
+                if !old || aged == TRIMMED_BY_AGE_MAX {
+                    break;
+                }
+                aged += 1;
             }
             self.drop_bodies(key.0);
             self.by_object.remove(&(entry.object.clone(), key.0));
@@ -210,14 +240,20 @@ impl Catalogue {
         self.history.entries.len()
     }
 
-    /// A page of history, newest first. An unreadable cursor gives an empty page.
-    #[must_use]
-    pub fn history(&self, query: &HistoryQuery) -> HistoryPage {
+    /// A page of history, newest first.
+    ///
+    /// # Errors
+    /// A cursor that cannot be read, or of the cluster that this one was restored from.
+    pub fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, HistoryRefused> {
         let limit = if query.limit == 0 { PAGE_DEFAULT } else { query.limit.min(PAGE_MAX) };
-        let before = match query.cursor.as_deref().map(read_cursor) {
+        let before = match query.cursor.as_deref() {
             None => (u64::MAX, u32::MAX),
-            Some(Some(key)) => key,
-            Some(None) => return HistoryPage::default(),
+            Some(text) => {
+                let read = read_cursor(text);
+                let key = read.ok_or_else(|| HistoryRefused::Cursor(text.to_owned()))?;
+                self.check_made(key.0)?;
+                key
+            }
         };
         let mut page = HistoryPage::default();
         let mut last = None;
@@ -234,7 +270,12 @@ impl Catalogue {
                 page.entries.push(Arc::clone(entry));
             }
         }
-        page
+        Ok(page)
+    }
+
+    /// Every entry that is kept, newest first.
+    pub fn history_entries(&self) -> impl Iterator<Item = &Arc<HistoryEntry>> {
+        self.history.entries.range_before(&(u64::MAX, u32::MAX)).map(|(_, entry)| entry)
     }
 
     fn candidates<'own>(
@@ -383,6 +424,7 @@ impl Catalogue {
     }
 
     pub(crate) fn check_retained(&self, revision: u64) -> Result<(), ChangeRefused> {
+        self.check_made(revision)?;
         if revision > self.revision || revision < self.history.restorable_from {
             return Err(self.not_retained(revision));
         }
@@ -401,5 +443,7 @@ fn write_cursor((revision, position): (u64, u32)) -> String {
 
 fn read_cursor(text: &str) -> Option<(u64, u32)> {
     let (revision, position) = text.split_once('.')?;
-    Some((revision.parse().ok()?, position.parse().ok()?))
+    let key = (revision.parse().ok()?, position.parse().ok()?);
+    // Only what a page gave: no sign, no zeros before a number.
+    (write_cursor(key) == text).then_some(key)
 }

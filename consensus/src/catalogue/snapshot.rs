@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use verdict_config::{ObjectId, TimestampMs};
 
 use super::history::History;
-use super::{Catalogue, ChangeHead, HistoryEntry, Limits, Object, Request, Version};
+use super::{Catalogue, ChangeHead, HistoryEntry, Limits, Object, Request, RevisionGap, Version};
 use crate::command::{
     Author, EnvelopeError, EvidenceV2, ObjectIdV1, Op, Restores, decode, open, seal,
 };
@@ -19,7 +19,7 @@ use crate::digest::ContentHash;
 use crate::references;
 
 const SNAPSHOT_MAGIC: [u8; 4] = *b"VDCS";
-const SNAPSHOT_VERSION: u16 = 3;
+const SNAPSHOT_VERSION: u16 = 4;
 /// The longest snapshot.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
@@ -51,6 +51,14 @@ impl<Head> Payload<Head> {
             requests: self.requests,
         }
     }
+}
+
+/// Since a cluster that begins again continues at a later revision.
+#[derive(Serialize, Deserialize)]
+struct PayloadV4 {
+    payload: Payload<HeadV3>,
+    /// Pairs of `after` and `from` of each gap.
+    gaps: Vec<(u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,11 +204,14 @@ pub fn encode_snapshot(catalogue: &Catalogue) -> Result<Vec<u8>, EnvelopeError> 
         restorable_from: catalogue.history.restorable_from,
         requests,
     };
-    // The oldest version that can say it: a node of a program before evidence may be sent this.
-    let bytes = if snapshot.heads.iter().all(|head| head.evidence.is_empty()) {
+    // The oldest version that can say it: a node of an older program may be sent this.
+    let bytes = if !catalogue.gaps.is_empty() {
+        let gaps = catalogue.gaps.iter().map(|gap| (gap.after, gap.from)).collect();
+        seal(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, &PayloadV4 { payload: snapshot, gaps })?
+    } else if snapshot.heads.iter().all(|head| head.evidence.is_empty()) {
         seal(SNAPSHOT_MAGIC, 2, &snapshot.with_heads(|head| head.head))?
     } else {
-        seal(SNAPSHOT_MAGIC, SNAPSHOT_VERSION, &snapshot)?
+        seal(SNAPSHOT_MAGIC, 3, &snapshot)?
     };
     if bytes.len() > SNAPSHOT_BYTES_MAX {
         return Err(EnvelopeError::TooLong { bytes: bytes.len(), limit: SNAPSHOT_BYTES_MAX });
@@ -257,7 +268,7 @@ impl TryFrom<HeadV3> for ChangeHead {
             log_position,
             request_id: head.request_id,
             at: TimestampMs(head.at_ms),
-            author: Author { name: head.author, address: head.address },
+            author: Author { name: head.author, address: head.address, proof: None },
             why: head.why,
             restores: restores.transpose()?,
             evidence: evidence.into_iter().map(Into::into).collect(),
@@ -278,7 +289,14 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Catalogue, EnvelopeError> {
     match version {
         1 => restore::<HeadV1>(decode(payload)?),
         2 => restore::<HeadV2>(decode(payload)?),
-        _ => restore::<HeadV3>(decode(payload)?),
+        3 => restore::<HeadV3>(decode(payload)?),
+        _ => {
+            let PayloadV4 { payload, gaps } = decode(payload)?;
+            let gap = |(after, from)| RevisionGap { after, from };
+            let mut catalogue = restore(payload)?;
+            catalogue.gaps = gaps.into_iter().map(gap).collect();
+            Ok(catalogue)
+        }
     }
 }
 

@@ -365,7 +365,7 @@ impl TryFrom<ProposeV1> for Propose {
                 restores: restores.transpose()?,
                 evidence: Vec::new(),
             },
-            author: Author { name: wire.author, address: wire.address },
+            author: Author { name: wire.author, address: wire.address, proof: None },
             at: TimestampMs(wire.at_ms),
         })
     }

@@ -69,10 +69,25 @@ fn damaged(detail: &str) -> io::Error {
 
 fn io_error(error: sled::Error) -> io::Error {
     match error {
-        sled::Error::Io(error) => error,
+        sled::Error::Io(error) => plain(error),
         sled::Error::Corruption { .. } => damaged("the store is damaged"),
         other => io::Error::other(other.to_string()),
     }
+}
+
+/// An error of the operating system as its own text. sled hands out copies of the first one, whose text is
+/// debug output and which have no number.
+fn plain(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let number = match error.kind() {
+        io::ErrorKind::StorageFull => 28,
+        io::ErrorKind::QuotaExceeded => 122,
+        io::ErrorKind::FileTooLarge => 27,
+        kind => return io::Error::new(kind, kind.to_string()),
+    };
+    io::Error::from_raw_os_error(number)
 }
 
 impl LogEngine for SledEngine {

@@ -160,6 +160,10 @@ fn write_with(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), 
         file.sync_all()?;
         fs::rename(&unfinished, &path)
     };
-    write().map_err(|source| io(&path, source))?;
+    if let Err(source) = write() {
+        // A full disk keeps the empty or partial file otherwise. The first error is the one to report.
+        let _ = fs::remove_file(&unfinished);
+        return Err(io(&path, source));
+    }
     sync_folder(folder)
 }

@@ -16,7 +16,7 @@ use super::{LocalLogOptions, Message, Reply, snapshots};
 use crate::apply::{Applied, apply};
 use crate::catalogue::Catalogue;
 use crate::command::{Author, BODY_BYTES_MAX, ChangeSet, Command, Propose};
-use crate::error::{LogError, ProposeError};
+use crate::error::{LogError, ProposeError, disk_failure};
 use crate::log::LogStatus;
 
 pub struct Writer {
@@ -107,6 +107,7 @@ impl Writer {
     fn take(&self, group: &mut Group, change_set: ChangeSet, author: Author, reply: Reply) {
         group.taken += 1;
         let at = (self.options.clock)();
+        let author = author.without_proof();
         let command = Command::Propose(Propose { change_set, author, at });
         let index = group.index + 1;
         let transition = apply(&group.catalogue, &command, index, &*self.options.validator);
@@ -139,7 +140,7 @@ impl Writer {
         if appended {
             let started = Instant::now();
             if let Err(error) = self.append(&group) {
-                let failure = error.to_string();
+                let failure = disk_failure(&error.to_string());
                 tracing::error!(code = %error.code(), %error, "the log takes no more changes");
                 self.status.lock().failed = Some(failure.clone());
                 for (reply, _) in group.accepted {

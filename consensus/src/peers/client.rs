@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio_rustls::rustls;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Connection, PeerConnectionCounts};
+use super::connection::{Connection, ConnectionOptions, PeerConnectionCounts};
 use super::handshake::{self, Hello, Purpose};
 use super::tls::{self, JoiningTls, PeerIdentity, SharedPeerIdentity};
 use super::{PeerIdentityError, server};
@@ -24,8 +25,24 @@ pub struct PeerClientsOptions {
     pub pause_min: Duration,
     /// The longest pause.
     pub pause_max: Duration,
+    /// The longest time without a byte on a connection while a response is due. Then the connection
+    /// is closed, and its requests fail. It must be longer than a round trip.
+    pub silence_max: Duration,
     /// Nodes that are reached at another address than the one they advertise.
     pub routes: BTreeMap<u64, String>,
+}
+
+/// Heartbeats without a byte after which a connection is closed.
+const SILENT_HEARTBEATS: u32 = 3;
+/// The least time without a byte after which a connection is closed: a busy machine needs a moment.
+const SILENCE_MIN: Duration = Duration::from_millis(1_050);
+
+impl PeerClientsOptions {
+    /// The longest silence for a cluster with this heartbeat.
+    #[must_use]
+    pub fn silence_for(heartbeat: Duration) -> Duration {
+        (heartbeat * SILENT_HEARTBEATS).max(SILENCE_MIN)
+    }
 }
 
 impl Default for PeerClientsOptions {
@@ -34,6 +51,7 @@ impl Default for PeerClientsOptions {
             connect_timeout: Duration::from_secs(2),
             pause_min: Duration::from_millis(50),
             pause_max: Duration::from_secs(1),
+            silence_max: SILENCE_MIN,
             routes: BTreeMap::new(),
         }
     }
@@ -55,7 +73,7 @@ struct SlotState {
     /// Not to be tried again before.
     paused_until: Option<Instant>,
     failures: u32,
-    last_error: String,
+    last_error: Option<PeerError>,
 }
 
 /// Connections to every peer, made when needed. Implements [`PeerTransport`].
@@ -137,7 +155,16 @@ impl PeerClients {
             let mut stream = connector.connect(name, stream).await.map_err(unreachable)?;
             handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
             let (tasks, counts) = (TaskTracker::new(), Arc::default());
-            let connection = Connection::start(stream, PeerChannel::Forward, &tasks, &counts);
+            let connection = Connection::start(
+                stream,
+                &ConnectionOptions {
+                    channel: PeerChannel::Forward,
+                    // The whole request has a limit already, and nothing is tried again.
+                    silence_max: timeout,
+                    tasks: &tasks,
+                    counts: &counts,
+                },
+            );
             let answer = connection.call(request).await;
             connection.close();
             answer
@@ -166,7 +193,8 @@ impl PeerClients {
             *state = SlotState { address: address.to_owned(), ..SlotState::default() };
         }
         if state.paused_until.is_some_and(|until| Instant::now() < until) {
-            return Err(PeerError::Unreachable(state.last_error.clone()));
+            let unknown = || PeerError::Unreachable(String::new());
+            return Err(state.last_error.clone().unwrap_or_else(unknown));
         }
         let opening = self.open(peer, channel, &identity);
         let opened = tokio::time::timeout(self.options.connect_timeout, opening);
@@ -183,7 +211,7 @@ impl PeerClients {
                 let pause = self.options.pause_min * 2u32.saturating_pow(state.failures.min(16));
                 state.paused_until = Some(Instant::now() + pause.min(self.options.pause_max));
                 state.failures = state.failures.saturating_add(1);
-                state.last_error = error.to_string();
+                state.last_error = Some(error.clone());
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
@@ -203,15 +231,26 @@ impl PeerClients {
     ) -> Result<Arc<Connection>, PeerError> {
         let name = tls::server_name(&identity.cluster_id, peer.node_id).map_err(unusable)?;
         let stream = connect(self.address(peer)).await?;
-        let mut stream = identity.connector.connect(name, stream).await.map_err(unreachable)?;
+        let refused = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => PeerError::Removed(peer.node_id),
+            _ if is_distrust(&error) => PeerError::Distrusted(peer.node_id),
+            _ => unreachable(error),
+        };
+        let mut stream = identity.connector.connect(name, stream).await.map_err(refused)?;
         let hello = Hello {
             purpose: Purpose::Channel(channel),
             from: identity.node_id,
             to: peer.node_id,
             cluster_id: identity.cluster_id.to_string(),
         };
-        handshake::greet(&mut stream, &hello).await.map_err(unreachable)?;
-        Ok(Connection::start(stream, channel, &self.tasks, &self.counts))
+        handshake::greet(&mut stream, &hello).await.map_err(refused)?;
+        let options = ConnectionOptions {
+            channel,
+            silence_max: self.options.silence_max,
+            tasks: &self.tasks,
+            counts: &self.counts,
+        };
+        Ok(Connection::start(stream, &options))
     }
 
     async fn ask(
@@ -231,7 +270,8 @@ impl PeerClients {
             return answer;
         }
         match connection {
-            // Whoever does not answer may be cut off one way: the next request goes another way.
+            // A node that does not answer may be cut off one way: the next request opens another
+            // connection. A forwarded request may wait for the leader, so silence decides there.
             Some(connection) if channel != PeerChannel::Forward => {
                 connection.close();
                 Err(PeerError::NoAnswer(format!("within {timeout:?}")))
@@ -258,6 +298,18 @@ async fn connect(address: &str) -> Result<TcpStream, PeerError> {
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;
     server::guard(&stream).map_err(unreachable)?;
     Ok(stream)
+}
+
+/// Whether two ends do not trust who signed the other's certificate.
+fn is_distrust(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)
+                | rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA)
+        )
+    )
 }
 
 fn unreachable(error: std::io::Error) -> PeerError {

@@ -1,4 +1,4 @@
-//! One connection once its ends know each other: requests with ids, answers in any order.
+//! A connection after its handshake: requests with ids, responses in any order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::frame::{self, Frame, FrameKind};
+use super::liveness::{Liveness, Observed, PROBE_ID};
 use crate::raft::{PeerChannel, PeerError};
 
 /// Frames that wait to be written.
@@ -78,19 +79,28 @@ pub(super) struct Connection {
     next_id: AtomicU64,
     slots: Semaphore,
     closed: CancellationToken,
+    liveness: Arc<Liveness>,
+}
+
+/// How a connection works.
+pub(super) struct ConnectionOptions<'a> {
+    /// Bounds the requests that are under way.
+    pub channel: PeerChannel,
+    /// The longest time without a byte while a response is due.
+    pub silence_max: Duration,
+    /// Where the connection's tasks run.
+    pub tasks: &'a TaskTracker,
+    /// What the connection counts into.
+    pub counts: &'a Arc<PeerConnectionCounts>,
 }
 
 impl Connection {
-    /// Starts the two tasks of a connection.
-    pub fn start<S>(
-        stream: S,
-        channel: PeerChannel,
-        tasks: &TaskTracker,
-        counts: &Arc<PeerConnectionCounts>,
-    ) -> Arc<Self>
+    /// Starts the tasks of a connection: one writes, one reads, one measures silence.
+    pub fn start<S>(stream: S, options: &ConnectionOptions<'_>) -> Arc<Self>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
+        let ConnectionOptions { channel, silence_max, tasks, counts } = *options;
         let (reading, writing) = tokio::io::split(stream);
         let (frames, queue) = mpsc::channel(WRITES_MAX);
         let closed = CancellationToken::new();
@@ -100,6 +110,18 @@ impl Connection {
             next_id: AtomicU64::new(0),
             slots: Semaphore::new(in_flight_max(channel)),
             closed: closed.clone(),
+            liveness: Arc::new(Liveness::new(silence_max)),
+        });
+        let (token, liveness) = (closed.clone(), Arc::clone(&connection.liveness));
+        let probes = connection.frames.downgrade();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = liveness.lost(|| send_probe(&probes)) => {
+                    tracing::info!(?channel, "a peer's connection is silent and is closed");
+                    token.cancel();
+                }
+            }
         });
         let (token, sent) = (closed.clone(), Arc::clone(counts));
         tasks.spawn(async move {
@@ -109,7 +131,9 @@ impl Connection {
             }
         });
         let (waiting, received) = (Arc::clone(&connection.waiting), Arc::clone(counts));
+        let liveness = Arc::clone(&connection.liveness);
         tasks.spawn(async move {
+            let reading = Observed { stream: reading, liveness: &liveness };
             tokio::select! {
                 () = closed.cancelled() => {}
                 () = read_answers(reading, &waiting, &received) => closed.cancel(),
@@ -139,6 +163,7 @@ impl Connection {
         if self.is_closed() {
             return Err(unsent());
         }
+        self.liveness.requested(request.len());
         let frame = Frame { id, kind: FrameKind::Request, bytes: request };
         tokio::select! {
             () = self.closed.cancelled() => return Err(unsent()),
@@ -163,11 +188,20 @@ impl Drop for Forget<'_> {
     }
 }
 
+/// Sends an empty request. Where frames wait to be written already, their bytes are the probe.
+fn send_probe(frames: &mpsc::WeakSender<Frame>) {
+    if let Some(frames) = frames.upgrade() {
+        let probe = Frame { id: PROBE_ID, kind: FrameKind::Request, bytes: Vec::new() };
+        drop(frames.try_send(probe));
+    }
+}
+
 async fn read_answers(
-    stream: impl AsyncRead + Unpin,
+    stream: Observed<'_, impl AsyncRead + Unpin>,
     waiting: &Waiting,
     counts: &PeerConnectionCounts,
 ) {
+    let liveness = stream.liveness;
     let mut stream = BufReader::with_capacity(64 << 10, stream);
     while let Ok(Some(frame)) = frame::read(&mut stream).await {
         counts.bytes_received.fetch_add(frame.bytes.len() as u64, Ordering::Relaxed);
@@ -177,9 +211,14 @@ async fn read_answers(
             // A server asks nothing.
             FrameKind::Request => return,
         };
+        let mut waiting = waiting.lock();
         // One that left needs no answer.
-        if let Some(sender) = waiting.lock().remove(&frame.id) {
+        if let Some(sender) = waiting.remove(&frame.id) {
             drop(sender.send(result));
+        }
+        // Under the same lock as a request is noted, so that none is missed.
+        if waiting.is_empty() {
+            liveness.idle();
         }
     }
 }

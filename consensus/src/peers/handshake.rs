@@ -75,10 +75,14 @@ pub enum Refusal {
     /// The certificate is not that of the node that calls.
     #[error("the certificate is not that of the node that calls")]
     Certificate,
+    /// The node that calls was removed from the cluster.
+    #[error("the node that calls was removed from the cluster")]
+    Removed,
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [Self::Version, Self::Cluster, Self::Node, Self::Certificate];
+    const ALL: [Self; 5] =
+        [Self::Version, Self::Cluster, Self::Node, Self::Certificate, Self::Removed];
 
     fn byte(self) -> u8 {
         Self::ALL.iter().zip(1u8..).find(|(other, _)| **other == self).map_or(0, |(_, byte)| byte)
@@ -120,6 +124,10 @@ pub async fn greet(
     }
     match (u16::from_be_bytes([answer[4], answer[5]]), answer[6]) {
         (version, 0) if (VERSIONS.0..=VERSIONS.1).contains(&version) => Ok(()),
+        (_, why) if Refusal::of(why) == Some(Refusal::Removed) => {
+            let kind = std::io::ErrorKind::PermissionDenied;
+            Err(std::io::Error::new(kind, Refusal::Removed.to_string()))
+        }
         (_, why) => Err(invalid(Refusal::of(why).map_or_else(
             || "refused for a reason that this program does not know".to_owned(),
             |refusal| refusal.to_string(),
@@ -135,6 +143,8 @@ pub struct Host<'a> {
     pub cluster_id: &'a str,
     /// The caller's certificate, DER, if it showed one.
     pub certificate: Option<&'a [u8]>,
+    /// Whether a node was removed from the cluster.
+    pub is_removed: &'a (dyn Fn(u64) -> bool + Sync),
 }
 
 /// Hears a hello and says whether it is welcome.
@@ -184,5 +194,14 @@ fn refusal(hello: &Hello, host: &Host<'_>) -> Option<Refusal> {
     let proven = host
         .certificate
         .is_some_and(|certificate| tls::is_for(certificate, host.cluster_id, hello.from));
-    (hello.purpose != Purpose::Join && !proven).then_some(Refusal::Certificate)
+    if hello.purpose != Purpose::Join && !proven {
+        return Some(Refusal::Certificate);
+    }
+    // Whoever asks to join is known by the certificate alone, if it shows one.
+    let caller = match (hello.purpose, host.certificate) {
+        (Purpose::Join, Some(shown)) => tls::node_of_certificate(shown, host.cluster_id),
+        (Purpose::Join, None) => None,
+        _ => Some(hello.from),
+    };
+    caller.is_some_and(host.is_removed).then_some(Refusal::Removed)
 }

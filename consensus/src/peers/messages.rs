@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::PEER_FRAME_BYTES_MAX;
 use crate::command::{EnvelopeError, decode, open, seal};
+use crate::proof::ProofV1;
 use crate::raft::NodeAttributes;
 
 const JOIN_MAGIC: [u8; 4] = *b"VDPJ";
 const JOINED_MAGIC: [u8; 4] = *b"VDPK";
 const REQUEST_MAGIC: [u8; 4] = *b"VDNQ";
+const ORDER_MAGIC: [u8; 4] = *b"VDNO";
 const ANSWER_MAGIC: [u8; 4] = *b"VDNR";
 const VERSION: u16 = 1;
 /// The longest request to join, and its answer.
@@ -60,6 +62,14 @@ pub enum JoinAnswer {
         detail: String,
         /// Whether asking again, here or elsewhere, could help.
         retryable: bool,
+    },
+    /// It is a member now, of a cluster whose version asks for more than a certificate.
+    AdmittedBy {
+        /// What makes it a member.
+        admitted: Admitted,
+        /// The voters, with the addresses where they listen for peers. It follows nobody else until
+        /// its log names members.
+        voters: Vec<(u64, String)>,
     },
 }
 
@@ -171,6 +181,72 @@ pub enum NodeRequest {
     },
     /// How far the node is in a rotation of the authority.
     AuthorityState,
+    /// To check a person's proof and sign an order. Of members, to voters.
+    SignOrder {
+        /// The order.
+        order: Order,
+        /// What the person sent.
+        proof: ProofV1,
+    },
+    /// To carry out an order that a voter signed.
+    CarryOut {
+        /// The signed order.
+        sealed: Vec<u8>,
+    },
+    /// To keep a signed erasure for nodes that are away, and to see to it that they perform it.
+    KeepOrder {
+        /// The signed order.
+        sealed: Vec<u8>,
+        /// The nodes.
+        nodes: Vec<u64>,
+    },
+    /// Signed erasures that the asking node is to perform, as the asked one knows.
+    PendingOrders {
+        /// The number of the last one that it got; 0 at first.
+        after: u64,
+    },
+    /// To sign an operator's public key, for a person with this proof.
+    CertifyProved {
+        /// The name of the key's object.
+        name: String,
+        /// Ed25519, 32 bytes: what the object says it is.
+        public_key: Vec<u8>,
+        /// What the person sent.
+        proof: ProofV1,
+    },
+}
+
+/// What a person asks of a node other than the leader. A voter checks the person's proof once and signs
+/// the order; every node believes a voter's signature.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// To destroy the key of a unit.
+    EraseUnit {
+        /// The unit.
+        unit: String,
+    },
+    /// To read a decision.
+    ReadDecision {
+        /// Its id.
+        id: String,
+        /// What is asked of it.
+        read: DecisionRead,
+        /// The node that may read it, for the person.
+        reader: u64,
+        /// From when on the order is refused, in milliseconds since the epoch.
+        expires_ms: i64,
+    },
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::EraseUnit { .. } => formatter.write_str("EraseUnit"),
+            Self::ReadDecision { id, read, reader, .. } => {
+                write!(formatter, "ReadDecision({id}, {read:?}, by {reader})")
+            }
+        }
+    }
 }
 
 /// A text that is never shown.
@@ -256,6 +332,11 @@ impl std::fmt::Debug for NodeRequest {
             Self::KeepNextAuthority { .. } => formatter.write_str("KeepNextAuthority"),
             Self::AuthorityKey { .. } => formatter.write_str("AuthorityKey"),
             Self::AuthorityState => formatter.write_str("AuthorityState"),
+            Self::SignOrder { order, .. } => write!(formatter, "SignOrder({order:?})"),
+            Self::CarryOut { .. } => formatter.write_str("CarryOut"),
+            Self::KeepOrder { nodes, .. } => write!(formatter, "KeepOrder({nodes:?})"),
+            Self::PendingOrders { after } => write!(formatter, "PendingOrders({after})"),
+            Self::CertifyProved { name, .. } => write!(formatter, "CertifyProved({name})"),
         }
     }
 }
@@ -310,6 +391,20 @@ pub enum NodeAnswer {
     AuthorityKey(Secret),
     /// How far the node is.
     AuthorityState(AuthorityState),
+    /// The person may not do it, or did not prove who they are.
+    Denied {
+        /// The stable code.
+        code: String,
+        /// Why.
+        detail: String,
+    },
+    /// An order, signed.
+    Order {
+        /// The signed order.
+        sealed: Vec<u8>,
+    },
+    /// Signed erasures, with rising numbers.
+    Orders(Vec<(u64, Vec<u8>)>),
 }
 
 macro_rules! messages {
@@ -343,6 +438,7 @@ messages! {
     JoinRequest, JOIN_MAGIC, WIRE_JOIN_BYTES_MAX;
     JoinAnswer, JOINED_MAGIC, WIRE_JOIN_BYTES_MAX;
     NodeRequest, REQUEST_MAGIC, PEER_FRAME_BYTES_MAX;
+    Order, ORDER_MAGIC, PEER_FRAME_BYTES_MAX;
     NodeAnswer, ANSWER_MAGIC, PEER_FRAME_BYTES_MAX;
 }
 
@@ -369,6 +465,12 @@ mod tests {
         let bytes = refused.encode().unwrap();
         assert_eq!(hex::encode(&bytes), "5644504b010001026e6f01");
         assert_eq!(JoinAnswer::decode(&bytes).unwrap(), refused);
+        let admitted = Admitted { node_id: 4, chain: vec![vec![1]], authorities: vec![vec![2]] };
+        let voters = vec![(1, "a".to_owned())];
+        let admitted = JoinAnswer::AdmittedBy { admitted, voters };
+        let bytes = admitted.encode().unwrap();
+        assert_eq!(hex::encode(&bytes), "5644504b010002040101010101020101".to_owned() + "0161");
+        assert_eq!(JoinAnswer::decode(&bytes).unwrap(), admitted);
         let keep = NodeRequest::KeepAuthority { key_pem: "k".to_owned() };
         let bytes = keep.encode().unwrap();
         assert_eq!(hex::encode(&bytes), "56444e51010000016b");

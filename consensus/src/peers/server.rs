@@ -56,6 +56,16 @@ pub trait PeerService: Send + Sync + 'static {
     /// Answers a request of a node that proved to be `from`.
     fn answer(&self, from: u64, channel: PeerChannel, request: Vec<u8>) -> ServiceFuture<'_>;
 
+    /// Whether a node was removed from the cluster: it is not answered.
+    fn is_removed(&self, _node: u64) -> bool {
+        false
+    }
+
+    /// Changes whenever [`Self::is_removed`] may: connections of removed nodes are closed.
+    fn removals(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
     /// Answers a node that asks to join. `certificate` is what it showed, DER, if it has one: one that
     /// an authority signed that is trusted here.
     fn join(&self, certificate: Option<Vec<u8>>, request: Vec<u8>) -> ServiceFuture<'_>;
@@ -204,6 +214,20 @@ async fn distrusted(
     }
 }
 
+/// Waits until a node is removed from the cluster.
+async fn removed(service: &dyn PeerService, node: u64) {
+    let Some(mut removals) = service.removals() else { return std::future::pending().await };
+    loop {
+        removals.borrow_and_update();
+        if service.is_removed(node) {
+            return;
+        }
+        if removals.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
 struct Serving {
     service: Arc<dyn PeerService>,
     identity: SharedPeerIdentity,
@@ -236,6 +260,9 @@ impl Serving {
                     () = distrusted(identities, chain) => {
                         tracing::info!(from, "a connection of an authority that is gone is closed");
                     }
+                    () = removed(&*self.service, from) => {
+                        tracing::info!(from, "a connection of a node that was removed is closed");
+                    }
                 }
             }
             Err(error) => {
@@ -257,6 +284,7 @@ impl Serving {
             node_id: identity.node_id,
             cluster_id: &identity.cluster_id,
             certificate: chain.first().map(|certificate| certificate.as_ref()),
+            is_removed: &|node| self.service.is_removed(node),
         };
         let hello = handshake::welcome(&mut stream, &host).await?;
         Ok((stream, Caller { hello, chain }))
@@ -328,6 +356,10 @@ impl Serving {
     ) {
         let Hello { from, purpose, .. } = caller.hello;
         let host = Arc::clone(self);
+        if host.service.is_removed(from) {
+            // Its connection is about to be closed.
+            return;
+        }
         let certificate = caller.chain.first().map(|certificate| certificate.to_vec());
         self.tasks.spawn(async move {
             let answering = match purpose {

@@ -16,6 +16,9 @@ use crate::raft::{NodeAttributes, Peer, PeerChannel, PeerError, PeerTransport};
 const CLUSTER: &str = "01hzy3test";
 const WAIT: Duration = Duration::from_secs(20);
 
+/// Longer than a connection of these tests may be silent.
+const SLOW: Duration = Duration::from_millis(2_500);
+
 #[allow(clippy::disallowed_methods, reason = "of a test")]
 fn now() -> TimestampMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -46,6 +49,9 @@ impl PeerService for Echo {
         Box::pin(async move {
             if request == b"never" {
                 std::future::pending::<()>().await;
+            }
+            if request == b"slow" {
+                tokio::time::sleep(SLOW).await;
             }
             let mut answer = format!("{from} {channel:?} ").into_bytes();
             answer.extend_from_slice(&request);
@@ -359,4 +365,82 @@ fn an_authority_is_the_same_after_it_was_kept() {
     let wrong = PeerIdentity::new(CLUSTER, 8, &[certificate], &key.pkcs8(), &trusted);
     assert!(wrong.unwrap_err().to_string().contains("node-8"));
     assert!(first.issue(7, b"no key", now()).is_err());
+}
+
+/// A way to a host whose open connections swallow bytes once that is asked for, from the caller or to it.
+struct Swallowing {
+    address: SocketAddr,
+    swallow: tokio::sync::watch::Sender<(u64, bool)>,
+    _task: tokio::task::JoinHandle<()>,
+}
+
+impl Swallowing {
+    async fn start(target: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (swallow, asked) = tokio::sync::watch::channel((0, false));
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(target).await.unwrap();
+                let (client_read, client_write) = client.into_split();
+                let (server_read, server_write) = server.into_split();
+                let opened = asked.borrow().0;
+                tokio::spawn(carry(asked.clone(), (opened, false), client_read, server_write));
+                tokio::spawn(carry(asked.clone(), (opened, true), server_read, client_write));
+            }
+        });
+        Self { address, swallow, _task: task }
+    }
+
+    /// Lets the connections of now swallow what goes to the host, or what comes from it.
+    fn swallow(&self, from_host: bool) {
+        self.swallow.send_modify(|(count, way)| (*count, *way) = (*count + 1, from_host));
+    }
+}
+
+async fn carry(
+    asked: tokio::sync::watch::Receiver<(u64, bool)>,
+    (opened, from_host): (u64, bool),
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let (asked, way) = *asked.borrow();
+        if (asked == opened || way != from_host) && to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_swallows_bytes_is_replaced_on_every_channel() {
+    let authority = authority();
+    let host = Host::start(identity(&authority, 1), PeerServerOptions::default()).await;
+    let way = Swallowing::start(host.address).await;
+    let options = PeerClientsOptions {
+        silence_max: Duration::from_millis(600),
+        routes: [(1, way.address.to_string())].into(),
+        ..PeerClientsOptions::default()
+    };
+    let clients = PeerClients::new(identity(&authority, 2), options);
+    let peer = host.peer(1);
+    let channels =
+        [PeerChannel::Raft, PeerChannel::Snapshot, PeerChannel::Forward, PeerChannel::Blob];
+    for channel in channels {
+        for from_host in [false, true] {
+            call(&clients, &peer, channel, b"hello").await.unwrap();
+            way.swallow(from_host);
+            let lost = call(&clients, &peer, channel, b"hello").await;
+            assert!(matches!(lost, Err(PeerError::NoAnswer(_))), "{channel:?}: {lost:?}");
+            let again = call(&clients, &peer, channel, b"hello").await;
+            assert!(again.is_ok(), "{channel:?}: {again:?}");
+        }
+        // A response that takes its time comes over a connection that is sound: it is not replaced.
+        let opened = clients.counts().opened.load(std::sync::atomic::Ordering::Relaxed);
+        let slow = call(&clients, &peer, channel, b"slow").await;
+        assert_eq!(slow.unwrap(), format!("2 {channel:?} slow").into_bytes());
+        assert_eq!(clients.counts().opened.load(std::sync::atomic::Ordering::Relaxed), opened);
+    }
+    host.end().await;
 }

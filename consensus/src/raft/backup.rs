@@ -83,8 +83,9 @@ pub fn check_backup(path: &Path) -> Result<BackupInfo, LogError> {
     read_backup_file(path).map(|(_, info)| info)
 }
 
-/// Makes the folder of the first node of a new cluster from a backup. Catalogue, history, request
-/// ids and revision are kept; the members are not.
+/// Makes the folder of the first node of a new cluster from a backup. Catalogue, history and request
+/// ids are kept; the members are not. The revision continues at the next multiple of
+/// [`REVISION_STEP`](crate::REVISION_STEP).
 ///
 /// # Errors
 /// The disk's, damage, or the id of the cluster that the backup is from.
@@ -109,11 +110,14 @@ fn begin_again(
         let detail = "a cluster that begins again needs an id of its own".to_owned();
         return Err(LogError::Foreign { folder: folder.display().to_string(), detail });
     }
+    let mut catalogue = Catalogue::clone(&machine.catalogue);
+    // The cluster of before may have gone on: what it did after this state had revisions too.
+    catalogue.begin_again();
     let seed = Seed {
         attributes,
         log_index: machine.last_applied.map_or(0, |id| id.index),
         next_node_id: machine.cluster.next_node_id,
-        catalogue: Catalogue::clone(&machine.catalogue),
+        catalogue,
     };
     create_raft_folder(folder, identity, FolderStart::Bootstrap(Box::new(seed)))
 }

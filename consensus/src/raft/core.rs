@@ -1,5 +1,6 @@
 //! What the parts of a Raft log share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,8 +9,9 @@ use openraft::RaftMetrics;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use verdict_config::TimestampMs;
 
+use super::admission::{Inquiry, Standing, is_majority};
+use super::clock::LeaderClock;
 use super::log_store::LogStore;
 use super::members::{self, MemberAnswer, MemberCommand, MemberPlan, Members, MembershipError};
 use super::messages::{Answer, FailureV1, RequestBody};
@@ -17,10 +19,11 @@ use super::network::PeerNetwork;
 use super::options::RaftLogOptions;
 use super::proposer::Proposal;
 use super::state_machine::Shared;
-use super::transport::{Peer, PeerChannel};
+use super::transport::{Peer, PeerChannel, PeerError};
 use super::types::{NodeAttributes, NodeId, Raft};
 use crate::catalogue::Catalogue;
 use crate::error::ReadError;
+use crate::proof::{PROOF_FROM_VERSION, Proof};
 
 /// How long to wait before a leader is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -35,62 +38,6 @@ pub struct Counts {
     pub applied: u64,
     pub refused: u64,
     pub commit_us_last: u64,
-}
-
-/// How far a clock may jump from where it was, and ran to, since the start.
-const CLOCK_JUMP_MS_MAX: i64 = 3_600_000;
-
-/// The clock of the options, held near to where it was at the start: a clock that jumps a year
-/// ahead would make every later time of the log wrong for good, because time never goes back.
-pub struct LeaderClock {
-    begun: std::time::Instant,
-    at_start: TimestampMs,
-}
-
-impl LeaderClock {
-    pub fn start(options: &RaftLogOptions) -> Self {
-        Self { begun: std::time::Instant::now(), at_start: (options.clock)() }
-    }
-
-    pub fn now(&self, options: &RaftLogOptions) -> TimestampMs {
-        let elapsed_ms = i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-        near(self.at_start, elapsed_ms, (options.clock)())
-    }
-}
-
-/// A time that a clock shows, held near to where it was at the start and ran to since.
-fn near(at_start: TimestampMs, elapsed_ms: i64, shown: TimestampMs) -> TimestampMs {
-    let expected = at_start.0.saturating_add(elapsed_ms);
-    let earliest = expected.saturating_sub(CLOCK_JUMP_MS_MAX);
-    let latest = expected.saturating_add(CLOCK_JUMP_MS_MAX);
-    TimestampMs(shown.0.clamp(earliest, latest))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        /// However a clock jumps, the time that a leader stamps stays within the bound of the time
-        /// that has passed, and is the clock's own where that is within it.
-        #[test]
-        fn a_clock_that_jumps_is_held(
-            at_start in any::<i64>(), elapsed_ms in 0..=i64::MAX, shown in any::<i64>(),
-        ) {
-            let expected = i128::from(at_start) + i128::from(elapsed_ms);
-            let held = i128::from(near(TimestampMs(at_start), elapsed_ms, TimestampMs(shown)).0);
-            let bound = i128::from(CLOCK_JUMP_MS_MAX);
-            let expected = expected.min(i128::from(i64::MAX));
-            prop_assert!((held - expected).abs() <= bound, "{held} {expected}");
-            if (i128::from(shown) - expected).abs() <= bound {
-                prop_assert_eq!(held, i128::from(shown));
-            }
-        }
-    }
 }
 
 /// Who leads.
@@ -109,6 +56,7 @@ pub enum Leadership {
 /// What the parts of a Raft log share.
 pub struct Core {
     pub node_id: NodeId,
+    pub folder: PathBuf,
     pub raft: Raft,
     pub store: LogStore,
     pub shared: Arc<Shared>,
@@ -121,9 +69,56 @@ pub struct Core {
     /// Taken away when the log closes.
     pub proposals: Mutex<Option<mpsc::Sender<Proposal>>>,
     pub draining: AtomicBool,
+    /// Who may lead and stand for election, as this node knows it.
+    pub standing: Standing,
+    /// What voters answered about nodes that this one does not name.
+    pub inquiry: Inquiry,
 }
 
 impl Core {
+    /// Whether a node is a voter, and, with a term, whether this node follows it in that term.
+    pub fn confirms(&self, node_id: NodeId, term: Option<u64>) -> bool {
+        let follows = |term| {
+            let vote = self.raft.metrics().borrow().vote;
+            let leader = vote.leader_id();
+            vote.is_committed() && leader.term == term && leader.voted_for() == Some(node_id)
+        };
+        self.standing.is_voter(node_id) && term.is_none_or(follows)
+    }
+
+    /// A leader that this node refused lately, while it hears no other.
+    pub fn unknown_leader(&self) -> Option<NodeId> {
+        let lease = self.options.election_timeout_max * 4;
+        let lost = self.network.leader_heard_ago() > lease;
+        self.inquiry.refused_within(lease.max(Duration::from_secs(3))).filter(|_| lost)
+    }
+
+    /// Why this node does not stand for election, if so.
+    pub fn unfit_to_lead(&self) -> Option<&'static str> {
+        if self.is_removed() {
+            return Some("this node was removed from the cluster");
+        }
+        (!self.clock.is_trusted()).then_some("this node's clock is in doubt")
+    }
+
+    /// Whether this node was removed: its own log says so, or voters that it names refuse it, a majority
+    /// with this node where it votes. They refuse it by its id, or because the authority changed: no
+    /// step of that is taken while a member has not followed the one before.
+    pub fn is_removed(&self) -> bool {
+        if self.shared.is_removed(self.node_id) {
+            return true;
+        }
+        let refused_by = self.network.refused_by();
+        !refused_by.is_empty()
+            && self.standing.is_strict()
+            && is_majority(&self.standing.view().voters, self.node_id, &refused_by)
+    }
+
+    /// Whether all that is known is that the voters do not share this node's authority.
+    pub fn is_only_distrusted(&self) -> bool {
+        !self.shared.is_removed(self.node_id) && !self.network.is_said_to_be_removed()
+    }
+
     pub fn metrics(&self) -> RaftMetrics<NodeId, NodeAttributes> {
         self.raft.metrics().borrow().clone()
     }
@@ -279,10 +274,25 @@ impl Core {
         Err(MembershipError::NoLeader)
     }
 
+    /// Whether forwarded requests need proof: every member's program sends it.
+    pub fn needs_proof(&self) -> bool {
+        self.shared.version() >= PROOF_FROM_VERSION
+    }
+
+    fn member_request(&self, command: &MemberCommand, proof: Option<&Proof>) -> RequestBody {
+        let command = command.clone().into();
+        if self.needs_proof() {
+            RequestBody::MemberProved { command, proof: proof.map(Into::into) }
+        } else {
+            RequestBody::Member(command)
+        }
+    }
+
     /// Changes the members, here or at the leader.
     pub async fn change_members(
         &self,
         command: MemberCommand,
+        proof: Option<Proof>,
     ) -> Result<MemberAnswer, MembershipError> {
         let until = Instant::now() + self.options.timeout;
         while Instant::now() < until {
@@ -294,12 +304,15 @@ impl Core {
                 }
                 Leadership::There(peer) => {
                     let left = until.saturating_duration_since(Instant::now());
-                    let body = RequestBody::Member(command.clone().into());
+                    let body = self.member_request(&command, proof.as_ref());
                     let asked = self.network.ask(&peer, PeerChannel::Forward, body, left);
+                    let repeatable = matches!(command, MemberCommand::Allocate { .. });
                     match asked.await {
                         Ok(Answer::Member(result)) => return result.into(),
-                        Ok(Answer::Failed(FailureV1::NotLeader)) => {}
-                        Err(super::transport::PeerError::Unreachable(_)) => {}
+                        Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::NeedsProof)) => {}
+                        Err(PeerError::Unreachable(_)) => {}
+                        // The leader finds an allocation again by its request id.
+                        Err(PeerError::NoAnswer(_)) if repeatable => {}
                         _ => return Err(MembershipError::OutcomeUnknown),
                     }
                 }

@@ -59,7 +59,10 @@ impl Elector {
         let lease = core.options.election_timeout_max;
         let id = core.node_id;
         let votes = core.members().get(id).is_some_and(|member| member.voter);
-        if !votes || matches!(core.leadership(), Leadership::Here(_) | Leadership::Ended(_)) {
+        if !votes
+            || core.unfit_to_lead().is_some()
+            || matches!(core.leadership(), Leadership::Here(_) | Leadership::Ended(_))
+        {
             // Whoever stops leading, or begins to vote, waits as if it had just stood.
             self.attempted = now;
             return now + lease;

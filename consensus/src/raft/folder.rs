@@ -4,6 +4,7 @@
 //!   format      version of this layout
 //!   lock        held by the process that has the folder
 //!   identity    the node and the cluster it belongs to
+//!   trust       whom the node follows while its log does not say; absent where it says
 //!   mark        last durable index and vote, outside the store
 //!   committed   how far entries were committed, a hint
 //!   store/      the log: sled
@@ -13,12 +14,14 @@
 //! A folder is made beside its place and renamed into it, so that it is there whole or not at all:
 //! one whose `format` is missing was damaged, never half made.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use openraft::Membership;
 use serde::{Deserialize, Serialize};
 
+use super::admission::TrustRoot;
 use super::log_store::opening::create_marks;
 use super::machine::{ClusterState, Machine};
 use super::options::CLUSTER_VERSION;
@@ -89,6 +92,9 @@ pub enum FolderStart {
     Bootstrap(Box<Seed>),
     /// A node that was allocated an id and waits to be added by the leader.
     Join,
+    /// The same, of a node that follows these voters and nobody else until its log names members.
+    /// By id, with the addresses where they listen for peers.
+    JoinTrusting(BTreeMap<NodeId, String>),
 }
 
 /// Makes the folder of a node. It must not exist yet.
@@ -117,12 +123,16 @@ pub fn create_raft_folder(
         .map_err(|error| io(&unfinished, std::io::Error::other(error.to_string())))?;
     write_whole(&unfinished, "identity", &text)?;
     create_marks(&unfinished)?;
+    if let FolderStart::JoinTrusting(voters) = &start {
+        TrustRoot { voters: voters.clone(), named: None }.save(&unfinished)?;
+    }
     if let FolderStart::Bootstrap(seed) = start {
         let machine = seeded(identity, *seed);
         let index = machine.last_applied.map_or(0, |id| id.index);
         let bytes = snapshot_file::encode(&machine)
             .map_err(|error| io(&snapshots, std::io::Error::other(error.to_string())))?;
         snapshot_file::write(&snapshots, index, &bytes)?;
+        snapshot_file::write_copy(&snapshots, index, &bytes)?;
     }
     made.finish_new()?;
     drop(made);
@@ -136,7 +146,7 @@ fn seeded(identity: &FolderIdentity, seed: Seed) -> Machine {
     let node_id = identity.node_id;
     let place = LogIdV1 { term: 0, leader_id: node_id, index: seed.log_index };
     let place = LogId::from(place);
-    let nodes = std::collections::BTreeMap::from([(node_id, seed.attributes)]);
+    let nodes = BTreeMap::from([(node_id, seed.attributes)]);
     let members = Membership::new(vec![std::collections::BTreeSet::from([node_id])], nodes);
     Machine {
         last_applied: Some(place),

@@ -9,18 +9,21 @@ use openraft::{Snapshot, SnapshotMeta};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::admission::{self, Admission, Claim};
 use super::bodies;
 use super::core::{Core, Leadership};
 use super::members::{self, MembershipError};
 use super::messages::{
-    Answer, AppendAnswerV1, FORWARD_MAX, FailureV1, Request, RequestBody, SnapshotPieceV1, results,
+    Answer, AppendAnswerV1, FORWARD_MAX, FailureV1, ProvedV1, Request, RequestBody,
+    SnapshotPieceV1, results,
 };
-use super::proposer::Proposal;
+use super::proposer::{Proposal, Submitted};
 use super::snapshot_file::{FILE_BYTES_MAX, SnapshotFile};
 use super::types::{Entry, LogId, StoredMembership, TypeConfig, Vote};
 use super::wire::{LogIdV1, VoteV1};
-use crate::command::{Command, EnvelopeError, Propose};
+use crate::command::{Author, Command, EnvelopeError, Propose};
 use crate::error::ProposeError;
+use crate::proof::{Denied, Forwarded, Proof};
 
 /// A snapshot that is being received.
 struct Incoming {
@@ -66,8 +69,14 @@ impl PeerHandler {
             let detail = format!("this is node {} of cluster {}", here.0, here.1);
             return failed(FailureV1::Misdirected(detail));
         }
-        // Votes and entries may come from a node that this one has yet to hear of; what changes the
-        // catalogue or the members comes from members only. A certificate outlives its membership.
+        // A certificate outlives its membership.
+        if self.core.shared.is_removed(from) {
+            return failed(FailureV1::Removed);
+        }
+        if let Some(refused) = self.refusal(from, &request.body).await {
+            return failed(refused);
+        }
+        // What changes the catalogue or the members comes from members only.
         let asks_to_change = match &request.body {
             RequestBody::Append { .. } | RequestBody::Vote { .. } | RequestBody::Snapshot(_) => {
                 false
@@ -76,7 +85,11 @@ impl PeerHandler {
             | RequestBody::ReadIndex
             | RequestBody::Member(_)
             | RequestBody::PlanMembers(_)
-            | RequestBody::Version => true,
+            | RequestBody::Version
+            | RequestBody::Confirm { .. }
+            | RequestBody::Clock
+            | RequestBody::ProposeProved { .. }
+            | RequestBody::MemberProved { .. } => true,
         };
         if asks_to_change && self.core.members().get(from).is_none() {
             return failed(FailureV1::Misdirected(format!("node {from} is no member")));
@@ -91,17 +104,66 @@ impl PeerHandler {
             }
             RequestBody::Vote { vote, last } => self.vote(vote, last).await,
             RequestBody::Snapshot(piece) => self.snapshot(piece).await,
-            RequestBody::Propose { proposals, wait_ms } => self.propose(proposals, wait_ms).await,
+            RequestBody::Propose { .. } | RequestBody::Member(_) if self.checks_proof() => {
+                // What the cluster's version is, a leader knows once it has applied what was agreed.
+                let leads = self.core.leads();
+                failed(if leads { FailureV1::NeedsProof } else { FailureV1::NotLeader })
+            }
+            RequestBody::Propose { proposals, wait_ms } => {
+                let unproved = |command| ProvedV1 { command, proof: None };
+                let proposals = proposals.into_iter().map(unproved).collect();
+                self.propose((from, false), proposals, wait_ms).await
+            }
+            RequestBody::ProposeProved { proposals, wait_ms } => {
+                self.propose((from, true), proposals, wait_ms).await
+            }
             RequestBody::ReadIndex => match self.core.read_index().await {
                 Ok(index) => Answer::ReadIndex { index },
                 Err(failure) => failed(failure),
             },
             RequestBody::Member(command) => self.member(command.into()).await,
+            RequestBody::MemberProved { command, proof } => {
+                let (command, proof) = (command.into(), proof.map(Proof::from));
+                match self.may_change_members(from, proof.as_ref(), &command) {
+                    Ok(()) => self.member(command).await,
+                    Err(denied) => Answer::Member(Err(MembershipError::Denied(denied)).into()),
+                }
+            }
             RequestBody::PlanMembers(command) => match self.core.leads() {
                 true => Answer::Planned(members::planned(&self.core, &command.into()).into()),
                 false => failed(FailureV1::NotLeader),
             },
             RequestBody::Version => Answer::Version { version: self.core.options.version },
+            RequestBody::Confirm { node_id, term } => {
+                Answer::Confirmed { confirmed: self.core.confirms(node_id, term) }
+            }
+            RequestBody::Clock => {
+                Answer::Clock { now_ms: self.core.clock.shown(&self.core.options).0 }
+            }
+        }
+    }
+
+    /// Why votes, entries or a snapshot are not taken from a node, if so.
+    async fn refusal(&self, from: super::NodeId, body: &RequestBody) -> Option<FailureV1> {
+        let (vote, claim) = match body {
+            RequestBody::Append { vote, .. } => (vote, Claim::Lead { term: vote.term }),
+            RequestBody::Snapshot(piece) => (&piece.vote, Claim::Lead { term: piece.vote.term }),
+            RequestBody::Vote { vote, .. } => (vote, Claim::Stand),
+            _ => return None,
+        };
+        let core = &self.core;
+        match admission::decide(&core.standing.view(), from, vote.node_id) {
+            Admission::Admit => None,
+            Admission::Refuse(reason) => {
+                tracing::warn!(from, ?claim, reason, "a node's claim is refused");
+                Some(FailureV1::NotAVoter(reason.to_owned()))
+            }
+            Admission::Confirm(sets) => {
+                let claimed = (from, claim);
+                let asked = core.inquiry.confirmed(&core.standing, &core.network, claimed, &sets);
+                let detail = format!("the voters that node {} knows do not confirm", core.node_id);
+                (!asked.await).then_some(FailureV1::NotAVoter(detail))
+            }
         }
     }
 
@@ -254,8 +316,49 @@ impl PeerHandler {
         }
     }
 
-    async fn propose(&self, proposals: Vec<crate::catalogue::Bytes>, wait_ms: u32) -> Answer {
-        if !matches!(self.core.leadership(), Leadership::Here(_)) {
+    /// Whether requests without proof are refused: every member's program sends it, or this node does
+    /// not lead.
+    fn checks_proof(&self) -> bool {
+        self.core.options.proofs.is_some() && (!self.core.leads() || self.core.needs_proof())
+    }
+
+    /// Checks who is behind a change set that a node forwarded, and says so in it.
+    fn attribute(
+        &self,
+        from: super::NodeId,
+        proof: Option<&Proof>,
+        command: &mut Propose,
+    ) -> Result<(), Denied> {
+        let Some(checks) = &self.core.options.proofs else { return Ok(()) };
+        let (catalogue, _) = self.core.shared.applied_catalogue();
+        let (members, claimed) = (&self.core.members(), &command.author);
+        let forwarded = Forwarded { from, proof, claimed, members, catalogue: &catalogue };
+        command.author = checks.change(&forwarded, &command.change_set)?.without_proof();
+        Ok(())
+    }
+
+    fn may_change_members(
+        &self,
+        from: super::NodeId,
+        proof: Option<&Proof>,
+        command: &super::members::MemberCommand,
+    ) -> Result<(), Denied> {
+        let Some(checks) = &self.core.options.proofs else { return Ok(()) };
+        let (catalogue, _) = self.core.shared.applied_catalogue();
+        let (members, claimed) = (&self.core.members(), &Author::default());
+        let forwarded = Forwarded { from, proof, claimed, members, catalogue: &catalogue };
+        checks.member(&forwarded, command)
+    }
+
+    /// Proposes what another node forwarded; `proved`: it comes with proof, which is checked.
+    async fn propose(
+        &self,
+        (from, proved): (super::NodeId, bool),
+        proposals: Vec<ProvedV1>,
+        wait_ms: u32,
+    ) -> Answer {
+        let leads = matches!(self.core.leadership(), Leadership::Here(_));
+        if !leads || (proved && !self.core.leads()) {
             return failed(FailureV1::NotLeader);
         }
         if proposals.len() > FORWARD_MAX {
@@ -264,16 +367,24 @@ impl PeerHandler {
         let wait = Duration::from_millis(wait_ms.into()).min(self.core.options.timeout);
         let until = Instant::now() + wait;
         let mut waiting = Vec::with_capacity(proposals.len());
-        for bytes in proposals {
-            let Command::Propose(command) = match Command::decode(&bytes.0) {
+        for ProvedV1 { command, proof } in proposals {
+            let Command::Propose(command) = match Command::decode(&command.0) {
                 Ok(command) => command,
                 Err(error) => return misdirected(&error),
             };
-            waiting.push(match self.with_bodies(command).await {
-                Some(command) => Proposal::enqueue(&self.core, command, until, true),
-                // Whoever proposes it has put them here; until they are, it is no proposal.
-                None => Err(ProposeError::NoLeader),
-            });
+            // Whoever proposes it has put its bodies here; until they are, it is no proposal.
+            let Some(mut command) = self.with_bodies(command).await else {
+                waiting.push(Err(ProposeError::NoLeader));
+                continue;
+            };
+            let proof = proof.map(Proof::from);
+            if proved && let Err(denied) = self.attribute(from, proof.as_ref(), &mut command) {
+                tracing::warn!(from, code = %denied.code, "a forwarded change is refused");
+                waiting.push(Err(ProposeError::Denied(denied)));
+                continue;
+            }
+            let submitted = Submitted { command, proof: None, until, forwarded: true };
+            waiting.push(Proposal::enqueue(&self.core, submitted));
         }
         let mut results = Vec::with_capacity(waiting.len());
         for receiver in waiting {

@@ -31,6 +31,7 @@ use super::steps::{Probe, Step};
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 use super::wire::{LogIdV1, VoteV1, encode_entry};
 use crate::durable::{Durable, EngineBatch, Mark, MarkState, MarkedVote, Marking};
+use crate::error::disk_failure;
 
 /// Bytes that one answer to a reader holds, but for a single entry that is longer.
 const READ_BYTES_MAX: usize = 2 << 20;
@@ -51,7 +52,12 @@ struct Inner {
     /// Index up to which entries are known committed also after a loss of power.
     committed_durable: AtomicU64,
     probe: OnceLock<Probe>,
+    /// Says up to which index entries may go: those behind the older snapshot stay, should the newest
+    /// one be corrupted.
+    keep_from: OnceLock<KeepFrom>,
 }
+
+type KeepFrom = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The log store; clones share it.
 #[derive(Clone)]
@@ -79,6 +85,31 @@ impl LogStore {
         let _ = self.inner.probe.set(probe);
     }
 
+    /// Says how the index is found up to which entries may be let go.
+    pub fn set_keep_from(&self, keep_from: impl Fn() -> u64 + Send + Sync + 'static) {
+        // It is said once, before the consensus starts.
+        let _ = self.inner.keep_from.set(Box::new(keep_from));
+    }
+
+    /// The place up to which entries are let go when they may go up to `upto`. Entries that end before
+    /// `upto` go whole: a snapshot of another node follows them, and a gap would be taken for damage.
+    fn purgeable(&self, upto: LogId) -> io::Result<Option<LogId>> {
+        let Some(keep_from) = self.inner.keep_from.get() else { return Ok(Some(upto)) };
+        let (last, purged) = {
+            let state = self.inner.state.lock();
+            (state.last.max(state.purged), state.purged)
+        };
+        let behind = keep_from();
+        if last < Some(upto) || upto.index <= behind {
+            return Ok(Some(upto));
+        }
+        if behind <= purged.map_or(0, |id| id.index) {
+            return Ok(None);
+        }
+        let entry = self.read(behind, behind.saturating_add(1), usize::MAX)?.pop();
+        Ok(entry.map(|entry| entry.log_id))
+    }
+
     fn step(&self, step: Step) {
         if let Some(probe) = self.inner.probe.get() {
             probe(step);
@@ -97,7 +128,9 @@ impl LogStore {
         }
         match file.and_then(|file| file.sync_data()) {
             Ok(()) => drop(self.inner.committed_durable.fetch_max(index, Ordering::SeqCst)),
-            Err(error) => self.inner.durable.fail(&format!("a sync failed: {error}")),
+            Err(error) => {
+                self.inner.durable.fail(&disk_failure(&format!("a sync failed: {error}")))
+            }
         }
         true
     }
@@ -142,7 +175,9 @@ impl LogStore {
 
     fn write(&self, batch: EngineBatch) -> io::Result<()> {
         let written = self.inner.durable.engine().and_then(|engine| engine.write(batch));
-        written.inspect_err(|error| self.inner.durable.fail(&format!("a write failed: {error}")))
+        written.inspect_err(|error| {
+            self.inner.durable.fail(&disk_failure(&format!("a write failed: {error}")));
+        })
     }
 
     async fn keep_vote(&self, vote: &Vote) -> io::Result<()> {
@@ -323,6 +358,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        self.let_go(upto).await.map_err(|error| write_error(&error))
+        match self.purgeable(upto).map_err(|error| read_error(&error))? {
+            Some(upto) => self.let_go(upto).await.map_err(|error| write_error(&error)),
+            None => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openraft::EntryPayload as Content;
 
+use super::admission::TRUST_VERSION;
 use super::bodies::{self, ApplyError, Bodies};
 use super::entry::EntryCommand;
 use super::types::{Entry, EntryReply, LogId, NodeId, StoredMembership};
@@ -48,6 +49,15 @@ impl Machine {
             catalogue: Arc::new(catalogue.at_version(cluster.version)),
             cluster,
         }
+    }
+
+    /// Whether a node was a member of this cluster and is none any more. Ids are given once and in
+    /// order, so the entry that removes a node is all that has to be kept of it.
+    pub fn is_removed(&self, node_id: NodeId) -> bool {
+        self.cluster.version >= TRUST_VERSION
+            && (1..self.cluster.next_node_id).contains(&node_id)
+            && !self.cluster.pending.contains_key(&node_id)
+            && self.members.membership().get_node(&node_id).is_none()
     }
 
     /// Applies the next entry, with the bodies that it names.

@@ -14,6 +14,7 @@ use super::messages::MemberCommandV1;
 use super::types::{EntryReply, NodeAttributes, NodeId};
 use super::wire::NodeV1;
 use crate::command::REQUEST_ID_BYTES_MAX;
+use crate::proof::Denied;
 
 mod plan;
 mod upkeep;
@@ -171,6 +172,9 @@ pub enum MembershipError {
     /// The storage failed.
     #[error("the log cannot be written: {0}")]
     Storage(String),
+    /// The leader found no proof that whoever asked may do it; nothing changed.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 impl MembershipError {
@@ -183,6 +187,7 @@ impl MembershipError {
             Self::InProgress => Code::ChangeConflict,
             Self::OutcomeUnknown => Code::OutcomeUnknown,
             Self::Storage(_) => Code::StorageFailed,
+            Self::Denied(denied) => denied.code,
         }
     }
 

@@ -15,6 +15,7 @@ use self::results::{MemberResultV1, PlanResultV1, ProposalResultV1};
 use super::wire::{EntryV1, LogIdV1, MembersV1, NodeV1, VoteV1};
 use crate::catalogue::Bytes;
 use crate::command::{EnvelopeError, decode_within, open, seal};
+use crate::proof::ProofV1;
 
 /// The longest message between nodes.
 pub const PEER_FRAME_BYTES_MAX: usize = 16 << 20;
@@ -64,6 +65,31 @@ pub enum RequestBody {
     Version,
     /// What a change of the members would make of them.
     PlanMembers(MemberCommandV1),
+    /// Whether a node is a voter, and, with a term, whether the asked node follows it in that term.
+    Confirm {
+        node_id: u64,
+        term: Option<u64>,
+    },
+    /// What the clock of the asked node shows.
+    Clock,
+    /// Commands without a time, each with what proves who asked for it.
+    ProposeProved {
+        proposals: Vec<ProvedV1>,
+        wait_ms: u32,
+    },
+    /// A change of the members, with what proves who asked for it.
+    MemberProved {
+        command: MemberCommandV1,
+        proof: Option<ProofV1>,
+    },
+}
+
+/// A command and its proof.
+#[derive(Serialize, Deserialize)]
+pub struct ProvedV1 {
+    pub command: Bytes,
+    /// None where the sending node acts by itself.
+    pub proof: Option<ProofV1>,
 }
 
 /// A piece of a snapshot.
@@ -116,6 +142,13 @@ pub enum Answer {
         version: u16,
     },
     Planned(PlanResultV1),
+    Confirmed {
+        confirmed: bool,
+    },
+    /// Milliseconds since the epoch.
+    Clock {
+        now_ms: i64,
+    },
 }
 
 /// Why a request cannot be answered here.
@@ -129,6 +162,12 @@ pub enum FailureV1 {
     Stopped,
     /// Too much waits.
     Busy,
+    /// The asking node was removed from the cluster.
+    Removed,
+    /// Only a voter may ask for this, and the asking node is none that is known here.
+    NotAVoter(String),
+    /// The request comes in the form of a cluster of before requests needed proof.
+    NeedsProof,
 }
 
 /// How entries were taken.

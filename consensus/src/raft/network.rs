@@ -1,9 +1,9 @@
 //! openraft's network on a [`PeerTransport`]: one client for each peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use openraft::error::{
@@ -17,12 +17,13 @@ use openraft::raft::{
 use openraft::{AnyError, OptionalSend, Snapshot};
 use parking_lot::Mutex;
 
+use super::admission::Standing;
 use super::messages::{
     Answer, AppendAnswerV1, FailureV1, Request, RequestBody, SNAPSHOT_PIECE_BYTES, SnapshotPieceV1,
 };
 use super::transport::{Peer, PeerChannel, PeerError, PeerTransport};
 use super::types::{LogId, NodeAttributes, NodeId, TypeConfig, Vote};
-use super::wire::{EntryV1, LogIdV1};
+use super::wire::{EntryV1, LogIdV1, VoteV1};
 use crate::catalogue::Bytes;
 use crate::log::NEVER_HEARD;
 
@@ -47,6 +48,26 @@ pub struct PeerNetwork {
     voted: Mutex<Option<Instant>>,
     /// Whether a peer that was asked for its vote had more of the log.
     longer_log: AtomicBool,
+    /// The peers that refused this node, until they answer it again, and whether they said that it was
+    /// removed.
+    refused_by: Mutex<BTreeMap<NodeId, bool>>,
+    /// Who may vote, once the log is open.
+    standing: OnceLock<Standing>,
+    /// Requests that this node forwards and that fail.
+    forwarding: Mutex<Option<FailedForwards>>,
+}
+
+/// Forwarded requests that failed since the last one that succeeded.
+#[derive(Debug, Clone)]
+pub struct FailedForwards {
+    /// The node that the last one was for.
+    pub peer: NodeId,
+    /// When the first one failed.
+    pub since: Instant,
+    /// The number of them.
+    pub count: u64,
+    /// Why the last one failed.
+    pub last: String,
 }
 
 impl PeerNetwork {
@@ -59,7 +80,57 @@ impl PeerNetwork {
             leader_heard: Mutex::new(None),
             voted: Mutex::new(None),
             longer_log: AtomicBool::new(false),
+            refused_by: Mutex::new(BTreeMap::new()),
+            standing: OnceLock::new(),
+            forwarding: Mutex::new(None),
         }
+    }
+
+    /// From here on a learner's word about votes does not count.
+    pub fn set_standing(&self, standing: Standing) {
+        // It is said once, when the log is opened.
+        let _ = self.standing.set(standing);
+    }
+
+    /// A vote that a peer answers with, where its word about votes counts. A learner that answers a
+    /// leader with a higher vote would depose it.
+    fn vote_of(&self, peer: NodeId, vote: VoteV1) -> Result<Vote, PeerError> {
+        match self.standing.get() {
+            Some(standing) if !standing.may_depose(peer) => {
+                let detail = format!("node {peer} is no voter and answers with a higher vote");
+                tracing::warn!(peer, "a node that is no voter answers with a higher vote");
+                Err(PeerError::Invalid(detail))
+            }
+            _ => Ok(vote.into()),
+        }
+    }
+
+    /// The peers that refuse this node.
+    pub fn refused_by(&self) -> BTreeSet<NodeId> {
+        self.refused_by.lock().keys().copied().collect()
+    }
+
+    /// Whether a peer says that this node was removed.
+    pub fn is_said_to_be_removed(&self) -> bool {
+        self.refused_by.lock().values().any(|removed| *removed)
+    }
+
+    /// Requests forwarded to a node that failed since the last one that succeeded.
+    pub fn failed_forwards(&self, peer: NodeId) -> Option<FailedForwards> {
+        self.forwarding.lock().clone().filter(|failed| failed.peer == peer)
+    }
+
+    fn note_forward(&self, peer: NodeId, result: &Result<Vec<u8>, PeerError>) {
+        let mut forwarding = self.forwarding.lock();
+        let Err(error) = result else {
+            *forwarding = None;
+            return;
+        };
+        let before = forwarding.take().filter(|failed| failed.peer == peer);
+        let (since, count) =
+            before.map_or((Instant::now(), 0), |failed| (failed.since, failed.count));
+        let (count, last) = (count.saturating_add(1), error.to_string());
+        *forwarding = Some(FailedForwards { peer, since, count, last });
     }
 
     /// Notes that a leader was heard: it brings what others had more of the log.
@@ -139,8 +210,30 @@ impl PeerNetwork {
         let bytes = request.encode().map_err(invalid)?;
         let call = self.transport.call(peer.clone(), channel, bytes, timeout);
         let answer = tokio::time::timeout(timeout, call).await;
-        let answer = answer.map_err(|_| PeerError::NoAnswer(format!("within {timeout:?}")))??;
-        let answer = Answer::decode(&answer).map_err(invalid)?;
+        let answer = answer.map_err(|_| PeerError::NoAnswer(format!("within {timeout:?}")));
+        let answer = answer.and_then(|answer| answer);
+        if channel == PeerChannel::Forward {
+            self.note_forward(peer.node_id, &answer);
+        }
+        let answer = match answer {
+            Ok(answer) => Answer::decode(&answer).map_err(invalid)?,
+            Err(error) => {
+                let refused = match error {
+                    PeerError::Removed(_) => Some(true),
+                    PeerError::Distrusted(_) => Some(false),
+                    _ => None,
+                };
+                if let Some(removed) = refused {
+                    self.refused_by.lock().insert(peer.node_id, removed);
+                }
+                return Err(error);
+            }
+        };
+        if matches!(answer, Answer::Failed(FailureV1::Removed)) {
+            self.refused_by.lock().insert(peer.node_id, true);
+            return Err(PeerError::Removed(peer.node_id));
+        }
+        self.refused_by.lock().remove(&peer.node_id);
         self.heard.lock().insert(peer.node_id, Instant::now());
         Ok(answer)
     }
@@ -166,8 +259,11 @@ pub struct Client {
 
 fn rpc_error(error: &PeerError) -> RpcError {
     match error {
-        PeerError::Unreachable(_) | PeerError::Invalid(_) => Unreachable::new(error).into(),
         PeerError::NoAnswer(_) => NetworkError::new(error).into(),
+        PeerError::Unreachable(_)
+        | PeerError::Invalid(_)
+        | PeerError::Removed(_)
+        | PeerError::Distrusted(_) => Unreachable::new(error).into(),
     }
 }
 
@@ -200,7 +296,8 @@ impl RaftNetwork<TypeConfig> for Client {
             }
             Answer::Append(AppendAnswerV1::Conflict) => Ok(AppendEntriesResponse::Conflict),
             Answer::Append(AppendAnswerV1::HigherVote(vote)) => {
-                Ok(AppendEntriesResponse::HigherVote(vote.into()))
+                let vote = self.network.vote_of(self.peer.node_id, vote);
+                vote.map(AppendEntriesResponse::HigherVote).map_err(|error| rpc_error(&error))
             }
             other => Err(rpc_error(&unexpected(&other))),
         }
@@ -221,7 +318,9 @@ impl RaftNetwork<TypeConfig> for Client {
                 if last > rpc.last_log_id {
                     self.network.longer_log.store(true, Ordering::Relaxed);
                 }
-                Ok(VoteResponse::new(Vote::from(vote), last, granted))
+                let vote = self.network.vote_of(self.peer.node_id, vote);
+                let vote = vote.map_err(|error| rpc_error(&error))?;
+                Ok(VoteResponse::new(vote, last, granted))
             }
             other => Err(rpc_error(&unexpected(&other))),
         }
@@ -282,7 +381,12 @@ impl Client {
                 Answer::Snapshot { vote: other, installed, .. }
                     if installed || Vote::from(other) > vote =>
                 {
-                    return Ok(SnapshotResponse::new(other.into()));
+                    if Vote::from(other) <= vote {
+                        return Ok(SnapshotResponse::new(other.into()));
+                    }
+                    let other = self.network.vote_of(self.peer.node_id, other);
+                    let other = other.map_err(|error| stream_error(&error))?;
+                    return Ok(SnapshotResponse::new(other));
                 }
                 Answer::Snapshot { next_offset, .. } => offset = next_offset.min(file.bytes),
                 Answer::Failed(FailureV1::Stopped) => {
@@ -298,4 +402,40 @@ impl Client {
 
 fn stream_error(error: &PeerError) -> SendError {
     StreamingError::Unreachable(Unreachable::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transport::PeerFuture;
+    use super::*;
+
+    /// Answers as it is told.
+    struct Told(Mutex<Result<Vec<u8>, PeerError>>);
+
+    impl PeerTransport for Told {
+        fn call(&self, _: Peer, _: PeerChannel, _: Vec<u8>, _: Duration) -> PeerFuture<'_> {
+            Box::pin(std::future::ready(self.0.lock().clone()))
+        }
+    }
+
+    #[tokio::test]
+    async fn forwards_that_fail_are_counted_until_one_succeeds() {
+        let told = Arc::new(Told(Mutex::new(Err(PeerError::NoAnswer("silence".to_owned())))));
+        let network =
+            PeerNetwork::new(1, "c".to_owned(), Arc::clone(&told) as Arc<dyn PeerTransport>);
+        let peer = Peer { node_id: 2, attributes: Arc::default() };
+        let ask = async |channel| {
+            let wait = Duration::from_secs(5);
+            network.ask(&peer, channel, RequestBody::ReadIndex, wait).await.is_ok()
+        };
+        assert!(!ask(PeerChannel::Raft).await);
+        assert!(network.failed_forwards(2).is_none(), "only what is forwarded counts");
+        assert!(!ask(PeerChannel::Forward).await && !ask(PeerChannel::Forward).await);
+        let failed = network.failed_forwards(2).unwrap();
+        assert_eq!((failed.count, failed.last.contains("silence")), (2, true));
+        assert!(network.failed_forwards(3).is_none());
+        *told.0.lock() = Ok(Answer::ReadIndex { index: 1 }.encode().unwrap());
+        assert!(ask(PeerChannel::Forward).await);
+        assert!(network.failed_forwards(2).is_none());
+    }
 }

@@ -10,6 +10,7 @@ use crate::catalogue::Limits;
 use crate::command::COMMAND_VERSION;
 use crate::durable::{EngineOpener, open_sled};
 use crate::error::LogError;
+use crate::proof::ProofCheck;
 use crate::validate::{DefinitionValidator, Validator};
 
 use super::steps::{Probe, no_probe};
@@ -62,10 +63,18 @@ pub struct RaftLogOptions {
     pub batch_bytes: usize,
     /// How long a proposal or a linearizable read may take.
     pub timeout: Duration,
+    /// How far the clock may be from the newest time that the node knows, before most voters or an
+    /// operator have to confirm it.
+    pub clock_bound: Duration,
+    /// The same of a node that votes alone: it may have been switched off for so long.
+    pub clock_bound_alone: Duration,
     /// Threads of the consensus.
     pub threads: usize,
     /// The highest version of commands that this node knows; tests play older programs with it.
     pub version: u16,
+    /// Checks what other nodes forward, once the cluster's version is [`PROOF_FROM_VERSION`](crate::PROOF_FROM_VERSION); without
+    /// it, nodes believe each other. Only tests of the log alone go without.
+    pub proofs: Option<Arc<dyn ProofCheck>>,
     /// Called before each step; tests interrupt them with it.
     pub probe: Probe,
 }
@@ -91,8 +100,11 @@ impl RaftLogOptions {
             batch_max: 512,
             batch_bytes: 1 << 20,
             timeout: Duration::from_secs(8),
+            clock_bound: Duration::from_secs(3_600),
+            clock_bound_alone: Duration::from_secs(60 * 86_400),
             threads: 2,
             version: CLUSTER_VERSION,
+            proofs: None,
             probe: no_probe(),
         }
     }

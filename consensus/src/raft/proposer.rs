@@ -24,7 +24,7 @@ use verdict_config::{Code, Fault, TimestampMs};
 
 use super::core::{Core, Leadership};
 use super::entry::EntryCommand;
-use super::messages::{Answer, FORWARD_MAX, FailureV1, RequestBody, results};
+use super::messages::{Answer, FORWARD_MAX, FailureV1, ProvedV1, RequestBody, results};
 use super::options::RaftLogOptions;
 use super::prepared::Prepared;
 use super::transport::{Peer, PeerChannel, PeerError};
@@ -33,13 +33,25 @@ use crate::apply::{Applied, LogPosition, apply_in_place};
 use crate::catalogue::{Bytes, Catalogue};
 use crate::command::{Author, ChangeSet, Command, Propose};
 use crate::error::{ChangeRefused, ProposeError};
+use crate::proof::Proof;
 
 /// What a proposal costs beside its bodies.
 const PROPOSAL_OVERHEAD_BYTES: usize = 512;
 
+/// A change set on its way into the queue.
+pub struct Submitted {
+    pub command: Propose,
+    /// What a person sent, for a leader elsewhere.
+    pub proof: Option<Proof>,
+    pub until: Instant,
+    /// Whether it came from another node: it is not passed on again.
+    pub forwarded: bool,
+}
+
 /// A change set that waits.
 pub struct Proposal {
     command: Propose,
+    proof: Option<Proof>,
     bytes: usize,
     until: Instant,
     /// Whether it came from another node: it is not passed on again.
@@ -54,23 +66,23 @@ impl Proposal {
     /// Puts a change set into the queue; the answer comes by the receiver.
     pub fn enqueue(
         core: &Arc<Core>,
-        command: Propose,
-        until: Instant,
-        forwarded: bool,
+        submitted: Submitted,
     ) -> Result<oneshot::Receiver<Result<Applied, ProposeError>>, ProposeError> {
+        let Submitted { command, proof, until, forwarded } = submitted;
         let sender = core.proposals.lock().clone();
         let sender = sender.ok_or_else(|| match core.failure() {
             Some(failure) => ProposeError::Storage(failure),
             None => ProposeError::Draining,
         })?;
         let bodies = command.change_set.changes.iter().filter_map(|change| change.body.as_ref());
-        let bytes = bodies.map(Vec::len).sum::<usize>() + PROPOSAL_OVERHEAD_BYTES;
+        let proof_bytes = proof.as_ref().map_or(0, Proof::bytes);
+        let bytes = bodies.map(Vec::len).sum::<usize>() + proof_bytes + PROPOSAL_OVERHEAD_BYTES;
         let (reply, answer) = oneshot::channel();
         core.counts.lock().waiting += 1;
         let before = core.waiting_bytes.fetch_add(bytes, Ordering::SeqCst);
         let core = Arc::clone(core);
         let full = before + bytes > core.options.queue_bytes_max;
-        let proposal = Self { command, bytes, until, forwarded, sent: false, reply, core };
+        let proposal = Self { command, proof, bytes, until, forwarded, sent: false, reply, core };
         if full {
             proposal.answer(Err(ProposeError::Overloaded));
         } else if let Err(refused) = sender.try_send(proposal) {
@@ -141,6 +153,11 @@ impl Proposer {
             self.expire();
             let Some(until) = self.waiting.front().map(|first| first.until) else { continue };
             match self.core.leadership() {
+                Leadership::Here(_) if self.core.clock.is_doubted() => self.refuse_doubtful(),
+                Leadership::Here(_) if !self.core.clock.is_trusted() => {
+                    let core = Arc::clone(&self.core);
+                    self.meanwhile(core.look_again(until)).await;
+                }
                 Leadership::Here(term) if self.core.shared.applied_term() == term => {
                     self.propose_here().await;
                 }
@@ -173,6 +190,13 @@ impl Proposer {
             } else {
                 proposal.give_up();
             }
+        }
+    }
+
+    /// A leader whose clock is in doubt stamps nothing.
+    fn refuse_doubtful(&mut self) {
+        for proposal in std::mem::take(&mut self.waiting) {
+            proposal.answer(Err(ProposeError::ClockDoubtful));
         }
     }
 
@@ -292,13 +316,14 @@ impl Proposer {
             std::mem::take(&mut self.waiting).into_iter().partition(|p| p.forwarded);
         back.into_iter().for_each(Proposal::give_up);
         self.waiting = mine;
-        let (mut batch, mut proposals, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut batch, mut proposals, mut bytes) = (Vec::new(), Vec::<ProvedV1>::new(), 0);
         while batch.len() < FORWARD_MAX && bytes < self.core.options.batch_bytes {
             let Some(proposal) = self.waiting.pop_front() else { break };
             match Command::Propose(proposal.command.clone()).encode() {
                 Ok(encoded) => {
-                    bytes += encoded.len();
-                    proposals.push(Bytes(encoded.into()));
+                    bytes += encoded.len() + proposal.proof.as_ref().map_or(0, Proof::bytes);
+                    let proof = proposal.proof.as_ref().map(Into::into);
+                    proposals.push(ProvedV1 { command: Bytes(encoded.into()), proof });
                     batch.push(proposal);
                 }
                 Err(error) => proposal.answer(Err(ProposeError::Storage(error.to_string()))),
@@ -307,7 +332,12 @@ impl Proposer {
         let Some(until) = batch.iter().map(|proposal| proposal.until).max() else { return };
         let left = until.saturating_duration_since(Instant::now());
         let wait_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-        let body = RequestBody::Propose { proposals, wait_ms };
+        let body = if self.core.needs_proof() {
+            RequestBody::ProposeProved { proposals, wait_ms }
+        } else {
+            let proposals = proposals.into_iter().map(|proved| proved.command).collect();
+            RequestBody::Propose { proposals, wait_ms }
+        };
         let core = Arc::clone(&self.core);
         let asked = async {
             tokio::select! {
@@ -325,8 +355,10 @@ impl Proposer {
                 }
                 return self.meanwhile(core.look_again(until)).await;
             }
-            Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::Busy))
-            | Err(PeerError::Unreachable(_)) => false,
+            Ok(Answer::Failed(FailureV1::NotLeader | FailureV1::Busy | FailureV1::NeedsProof))
+            | Err(PeerError::Unreachable(_) | PeerError::Removed(_) | PeerError::Distrusted(_)) => {
+                false
+            }
             _ => true,
         };
         for mut proposal in batch.into_iter().rev() {
@@ -398,5 +430,5 @@ fn apply_next(
 
 /// A change set with its author, without a time yet.
 pub fn unstamped(change_set: ChangeSet, author: Author) -> Propose {
-    Propose { change_set, author, at: TimestampMs(0) }
+    Propose { change_set, author: author.without_proof(), at: TimestampMs(0) }
 }

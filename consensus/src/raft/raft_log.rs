@@ -1,11 +1,11 @@
 //! [`Log`] by consensus.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 mod tasks;
 
-use tasks::{end_with, keep_committed, lead_alone, maintain};
+use tasks::{end_with, keep_committed, lead_alone, learn_standing, maintain};
 
+use super::admission::{Inquiry, Standing, TRUST_VERSION, TrustRoot};
 use super::backup::{BackupInfo, write_backup};
 use super::bodies;
-use super::core::{Core, Counts, LeaderClock};
+use super::clock::{self, ClockDoubt, LeaderClock};
+use super::core::{Core, Counts};
 use super::elector;
 use super::folder::{FolderIdentity, open_folder};
 use super::handler::PeerHandler;
@@ -27,7 +29,7 @@ use super::members::{
 };
 use super::network::{Clients, PeerNetwork};
 use super::options::RaftLogOptions;
-use super::proposer::{Proposal, Proposer, unstamped};
+use super::proposer::{Proposal, Proposer, Submitted, unstamped};
 use super::state_machine::{self, StateMachine};
 use super::status::{ClusterStatus, cluster_status, log_status};
 use super::transport::PeerTransport;
@@ -38,6 +40,7 @@ use crate::command::{Author, ChangeSet};
 use crate::error::{ChangeRefused, LogError, ProposeError, ReadError};
 use crate::local::folder::{Folder, io};
 use crate::log::{Log, LogFuture, LogStatus};
+use crate::proof::Proof;
 
 /// How long tasks may take to end.
 const END_MAX: Duration = Duration::from_secs(3);
@@ -53,6 +56,8 @@ pub struct RaftLogRecovery {
     pub last_index: u64,
     /// Index up to which they are applied.
     pub applied_index: u64,
+    /// Snapshots that were corrupted and set aside.
+    pub snapshots_corrupted: u64,
 }
 
 /// The log of a node of a cluster.
@@ -100,6 +105,8 @@ impl RaftLog {
         let empty = Catalogue::new(options.limits);
         let (machine, shared) = state_machine::open(&snapshots, empty, store.purged())?;
         store.set_probe(Arc::clone(&options.probe));
+        let snapshots_shown = Arc::clone(&shared);
+        store.set_keep_from(move || snapshots_shown.older_snapshot());
         shared.set_program(Arc::clone(&options.probe), options.version);
         let known = options.version;
         let newer = |found: u16| LogError::Newer {
@@ -122,7 +129,10 @@ impl RaftLog {
             .enable_all()
             .build()
             .map_err(|source| io(folder, source))?;
-        let starting = Starting { identity, options, store, machine, shared, transport };
+        let root = TrustRoot::load(folder)?;
+        let folder_path = folder.to_owned();
+        let starting =
+            Starting { identity, folder_path, root, options, store, machine, shared, transport };
         // The caller may be inside a runtime of its own, where waiting for another is forbidden.
         let started =
             std::thread::scope(|scope| scope.spawn(|| runtime.block_on(starting.start())).join());
@@ -140,12 +150,15 @@ impl RaftLog {
             entries: found.entries,
             last_index: found.last_index,
             applied_index: *core.shared.applied().borrow(),
+            snapshots_corrupted: core.shared.corrupted_snapshots(),
         };
         let proposer = runtime.spawn(Proposer::new(Arc::clone(&core), queue).run());
         let tasks = vec![
             runtime.spawn(end_with(proposer, Arc::clone(&core))),
             runtime.spawn(maintain(Arc::clone(&core))),
             runtime.spawn(elector::run(Arc::clone(&core))),
+            runtime.spawn(clock::watch(Arc::clone(&core))),
+            runtime.spawn(learn_standing(Arc::clone(&core))),
             runtime.spawn(keep_committed(Arc::clone(&core))),
         ];
         let log = Self {
@@ -170,6 +183,12 @@ impl RaftLog {
         self.running.lock().as_ref().map(|running| running.runtime.handle().clone())
     }
 
+    /// Whether forwarded requests need proof: every member's program sends it.
+    #[must_use]
+    pub fn needs_proof(&self) -> bool {
+        self.core.needs_proof()
+    }
+
     /// This node.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
@@ -182,13 +201,23 @@ impl RaftLog {
         &self.core.network.cluster_id
     }
 
-    /// Changes the members, at whichever node leads.
+    /// Changes the members, at whichever node leads, as this node's own act.
     pub fn change_members(
         &self,
         command: MemberCommand,
     ) -> LogFuture<'_, Result<MemberAnswer, MembershipError>> {
+        self.change_members_for(command, None)
+    }
+
+    /// Changes the members, at whichever node leads, for a person with this proof.
+    pub fn change_members_for(
+        &self,
+        command: MemberCommand,
+        proof: Option<Proof>,
+    ) -> LogFuture<'_, Result<MemberAnswer, MembershipError>> {
         let core = Arc::clone(&self.core);
-        let work = self.on_own_threads(Box::pin(async move { core.change_members(command).await }));
+        let changing = async move { core.change_members(command, proof).await };
+        let work = self.on_own_threads(Box::pin(changing));
         Box::pin(async move { work.await.unwrap_or(Err(MembershipError::OutcomeUnknown)) })
     }
 
@@ -201,6 +230,40 @@ impl RaftLog {
         let core = Arc::clone(&self.core);
         let work = self.on_own_threads(Box::pin(async move { core.plan_members(command).await }));
         Box::pin(async move { work.await.unwrap_or(Err(MembershipError::NoLeader)) })
+    }
+
+    /// Whether a node was a member and is none any more, as far as this node has applied the log. Its
+    /// certificate counts for nothing.
+    #[must_use]
+    pub fn is_removed(&self, node_id: NodeId) -> bool {
+        self.core.shared.is_removed(node_id)
+    }
+
+    /// Changes with every entry about the members that is applied: [`Self::is_removed`] may differ.
+    #[must_use]
+    pub fn watch_removals(&self) -> watch::Receiver<u64> {
+        self.core.shared.memberships()
+    }
+
+    /// Snapshots that were found corrupted when the log was opened.
+    #[must_use]
+    pub fn snapshots_corrupted(&self) -> u64 {
+        self.core.shared.corrupted_snapshots()
+    }
+
+    /// Why this node's clock is not believed, if so.
+    #[must_use]
+    pub fn clock_doubt(&self) -> Option<ClockDoubt> {
+        self.core.clock_doubt()
+    }
+
+    /// Believes this node's clock because an operator says that it is right; whether it was in doubt.
+    pub fn confirm_clock(&self) -> bool {
+        let doubted = !self.core.clock.is_trusted();
+        if doubted {
+            self.core.trust_clock();
+        }
+        doubted
     }
 
     /// The members, as they change.
@@ -235,6 +298,9 @@ impl RaftLog {
     /// Stands for election now, for example when another node drains.
     pub fn elect(&self) -> LogFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
+            if let Some(reason) = self.core.unfit_to_lead() {
+                return Err(LogError::Start(reason.to_owned()));
+            }
             let triggered = self.core.raft.trigger().elect().await;
             triggered.map_err(|fatal| LogError::Start(fatal.to_string()))
         })
@@ -261,7 +327,9 @@ impl RaftLog {
     ) -> Result<oneshot::Receiver<Result<Applied, ProposeError>>, ProposeError> {
         let change_set = change_set.normalised().map_err(ChangeRefused::Invalid)?;
         let until = Instant::now() + self.core.options.timeout;
-        Proposal::enqueue(&self.core, unstamped(change_set, author), until, false)
+        let proof = author.proof.clone();
+        let command = unstamped(change_set, author);
+        Proposal::enqueue(&self.core, Submitted { command, proof, until, forwarded: false })
     }
 
     fn close(&self) -> Option<Running> {
@@ -273,6 +341,8 @@ impl RaftLog {
 
 struct Starting {
     identity: FolderIdentity,
+    folder_path: PathBuf,
+    root: TrustRoot,
     options: RaftLogOptions,
     store: LogStore,
     machine: StateMachine,
@@ -282,7 +352,7 @@ struct Starting {
 
 impl Starting {
     async fn start(self) -> Result<(Arc<Core>, mpsc::Receiver<Proposal>), LogError> {
-        let Self { identity, options, store, machine, shared, transport } = self;
+        let Self { identity, folder_path, root, options, store, machine, shared, transport } = self;
         let FolderIdentity { cluster_id, node_id } = identity;
         let config = options.config(&cluster_id)?;
         let network = Arc::new(PeerNetwork::new(node_id, cluster_id, transport));
@@ -290,19 +360,38 @@ impl Starting {
         let raft = Raft::new(node_id, config, clients, store.clone(), machine).await;
         let raft = raft.map_err(|fatal| LogError::Start(fatal.to_string()))?;
         let (sender, queue) = mpsc::channel(options.queue_max.max(1));
+        let standing = Standing {
+            own: node_id,
+            metrics: raft.metrics(),
+            shared: Arc::clone(&shared),
+            root: Arc::new(RwLock::new(root)),
+        };
+        network.set_standing(standing.clone());
+        if !standing.is_strict() && shared.version() > 0 {
+            tracing::warn!(
+                version = shared.version(),
+                needed = TRUST_VERSION,
+                "the cluster's version is below that of the rules of trust between nodes: until it \
+                 is raised, a certificate of a node is all that votes and entries need"
+            );
+        }
         let core = Arc::new(Core {
             node_id,
+            clock: LeaderClock::start(&options, &folder_path),
+            folder: folder_path,
             raft,
             store,
             shared,
             network,
-            clock: LeaderClock::start(&options),
             options,
             counts: Mutex::new(Counts::default()),
             waiting_bytes: AtomicUsize::new(0),
             proposals: Mutex::new(Some(sender)),
             draining: AtomicBool::new(false),
+            standing,
+            inquiry: Inquiry::default(),
         });
+        core.judge_clock_alone();
         lead_alone(&core).await;
         Ok((core, queue))
     }
@@ -382,6 +471,10 @@ impl Log for RaftLog {
         }
         let others = voters.iter().copied().filter(|id| *id != core.node_id);
         core.network.so_many_heard_ago(others, voters.len() / 2)
+    }
+
+    fn trusts_clock(&self) -> bool {
+        self.core.clock.is_trusted()
     }
 
     fn drain(&self) -> LogFuture<'_, ()> {

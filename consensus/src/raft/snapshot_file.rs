@@ -150,6 +150,19 @@ pub fn write(folder: &Path, index: u64, bytes: &[u8]) -> Result<SnapshotFile, Lo
     SnapshotFile::open(&path).map_err(|source| io_error(&path, source))
 }
 
+/// How the names of copies begin.
+pub const COPY: &str = "copy";
+
+/// The name of a snapshot's copy.
+pub fn copy_name(index: u64) -> String {
+    format!("{COPY}-{index:020}.vraft")
+}
+
+/// Writes a copy of a snapshot whose place no older one could take.
+pub fn write_copy(folder: &Path, index: u64, bytes: &[u8]) -> Result<(), LogError> {
+    write_whole(folder, &copy_name(index), bytes)
+}
+
 /// Reads a snapshot from a file; a sentence says what is wrong with a damaged one.
 pub fn read(path: &Path) -> Result<Result<Machine, String>, LogError> {
     let mut bytes = Vec::new();

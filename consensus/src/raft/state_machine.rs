@@ -23,6 +23,7 @@ use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageIOError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use verdict_config::Code;
 
 use super::bodies::{self, ApplyError, Bodies, BodyStore};
 use super::machine::Machine;
@@ -56,6 +57,8 @@ pub struct Shared {
     catalogues: watch::Sender<Arc<Catalogue>>,
     /// Index of the last applied entry.
     applied: watch::Sender<u64>,
+    /// Index of the entry that the applied members are from.
+    memberships: watch::Sender<u64>,
     incoming: AtomicU64,
     /// The body without which the next entry cannot be applied.
     waits_for: Mutex<Option<String>>,
@@ -64,6 +67,10 @@ pub struct Shared {
     /// Change sets applied since then.
     pub changes_since_snapshot: AtomicU64,
     pub snapshot_bytes: AtomicU64,
+    /// Index of the snapshot before the newest one; 0 if there is none.
+    older_snapshot: AtomicU64,
+    /// Snapshots that were found corrupted when the log was opened.
+    corrupted: u64,
     /// The version of commands that was met and is not known; 0 if none was.
     newer_met: AtomicU16,
     /// The probe, and the highest version of commands that this program knows.
@@ -139,6 +146,10 @@ fn meta_of(machine: &Machine, hash: &str) -> Meta {
     }
 }
 
+fn machine_index(machine: &Machine) -> u64 {
+    machine.last_applied.map_or(0, |id| id.index)
+}
+
 fn fingerprint(bytes: &[u8]) -> String {
     hex::encode(bytes.get(8..16).unwrap_or_default())
 }
@@ -177,6 +188,21 @@ impl Shared {
     /// Index of the last applied entry, as it grows.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Index of the entry that the applied members are from, as it changes.
+    pub fn memberships(&self) -> watch::Receiver<u64> {
+        self.memberships.subscribe()
+    }
+
+    /// Whether a node was a member and is none any more, as far as this node has applied the log.
+    pub fn is_removed(&self, node_id: NodeId) -> bool {
+        self.machine.lock().is_removed(node_id)
+    }
+
+    /// The voters of the applied members.
+    pub fn committed_voters(&self) -> BTreeSet<NodeId> {
+        self.machine.lock().members.membership().voter_ids().collect()
     }
 
     /// The whole state as it is.
@@ -234,6 +260,12 @@ impl Shared {
             newer
         });
         self.applied.send_replace(machine.last_applied.map_or(0, |id| id.index));
+        let members = machine.members.log_id().map_or(0, |id| id.index);
+        self.memberships.send_if_modified(|shown| {
+            let other = *shown != members;
+            *shown = members;
+            other
+        });
     }
 
     /// Puts the snapshot of a state that is further than this one into its place on the disk, to be
@@ -264,12 +296,58 @@ impl Shared {
         self.changes_since_snapshot.store(0, Ordering::Relaxed);
         self.snapshot_bytes.store(kept.1.bytes, Ordering::Relaxed);
         let mut older = numbered(&self.folder, "snapshot", ".vraft")?;
+        self.older_snapshot.store(before_newest(&older), Ordering::SeqCst);
         older.truncate(older.len().saturating_sub(SNAPSHOTS_KEPT));
-        for (_, path) in older {
+        let mut copies = numbered(&self.folder, snapshot_file::COPY, ".vraft")?;
+        copies.retain(|(copied, _)| *copied < index);
+        for (_, path) in older.into_iter().chain(copies) {
             fs::remove_file(&path).map_err(|source| io_error(&path, source))?;
         }
         Ok(kept)
     }
+
+    /// Index of the snapshot before the newest one: the log behind it is kept.
+    pub fn older_snapshot(&self) -> u64 {
+        self.older_snapshot.load(Ordering::SeqCst)
+    }
+
+    /// Snapshots that were found corrupted when the log was opened.
+    pub fn corrupted_snapshots(&self) -> u64 {
+        self.corrupted
+    }
+}
+
+/// Index of the snapshot before the newest one; 0 if there is none.
+fn before_newest(snapshots: &[(u64, PathBuf)]) -> u64 {
+    snapshots.iter().rev().nth(1).map_or(0, |(index, _)| *index)
+}
+
+/// The newest snapshot that is not corrupted, by its own file or by its copy. One that is corrupted is
+/// set aside: it must not count as the one that a later start falls back to. Also says how many were.
+fn newest_whole(folder: &Path) -> Result<(Option<(Machine, PathBuf)>, u64), LogError> {
+    let mut corrupted = 0;
+    for (index, path) in numbered(folder, "snapshot", ".vraft")?.into_iter().rev() {
+        let detail = match snapshot_file::read(&path)? {
+            Ok(read) => return Ok((Some((read, path)), corrupted)),
+            Err(detail) => detail,
+        };
+        corrupted += 1;
+        let code = Code::StateDamaged;
+        tracing::error!(%code, path = %path.display(), detail, "a snapshot is corrupted");
+        let mut aside = path.clone().into_os_string();
+        aside.push(".corrupted");
+        fs::rename(&path, &aside).map_err(|source| io_error(&path, source))?;
+        let copy = folder.join(snapshot_file::copy_name(index));
+        if copy.exists()
+            && let Ok(read) = snapshot_file::read(&copy)?
+        {
+            let bytes = fs::read(&copy).map_err(|source| io_error(&copy, source))?;
+            snapshot_file::write(folder, index, &bytes)?;
+            tracing::warn!(index, "a corrupted snapshot was replaced by its copy");
+            return Ok((Some((read, path)), corrupted));
+        }
+    }
+    Ok((None, corrupted))
 }
 
 /// Opens the state machine in a folder of snapshots. `purged` is how far the log was let go: a
@@ -285,31 +363,25 @@ pub fn open(
     }
     let mut machine = Machine::empty(empty);
     let mut current = None;
-    let snapshots = numbered(folder, "snapshot", ".vraft")?;
-    for (_, path) in snapshots.iter().rev() {
-        match snapshot_file::read(path)? {
-            Ok(read) => {
-                let file = SnapshotFile::open(path).map_err(|source| io_error(path, source))?;
-                let head = file.piece(0, 16).map_err(|source| io_error(path, source))?;
-                current = Some((meta_of(&read, &fingerprint(&head)), file));
-                machine = read;
-                break;
-            }
-            Err(detail) => {
-                tracing::error!(path = %path.display(), %detail, "a snapshot is damaged");
-            }
-        }
+    let (whole, corrupted) = newest_whole(folder)?;
+    if let Some((read, path)) = whole {
+        let file = SnapshotFile::open(&path).map_err(|source| io_error(&path, source))?;
+        let head = file.piece(0, 16).map_err(|source| io_error(&path, source))?;
+        current = Some((meta_of(&read, &fingerprint(&head)), file));
+        machine = read;
     }
     let index = machine.last_applied.map(|id| id.index);
-    if index < purged.map(|id| id.index) || (current.is_none() && !snapshots.is_empty()) {
+    if index < purged.map(|id| id.index) || (current.is_none() && corrupted > 0) {
         let detail = "no whole snapshot reaches to where the log begins";
         return Err(damaged(folder, 0, detail));
     }
+    let older = before_newest(&numbered(folder, "snapshot", ".vraft")?);
     let snapshot_bytes = current.as_ref().map_or(0, |(_, file)| file.bytes);
     let shared = Arc::new(Shared {
         folder: folder.to_owned(),
         catalogues: watch::channel(Arc::clone(&machine.catalogue)).0,
         applied: watch::channel(index.unwrap_or(0)).0,
+        memberships: watch::channel(machine.members.log_id().map_or(0, |id| id.index)).0,
         machine: Mutex::new(machine),
         prepared: Mutex::new(None),
         current: Mutex::new(current),
@@ -318,6 +390,8 @@ pub fn open(
         bytes_since_snapshot: AtomicU64::new(0),
         changes_since_snapshot: AtomicU64::new(0),
         snapshot_bytes: AtomicU64::new(snapshot_bytes),
+        older_snapshot: AtomicU64::new(older),
+        corrupted,
         newer_met: AtomicU16::new(0),
         program: OnceLock::new(),
     });
@@ -412,6 +486,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 return Err(LogError::Start(newer_commands(version, known)));
             }
             shared.keep(&machine, &bytes)?;
+            // The log before it goes, so that no older snapshot could take its place.
+            snapshot_file::write_copy(&shared.folder, machine_index(&machine), &bytes)?;
             Ok(machine)
         };
         let installed = tokio::task::spawn_blocking(install).await;

@@ -1,5 +1,6 @@
 //! How a cluster stands, as one of its nodes sees it.
 
+use super::clock::ClockDoubt;
 use super::core::Core;
 use super::members::Member;
 use super::types::NodeId;
@@ -38,6 +39,8 @@ pub struct ClusterStatus {
     pub syncs: u64,
     /// Duration of the longest one, in microseconds.
     pub sync_us_max: u64,
+    /// Why the clock of this node is not believed, if so.
+    pub clock_doubt: Option<ClockDoubt>,
     /// The members.
     pub peers: Vec<PeerStatus>,
 }
@@ -88,6 +91,7 @@ pub(super) fn cluster_status(core: &Core) -> ClusterStatus {
         commit_us_last: core.counts.lock().commit_us_last,
         syncs: figures.syncs,
         sync_us_max: figures.sync_us_max,
+        clock_doubt: core.clock_doubt(),
         peers: core.members().members.into_iter().map(peer).collect(),
     }
 }
@@ -106,6 +110,21 @@ pub(super) fn log_status(core: &Core) -> LogStatus {
         sync_us_last: core.store.durable().figures().sync_us_last,
         purged_index: core.store.purged().map_or(0, |id| id.index),
         waits_for: core.shared.waits_for(),
+        removed: core.is_removed(),
+        distrusted: core.is_only_distrusted(),
+        unknown_leader: core.unknown_leader(),
+        forwarding: metrics.current_leader.and_then(|leader| failed_forwards(core, leader)),
         failed: core.failure(),
     }
+}
+
+/// Why changes that reach this node do not reach the leader.
+fn failed_forwards(core: &Core, leader: NodeId) -> Option<String> {
+    let failed = core.network.failed_forwards(leader)?;
+    Some(format!(
+        "{} requests forwarded to the leader, node {leader}, failed within the last {} s: {}",
+        failed.count,
+        failed.since.elapsed().as_secs().saturating_add(1),
+        failed.last
+    ))
 }

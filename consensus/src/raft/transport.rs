@@ -38,6 +38,13 @@ pub enum PeerError {
     /// No answer came in time, or the connection broke: whether it arrived is unknown.
     #[error("no answer came: {0}")]
     NoAnswer(String),
+    /// The node refuses this one, which was removed from the cluster.
+    #[error("node {0} refuses this node: it was removed from the cluster")]
+    Removed(NodeId),
+    /// One of the two does not trust who signed the other's certificate: this node was away while the
+    /// authority changed, which happens to removed nodes alone, or has other files of certificates.
+    #[error("node {0} and this node do not trust each other's authority")]
+    Distrusted(NodeId),
     /// The answer is not what was asked for.
     #[error("the answer cannot be used: {0}")]
     Invalid(String),

@@ -49,7 +49,7 @@ fn history_is_read_in_pages_newest_first() {
     let all = |query: HistoryQuery| {
         let (mut found, mut query) = (Vec::new(), HistoryQuery { limit: 2, ..query });
         loop {
-            let page = catalogue.history(&query);
+            let page = catalogue.history(&query).unwrap();
             assert!(page.entries.len() <= 2);
             found.extend(page.entries.iter().map(|entry| {
                 (entry.head.revision, entry.object.name.as_str().to_owned(), entry.op)
@@ -72,10 +72,19 @@ fn history_is_read_in_pages_newest_first() {
     assert_eq!(all(HistoryQuery { kind, name, ..HistoryQuery::default() }), [delete_b, put_b]);
     let other = HistoryQuery { kind: Some(ObjectKind::Flag), ..HistoryQuery::default() };
     assert_eq!(all(other), []);
-    let page = catalogue.history(&HistoryQuery { cursor: Some("x".into()), ..Default::default() });
-    assert_eq!(page.entries.len(), 0);
+    for cursor in
+        ["x", "", "3", "3.", ".1", "+3.0", "03.0", "3.0 ", "3.-1", "99999999999999999999.0"]
+    {
+        let query = HistoryQuery { cursor: Some(cursor.into()), ..Default::default() };
+        assert_eq!(
+            catalogue.history(&query).unwrap_err().code(),
+            Code::RequestInvalid,
+            "{cursor:?}"
+        );
+    }
     // An entry tells who, when, why, and what it was before and after.
-    let entry = &catalogue.history(&HistoryQuery { limit: 1, ..Default::default() }).entries[0];
+    let entry =
+        &catalogue.history(&HistoryQuery { limit: 1, ..Default::default() }).unwrap().entries[0];
     assert_eq!((entry.head.author.name.as_str(), entry.head.why.as_str()), ("ann", "test"));
     assert_eq!(entry.head.log_index, 5);
     let of = |version: &Option<verdict_consensus::Version>| version.as_ref().unwrap().revision;
@@ -113,7 +122,7 @@ fn rollback_is_a_forward_change_that_names_what_it_restores() {
         catalogue.objects().map(|o| (o.id.clone(), o.hash)).collect::<Vec<_>>()
     };
     assert_eq!(objects(&back), objects(&catalogue.at_revision(3).unwrap()));
-    let entry = &back.history(&HistoryQuery { limit: 1, ..Default::default() }).entries[0];
+    let entry = &back.history(&HistoryQuery { limit: 1, ..Default::default() }).unwrap().entries[0];
     assert_eq!(entry.head.restores.as_ref().map(|restores| restores.to_revision), Some(3));
     // A retry, planned against what the first one made, is the same rollback.
     let again = plan_rollback(&back, "back", "why", 3, &[]).unwrap();
@@ -195,7 +204,7 @@ fn retention_drops_bodies_first_then_entries() {
     assert_eq!(read(&now, 6), Ok(Some(json!({ "value": 1_006 }))));
     assert_eq!(read(&now, 5).unwrap_err().code(), Code::RevisionNotRetained);
     // Entries outlive their bodies, with hashes.
-    let page = now.history(&HistoryQuery::default());
+    let page = now.history(&HistoryQuery::default()).unwrap();
     let oldest = page.entries.last().unwrap();
     assert_eq!(oldest.head.revision, 3);
     assert_eq!(

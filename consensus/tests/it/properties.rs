@@ -96,7 +96,7 @@ proptest! {
             let older = catalogue.at_revision(revision).unwrap();
             prop_assert!(older.objects().all(|object| object.revision <= revision));
         }
-        let entries = catalogue.history(&HistoryQuery { limit: 1_000, ..Default::default() }).entries;
+        let entries = catalogue.history(&HistoryQuery { limit: 1_000, ..Default::default() }).unwrap().entries;
         prop_assert!(entries.is_sorted_by(|a, b| a.head.revision >= b.head.revision));
     }
 

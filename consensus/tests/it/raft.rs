@@ -76,6 +76,7 @@ async fn change_sets_share_entries_and_each_has_its_own_answer() {
     let query = HistoryQuery { limit: 1_000, ..HistoryQuery::default() };
     let mut places: Vec<_> = log
         .history(&query)
+        .unwrap()
         .entries
         .iter()
         .map(|entry| (entry.head.log_index, entry.head.log_position, entry.head.revision))
@@ -258,7 +259,7 @@ async fn writers_at_every_node_while_leaders_change() {
     assert_eq!(revisions, (1..=150).collect(), "and nothing beside them");
     cluster.agree(150).await;
     let query = HistoryQuery { limit: 1_000, ..HistoryQuery::default() };
-    for entry in cluster.nodes[&1].history(&query).entries {
+    for entry in cluster.nodes[&1].history(&query).unwrap().entries {
         let number: i64 = entry.head.request_id[1..].parse().unwrap();
         assert!(acknowledged.contains(&(number, entry.head.revision)));
     }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use verdict_config::Code;
 use verdict_consensus::{
-    EngineBatch, FolderIdentity, Log, LogEngine, MemberAnswer, MemberCommand, RaftLog,
-    RaftLogOptions, check_backup, recover_survivor, restore_backup,
+    EngineBatch, FolderIdentity, HistoryQuery, Log, LogEngine, MemberAnswer, MemberCommand,
+    REVISION_STEP, RaftLog, RaftLogOptions, check_backup, recover_survivor, restore_backup,
 };
 
 use super::cluster::{Cluster, attributes, bootstrap, open_alone, options, propose, until};
@@ -170,7 +170,22 @@ async fn a_backup_is_restored_under_another_name() {
     let log = open_alone(&folder, options()).unwrap();
     assert_eq!(log.catalogue().state_hash(), hash);
     assert_eq!(propose(&log, 20).await.unwrap().revision, 20);
-    assert_eq!(propose(&log, 21).await.unwrap().revision, 21);
+    // The old cluster may have gone on to 21 and later: none of its revisions is given twice.
+    assert_eq!(propose(&log, 21).await.unwrap().revision, REVISION_STEP);
+    assert_eq!(propose(&log, 22).await.unwrap().revision, REVISION_STEP + 1);
+    let refused = log.catalogue().check_made(21).unwrap_err();
+    assert_eq!(refused.code(), Code::RevisionForeign);
+    let refused = log.catalogue().at_revision(21).unwrap_err();
+    assert_eq!(refused.code(), Code::RevisionForeign);
+    assert!(log.catalogue().at_revision(20).is_ok());
+    let cursor = |cursor: &str| HistoryQuery { cursor: Some(cursor.into()), ..Default::default() };
+    assert_eq!(log.history(&cursor("21.0")).unwrap_err().code(), Code::RevisionForeign);
+    assert_eq!(log.history(&cursor("20.0")).unwrap().entries.len(), 19);
+    // The state of a node that opens the folder again knows the gap as well, by a snapshot.
+    log.snapshot().await.unwrap();
+    log.drain().await;
+    let log = open_alone(&folder, options()).unwrap();
+    assert!(log.catalogue().check_made(21).is_err() && log.catalogue().check_made(20).is_ok());
     // Ids that the old cluster gave are not given again.
     let allocate = MemberCommand::Allocate { request_id: "a".to_owned() };
     assert_eq!(log.change_members(allocate).await, Ok(MemberAnswer::Allocated(4)));
@@ -201,5 +216,5 @@ async fn the_only_survivor_begins_again() {
     assert_eq!(log.catalogue().state_hash(), hash);
     assert_eq!(log.node_id(), 2);
     until("it is the only member", || log.members().members.len() == 1).await;
-    assert_eq!(propose(&log, 21).await.unwrap().revision, 21);
+    assert_eq!(propose(&log, 21).await.unwrap().revision, REVISION_STEP);
 }

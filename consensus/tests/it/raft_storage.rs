@@ -209,12 +209,12 @@ async fn the_log_of_a_single_node_becomes_a_cluster_of_one() {
     let log = open_alone(&raft, options()).unwrap();
     assert_eq!(*log.catalogue(), *before, "catalogue, history and request ids");
     let query = HistoryQuery { limit: 1, ..HistoryQuery::default() };
-    assert_eq!(log.history(&query).entries[0].head.log_index, 30);
+    assert_eq!(log.history(&query).unwrap().entries[0].head.log_index, 30);
     // It goes on where the other ended.
     let repeated = propose(&log, 12).await.unwrap();
     assert_eq!((repeated.revision, repeated.repeated), (12, true));
     assert_eq!(propose(&log, 31).await.unwrap().revision, 31);
-    assert!(log.history(&query).entries[0].head.log_index > 30);
+    assert!(log.history(&query).unwrap().entries[0].head.log_index > 30);
     // Nobody writes to the old one by mistake.
     let old = LocalLog::open(&local, local_options.clone()).err().unwrap();
     assert_eq!(old.code(), Code::StateVersion);

@@ -137,6 +137,7 @@ fn windows(record: &DecisionRecord, old: &CompiledFlow, session: &Session) -> (W
     let values = reads.iter().map(|read| recorded.get(read.text.as_str()).cloned()).collect();
     let known = |text: &str| old.windows.iter().any(|read| read.text == text);
     let unknown = session.queries.iter().any(|query| !known(&query.read.text));
-    let (lag_ms, read) = (record.open.window_lag_ms, record.open.windows_read);
-    (Windows { values, lag_ms, read }, unknown)
+    let open = &record.open;
+    let (lag_ms, read, partial) = (open.window_lag_ms, open.windows_read, open.windows_partial);
+    (Windows { values, lag_ms, read, partial }, unknown)
 }

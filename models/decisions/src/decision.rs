@@ -64,6 +64,18 @@ pub struct Decision {
     pub cost_units: u64,
     /// Microseconds from the request's arrival to the answer; set by the node.
     pub took_us: u64,
+    /// What the windows rest on; `null` for a flow without windows.
+    pub windows: Option<WindowsReport>,
+}
+
+/// What the windows of a decision rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct WindowsReport {
+    /// How old what other nodes told of them may be, in milliseconds: 0, because each node counts its
+    /// own requests; `null` where no window was read.
+    pub lag_ms: Option<u64>,
+    /// Whether a window that was read has not counted for as long as it is.
+    pub partial: bool,
 }
 
 /// The class of a decision.
@@ -144,6 +156,9 @@ pub struct Evidence {
     pub field: Option<Arc<str>>,
     /// The list.
     pub list: Option<Arc<str>>,
+    /// The item of the field that was found, where the field is a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<Arc<str>>,
     /// Terms of the list that the field contains.
     pub terms: Option<Vec<Arc<str>>>,
     /// The entry of the list that is most like the field's name.
@@ -304,8 +319,10 @@ pub struct ModelReport {
     pub label: Option<Arc<str>>,
     /// The points that it gave.
     pub points: Option<i32>,
-    /// Why it has no score: `absent`, `overloaded`, `timed_out`, `failed`, `skipped`.
+    /// Why it has no score: `absent`, `unfit`, `overloaded`, `timed_out`, `failed`, `skipped`.
     pub failure: Option<&'static str>,
+    /// What does not fit, with the column or label that it is about, where it is `unfit`.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A model that ran beside the others and did not count.
@@ -323,6 +340,8 @@ pub struct ShadowReport {
     pub outcome: Option<Outcome>,
     /// Why it has no score.
     pub failure: Option<&'static str>,
+    /// What does not fit, where it is `unfit`.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A probability as it is shown: 6 digits, so that binary noise does not look like precision.

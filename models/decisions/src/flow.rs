@@ -5,6 +5,7 @@
 
 mod compile;
 mod crosswalk;
+mod fit;
 mod models;
 mod selection;
 mod sets;
@@ -20,6 +21,8 @@ use verdict_rules::{CompiledRuleSet, WindowRead};
 
 use crate::decision::CodePairs;
 
+pub use fit::ModelMisfit;
+pub(crate) use fit::{Misfit, unsuited_for_classes, unsuited_for_risk};
 pub use models::FlowModel;
 pub(crate) use selection::{Choice, Selection};
 pub(crate) use sets::{FlowRule, FlowSet};
@@ -47,9 +50,11 @@ pub struct CompiledFlow {
     /// Windows of every set, without repetition.
     pub(crate) windows: Vec<Arc<WindowRead>>,
     pub(crate) models: BTreeMap<String, Arc<FlowModel>>,
+    /// Models whose columns do not fit the flow's fields, by every name that reaches them.
+    pub(crate) misfits: BTreeMap<String, Misfit>,
     pub(crate) classify: Option<ClassifyStage>,
     pub(crate) risks: Vec<RiskStage>,
-    pub(crate) fallback: Option<Arc<FlowModel>>,
+    pub(crate) fallback: Option<Fallback>,
     /// Keys of every flag that the flow reads, sorted.
     pub(crate) flags: Vec<Arc<str>>,
     pub(crate) switches: SwitchFlags,
@@ -80,6 +85,15 @@ pub(crate) struct RiskStage {
     pub offset: f64,
     pub points_max: i32,
     pub reason: Arc<str>,
+}
+
+/// The model that stands in for failed ones.
+#[derive(Debug)]
+pub(crate) struct Fallback {
+    /// Its name, as the flow writes it.
+    pub name: Arc<str>,
+    /// The model; none where its columns do not fit.
+    pub model: Option<Arc<FlowModel>>,
 }
 
 /// Positions of the switches' flags among the flow's flags.
@@ -228,6 +242,12 @@ impl CompiledFlow {
     #[must_use]
     pub fn findings(&self) -> &[FlowFinding] {
         &self.findings
+    }
+
+    /// The text of a window call as the flow's windows have it.
+    pub(crate) fn canonical_window(&self, text: &str) -> String {
+        let set = self.sets.iter().chain(&self.segments).next();
+        set.map_or_else(|| text.to_owned(), |set| set.compiled.canonical_window(text))
     }
 
     /// How many facts its stages derive.

@@ -20,10 +20,11 @@ pub mod replay;
 pub mod request;
 pub mod score;
 pub mod session;
+pub mod testing;
 
 pub use decision::Decision;
 pub use explain::{ExplainOptions, Explanation, explain};
-pub use flow::{CompiledFlow, FlowError, FlowFinding};
+pub use flow::{CompiledFlow, FlowError, FlowFinding, ModelMisfit};
 pub use parts::{FlowParts, ModelInterface, RuleSetPart};
 pub use record::{DecisionRecord, OpenRecord, RecordError, SensitiveRecord};
 pub use replay::{ReplayError, ReplayOptions, Replayed, replay};
@@ -32,3 +33,4 @@ pub use session::{
     BeginOptions, Decided, MODEL_CALL_COST_UNITS, ModelCall, ModelFailure, ModelRole, REPORTED_MAX,
     RulesFailure, RulesRefused, Sealed, Session, Snooze, WindowEvent, WindowQuery,
 };
+pub use testing::{FlowCoverage, FlowTestReport, FlowTestResult, NoModels, TestScorer};

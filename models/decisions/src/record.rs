@@ -28,7 +28,7 @@ use crate::session::RulesFailure;
 /// The longest encoded part in bytes.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// The newest version of the envelope's payload. A part is written in the oldest version that can hold
-/// it: the second adds the version of evaluation to the open part, and is used from
+/// it: the second adds the version of evaluation and the age of windows to the open part, and is used from
 /// [`EvaluationVersion::V2`] on.
 pub const RECORD_VERSION: u16 = 2;
 
@@ -101,6 +101,10 @@ pub struct OpenRecord {
     /// Number of the version by which rules evaluated; 1 in records of the first version.
     #[serde(skip, default = "first_evaluation")]
     pub evaluation: u16,
+    /// Whether a window that was read had not counted for as long as it is; false in records of the
+    /// first version.
+    #[serde(skip)]
+    pub windows_partial: bool,
 }
 
 const fn first_evaluation() -> u16 {
@@ -112,6 +116,7 @@ const fn first_evaluation() -> u16 {
 struct OpenV2<Record> {
     record: Record,
     evaluation: u16,
+    windows_partial: bool,
 }
 
 /// A client's id of a request.
@@ -189,7 +194,9 @@ impl DecisionRecord {
         if evaluation == first_evaluation() {
             return encode((OPEN_MAGIC, 1), open, bytes_expected);
         }
-        encode((OPEN_MAGIC, 2), &OpenV2 { record: open, evaluation }, bytes_expected)
+        let windows_partial = open.windows_partial;
+        let part = OpenV2 { record: open, evaluation, windows_partial };
+        encode((OPEN_MAGIC, 2), &part, bytes_expected)
     }
 
     /// The sensitive part in its envelope, if there is one.
@@ -252,8 +259,8 @@ impl OpenRecord {
         if version == 1 {
             return decode(payload);
         }
-        let OpenV2 { record, evaluation } = decode(payload)?;
-        Ok(Self { evaluation, ..record })
+        let OpenV2 { record, evaluation, windows_partial } = decode(payload)?;
+        Ok(Self { evaluation, windows_partial, ..record })
     }
 
     /// The version to replay by: the record's own where this program knows it, else the newest.

@@ -242,6 +242,7 @@ pub(crate) fn restore(
         values: open.windows.iter().map(|value| value.as_ref().map(Into::into)).collect(),
         lag_ms: open.window_lag_ms,
         read: open.windows_read,
+        partial: open.windows_partial,
     };
     for (position, value) in record.sensitive.iter().flat_map(|part| &part.windows) {
         match windows.values.get_mut(*position as usize) {

@@ -5,7 +5,10 @@
 //! because two readers of such a body would read different requests.
 
 mod body;
+mod exact;
 mod read;
+
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeSeed;
 use serde_json::{Map, Value as Json};
@@ -28,6 +31,9 @@ pub const FAULTS_MAX: usize = 64;
 pub struct DecideRequest {
     /// Field values by name, not yet typed.
     pub input: Map<String, Json>,
+    /// Numbers of the input that a float does not keep, as they were written, by name: the flow
+    /// reads decimals from here.
+    pub exact: BTreeMap<String, Box<str>>,
     /// The client's id of the request, 1 to 128 characters: a retry with the same id and body gets
     /// the first decision.
     pub request_id: Option<String>,
@@ -83,6 +89,16 @@ impl DecideRequest {
         }
         text.extend_from_slice(b"\"input\":");
         canonical::write_object(&mut text, self.input.iter());
+        if !self.exact.is_empty() {
+            text.extend_from_slice(b",\"exact\":{");
+            for (name, number) in &self.exact {
+                canonical::write_text(&mut text, name);
+                text.push(b':');
+                canonical::write_text(&mut text, number);
+                text.push(b',');
+            }
+            text.push(b'}');
+        }
         for (key, value) in [("request_id", &self.request_id), ("unit", &self.unit)] {
             if let Some(value) = value {
                 text.extend_from_slice(format!(",\"{key}\":").as_bytes());
@@ -102,11 +118,15 @@ impl DecideRequest {
 /// # Errors
 /// Not JSON, too deep, or every fault of its members.
 pub fn parse_body(bytes: &[u8]) -> Result<DecideRequest, RequestRejected> {
-    check_depth(bytes)?;
+    let has_long_numbers = scan(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = BodySeed.deserialize(&mut deserializer).map_err(not_json)?;
     deserializer.end().map_err(not_json)?;
-    parsed.into_request().map_err(RequestRejected::invalid)
+    let mut request = parsed.into_request().map_err(RequestRejected::invalid)?;
+    if has_long_numbers {
+        request.exact = exact::of_body(bytes);
+    }
+    Ok(request)
 }
 
 /// Parses `{"items":[...]}`: one result an item, in order. Paths of an item's faults start with
@@ -118,7 +138,7 @@ pub fn parse_batch(
     bytes: &[u8],
     items_max: usize,
 ) -> Result<Vec<Result<DecideRequest, RequestRejected>>, RequestRejected> {
-    check_depth(bytes)?;
+    let has_long_numbers = scan(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let batch = BatchSeed { items_max }.deserialize(&mut deserializer).map_err(not_json)?;
     deserializer.end().map_err(not_json)?;
@@ -126,11 +146,16 @@ pub fn parse_batch(
     if over_limit {
         return Err(too_many_items("items", items_max));
     }
+    let mut exact = if has_long_numbers { exact::of_batch(bytes) } else { Vec::new() }.into_iter();
     match items {
         Some(items) if faults.is_empty() => Ok(items
             .into_iter()
             .enumerate()
-            .map(|(position, item)| item.into_request().map_err(|faults| placed(faults, position)))
+            .map(|(position, item)| {
+                let exact = exact.next().unwrap_or_default();
+                let request = item.into_request().map_err(|faults| placed(faults, position))?;
+                Ok(DecideRequest { exact, ..request })
+            })
             .collect()),
         _ => Err(RequestRejected::invalid(faults)),
     }
@@ -169,12 +194,16 @@ fn too_many_items(path: &str, items_max: usize) -> RequestRejected {
 }
 
 fn not_json(error: serde_json::Error) -> RequestRejected {
-    RequestRejected::not_json(error.to_string())
+    let message = verdict_config::plain::plain_json_error(&error);
+    let place = format!("line {}, column {}", error.line(), error.column());
+    RequestRejected::not_json(format!("{place}: {message}"))
 }
 
-/// Counts brackets outside of strings before anything is built from them.
-fn check_depth(bytes: &[u8]) -> Result<(), RequestRejected> {
+/// Counts brackets outside of strings before anything is built from them. Answers whether some
+/// number is so long that a float may not keep it.
+fn scan(bytes: &[u8]) -> Result<bool, RequestRejected> {
     let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    let (mut number_bytes, mut has_long_numbers) = (0usize, false);
     for byte in bytes {
         if in_text {
             match byte {
@@ -186,6 +215,13 @@ fn check_depth(bytes: &[u8]) -> Result<(), RequestRejected> {
             continue;
         }
         match byte {
+            b'0'..=b'9' | b'.' | b'-' | b'+' => number_bytes += 1,
+            // With an exponent, few digits can be far out of a float's range.
+            b'e' | b'E' if number_bytes > 0 => number_bytes += exact::FLOAT_DIGITS,
+            _ => number_bytes = 0,
+        }
+        has_long_numbers |= number_bytes > exact::FLOAT_DIGITS;
+        match byte {
             b'"' => in_text = true,
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
@@ -196,7 +232,7 @@ fn check_depth(bytes: &[u8]) -> Result<(), RequestRejected> {
             return Err(RequestRejected::not_json(message));
         }
     }
-    Ok(())
+    Ok(has_long_numbers)
 }
 
 #[cfg(test)]
@@ -286,6 +322,34 @@ mod tests {
         let lines = parse_lines(b"{\"input\":{}}\r\n\n{oops}\n{\"input\":{}}", 3).unwrap();
         assert_eq!(lines.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(parse_lines(b"1\n2\n3\n4", 3).unwrap_err().code, Code::LimitExceeded);
+    }
+
+    #[test]
+    fn numbers_that_a_float_does_not_keep_stay_as_they_were_written() {
+        let check = |number: &str, kept: bool| {
+            let body = format!(r#"{{"unit":"u","input":{{"\u0061":{number},"b":"1.5"}}}}"#);
+            let request = parse_body(body.as_bytes()).unwrap();
+            let expected = (!kept).then_some(number);
+            assert_eq!(request.exact.get("a").map(AsRef::as_ref), expected, "{number}");
+            let batch = format!(r#"{{"items":[{{"input":{{}}}},{body}]}}"#);
+            let batch = parse_batch(batch.as_bytes(), 2).unwrap();
+            assert_eq!(batch[1].as_ref().unwrap().exact, request.exact, "{number}");
+        };
+        check("1.123456789012345678", false);
+        check("12345678901234567.89", false);
+        check("123456789012345678901234", false);
+        check("1e-400", false);
+        check("9007199254740993", true);
+        check("-12345678901234567", true);
+        check("18446744073709551615", true);
+        check("0.1", true);
+        check("1.50000000000000000000", true);
+        check("1e3", true);
+        let hash = |number: &str| {
+            let body = format!(r#"{{"input":{{"a":{number}}}}}"#);
+            parse_body(body.as_bytes()).unwrap().body_sha256()
+        };
+        assert_ne!(hash("12345678901234567.89"), hash("12345678901234567.88"));
     }
 
     #[test]

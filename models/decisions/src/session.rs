@@ -25,7 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use verdict_config::flags::FlagSet;
 use verdict_config::model::{ModelOutput, ModelRow};
-use verdict_config::{Code, TimestampMs, Value};
+use verdict_config::{Code, EvaluationVersion, TimestampMs, Value};
 use verdict_rules::WindowRead;
 
 use crate::decision::Decision;
@@ -35,7 +35,7 @@ use crate::request::DecideRequest;
 
 pub(crate) use assess::{Answers, Assessment, Candidate, level_outcome};
 pub(crate) use begin::{FlagValue, Given, ResolvedFlag};
-pub(crate) use calls::{CallState, ModelUse, Planned};
+pub(crate) use calls::{CLASSIFY, CallState, ModelUse, Planned};
 pub use rules::{RulesJob, RulesResult};
 
 /// What one model call costs, in cost units.
@@ -244,6 +244,8 @@ pub(crate) struct Windows {
     pub values: Vec<Option<Value>>,
     pub lag_ms: Option<u64>,
     pub read: bool,
+    /// A window that was read has not counted for as long as it is.
+    pub partial: bool,
 }
 
 /// A decision that was made, before the node says how long it took.
@@ -317,7 +319,25 @@ impl Session {
         for (query, value) in self.queries.iter().zip(values) {
             by_window[query.position] = value.and_then(|value| rules::typed(value, &query.read));
         }
-        self.windows = Arc::new(Windows { values: by_window, lag_ms: Some(lag_ms), read: true });
+        self.windows = Arc::new(Windows {
+            values: by_window,
+            lag_ms: Some(lag_ms),
+            read: true,
+            partial: false,
+        });
+    }
+
+    /// Positions of the windows that are read, among those of the flow.
+    pub fn window_positions(&self) -> impl Iterator<Item = usize> {
+        self.queries.iter().map(|query| query.position)
+    }
+
+    /// Says that a window that was read has not counted for as long as it is: a change added it to a
+    /// flow that had decided before. Call it after [`Session::set_windows`]. The first version of
+    /// evaluation does not know it.
+    pub fn mark_windows_partial(&mut self) {
+        let known = self.given.flow.evaluation >= EvaluationVersion::V2;
+        Arc::make_mut(&mut self.windows).partial = known;
     }
 
     /// What a model answered to a call. A second answer to one call is ignored, and so is one to a

@@ -16,6 +16,8 @@ mod it {
     pub mod ensembles;
     pub mod explain;
     pub mod failures;
+    pub mod fit;
+    pub mod flow_tests;
     pub mod lattice;
     pub mod models;
     pub mod properties;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use verdict_config::definition::{ListDefinition, RuleSetDefinition, TableDefinition};
 use verdict_config::name::is_plain_name;
-use verdict_config::{Code, Fault, Faults, Schema};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, Schema};
 
 use crate::evaluate::rule_cost_max;
 use crate::findings;
@@ -62,11 +62,24 @@ pub fn compile(
     }
     let mut set = assemble(definition, environment, checked, resources);
     let limit = definition.cost_units_max.unwrap_or(environment.limits.cost_units_max);
-    if set.cost_units_max > limit {
-        return Err(vec![too_costly(&set, limit)]);
+    let costly = (set.cost_units_max > limit).then(|| too_costly(&set, limit));
+    if let Some(fault) = &costly
+        && !was_accepted(definition, environment)
+    {
+        return Err(vec![fault.clone()]);
     }
     set.findings = findings::find(definition, &set);
+    set.findings.extend(costly.map(findings::costly));
     Ok(set)
+}
+
+/// Whether a set compiles by the rules of evaluation before, by which names cost less: it stays, and
+/// its next change is refused.
+fn was_accepted(definition: &RuleSetDefinition, environment: &Environment<'_>) -> bool {
+    let evaluation = EvaluationVersion::V1;
+    let limits = RuleLimits { evaluation, ..environment.limits };
+    environment.limits.evaluation != evaluation
+        && compile(definition, &Environment { limits, ..*environment }).is_ok()
 }
 
 fn check_names(definition: &RuleSetDefinition, limits: &RuleLimits) -> Faults {
@@ -169,7 +182,7 @@ fn content_hash(
     }
     let mut lists: Vec<&str> = resources.keyword_lists.iter().map(|name| &**name).collect();
     lists.extend(resources.code_lists.iter().map(|(name, _)| &**name));
-    lists.extend(resources.name_lists.iter().map(|(name, ..)| &**name));
+    lists.extend(resources.name_lists.iter().map(|(name, _)| &**name));
     lists.sort_unstable();
     lists.dedup();
     for name in lists {

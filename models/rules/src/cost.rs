@@ -44,8 +44,16 @@ pub(crate) const fn scan(bytes: u64) -> u64 {
 /// What a fuzzy look-up costs, whatever it finds: it is charged at its worst case.
 pub(crate) fn name_call(call: u32, resources: &Resources) -> u64 {
     let Some(call) = resources.name_calls.get(call as usize) else { return NAME };
-    let entries = resources.name_lists.get(call.list as usize).map_or(0, |(_, _, count)| *count);
-    NAME + NAME_PER_ENTRY * entries
+    let bytes = bytes_max(call.name, resources);
+    let list = resources.name_lists.get(call.list as usize);
+    let one = list.map_or(NAME, |(_, list)| list.cost_units(bytes));
+    one.saturating_mul(names_max(call.name, resources))
+}
+
+/// How many texts a field holds that a list is asked for.
+fn names_max(slot: Slot, resources: &Resources) -> u64 {
+    let set = resources.slots.get(slot as usize).is_some_and(|info| info.slot_type == Type::Set);
+    if set { items_max(slot, resources) } else { 1 }
 }
 
 fn bytes_max(slot: Slot, resources: &Resources) -> u64 {
@@ -136,8 +144,12 @@ pub(crate) fn atom_max(kind: &AtomKind, resources: &Resources) -> u64 {
         AtomKind::Matches(term, _) => {
             PATTERN + term_max(term, resources) + term_bytes_max(term, resources)
         }
-        AtomKind::Keywords { field, .. } => scan(bytes_max(*field, resources)),
-        AtomKind::Listed { field, .. } => LOOKUP + text(bytes_max(*field, resources)),
+        AtomKind::Keywords { field, .. } => {
+            names_max(*field, resources) * scan(bytes_max(*field, resources))
+        }
+        AtomKind::Listed { field, .. } => {
+            names_max(*field, resources) * (LOOKUP + text(bytes_max(*field, resources)))
+        }
         AtomKind::ListedText { text: of, .. } => {
             LOOKUP + term_max(of, resources) + text(term_bytes_max(of, resources))
         }

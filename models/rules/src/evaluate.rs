@@ -2,6 +2,7 @@
 
 mod evidence;
 mod missing;
+mod names;
 mod run;
 mod term;
 
@@ -12,7 +13,7 @@ use verdict_config::{TimestampMs, Value};
 use crate::arithmetic;
 use crate::cost;
 use crate::expression::{AtomKind, Condition, Search, Type};
-use crate::keywords::KeywordHits;
+use crate::keywords::{KeywordHits, KeywordScratch};
 use crate::resources::Resources;
 use crate::scratch::Kept;
 use crate::{Evaluation, FactValues, Slot, UnknownCause};
@@ -173,15 +174,13 @@ impl<'a, 's> Evaluator<'a, 's> {
                 Ok(pattern.is_match(&text))
             }
             AtomKind::Keywords { list, scan, field } => match self.value(*field)? {
-                Value::Text(text) => Ok(self.scan(*scan, text).contains(*list)),
+                value @ (Value::Text(_) | Value::Set(_)) => {
+                    Ok(self.scan(*scan, value).contains(*list))
+                }
                 _ => Err(UnknownCause::WrongType(*field)),
             },
             AtomKind::Listed { list, field } => match self.value(*field)? {
-                Value::Text(text) => {
-                    self.charge(cost::LOOKUP + cost::text(text.len() as u64));
-                    let list = self.resources.code_lists.get(*list as usize);
-                    Ok(list.is_some_and(|(_, codes)| codes.contains(text, self.as_of)))
-                }
+                value @ (Value::Text(_) | Value::Set(_)) => Ok(self.listed(*list, value).is_some()),
                 _ => Err(UnknownCause::WrongType(*field)),
             },
             AtomKind::ListedText { list, text } => {
@@ -197,12 +196,37 @@ impl<'a, 's> Evaluator<'a, 's> {
         self.facts.get(slot).ok_or(UnknownCause::Missing(slot))
     }
 
-    /// The keyword lists that a field's text hits; one scan a request, whoever asks.
-    pub(crate) fn scan(&mut self, scan: u32, text: &str) -> &KeywordHits {
+    /// The keyword lists that a field's text (of a set: any item) hits; one scan a request, whoever
+    /// asks.
+    pub(crate) fn scan(&mut self, scan: u32, value: &Value) -> &KeywordHits {
         if !self.kept.has_scan(scan) {
-            self.charge(cost::scan(text.len() as u64));
+            let costs = texts(value).iter().map(|text| cost::scan(text.len() as u64)).sum();
+            self.charge(costs);
         }
-        self.kept.scan(scan, text, self.as_of, self.resources)
+        self.kept.scan(scan, value, self.as_of, self.resources)
+    }
+
+    /// The text of a field (of a set: the first item) that is in a code list.
+    pub(crate) fn listed<'v>(&mut self, list: u32, value: &'v Value) -> Option<&'v str> {
+        let (_, codes) = self.resources.code_lists.get(list as usize)?;
+        texts(value).iter().map(AsRef::as_ref).find(|text| {
+            self.charge(cost::LOOKUP + cost::text(text.len() as u64));
+            codes.contains(text, self.as_of)
+        })
+    }
+
+    /// The first item of a set that has an entry of a keyword list in it, and the entries.
+    pub(crate) fn item_with_terms(
+        &self,
+        scan: u32,
+        list: u32,
+        items: &'a [Box<str>],
+    ) -> Option<(&'a str, Arc<[Arc<str>]>)> {
+        let matcher = &self.resources.scans.get(scan as usize)?.matcher;
+        items.iter().find_map(|item| {
+            let hits = matcher.scan(item, self.as_of, &mut KeywordScratch::default());
+            hits.contains(list).then(|| (&**item, matcher.terms(&hits, list).cloned().collect()))
+        })
     }
 
     /// The terms of a keyword list that a scan found.
@@ -243,6 +267,17 @@ impl<'a, 's> Evaluator<'a, 's> {
             (Type::Float, Value::Float(number)) => arithmetic::finite(*number).err(),
             _ if convert(of, value).is_none() => Some(UnknownCause::WrongType(slot)),
             _ => None,
+        }
+    }
+}
+
+/// The texts of a value: itself, or the items of a set.
+pub(crate) fn texts(value: &Value) -> &[Box<str>] {
+    match value {
+        Value::Text(text) => std::slice::from_ref(text),
+        Value::Set(items) => items,
+        Value::Bool(_) | Value::Int(_) | Value::Decimal(_) | Value::Float(_) | Value::Time(_) => {
+            &[]
         }
     }
 }

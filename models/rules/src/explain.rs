@@ -112,6 +112,9 @@ impl CompiledRuleSet {
             UnknownCause::NotANumber => "an operation has no number as its result".to_owned(),
             UnknownCause::NoRow => "the look-up table has no row or cell for the key".to_owned(),
             UnknownCause::TableConflict => "rows of the table that must agree do not".to_owned(),
+            UnknownCause::Name(slot, gap) => {
+                format!("{}: {}", self.slot_name(slot), gap.describe())
+            }
             UnknownCause::CostLimit => "the cost limit was reached before it".to_owned(),
         }
     }
@@ -159,6 +162,9 @@ fn explain_rule<'a>(run: &mut PhaseRun<'a, '_>, rule: u32, body: &'a RuleBody) -
     explain_table(run, body, &mut trace);
     if trace.verdict == Verdict::Hit {
         let evidence = run.evidence(body);
+        trace.evidence.extend_from_slice(run.evaluation.evidence_in(evidence));
+    } else if trace.verdict == Verdict::Unknown {
+        let evidence = run.unknown_evidence(body);
         trace.evidence.extend_from_slice(run.evaluation.evidence_in(evidence));
     }
     trace

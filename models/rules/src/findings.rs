@@ -5,8 +5,8 @@ mod region;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use verdict_config::Refusal;
 use verdict_config::definition::{Category, Effect, Outcome, RuleDefinition, RuleSetDefinition};
+use verdict_config::{Code, Fault, Refusal};
 
 use crate::compile::arms_of;
 use crate::set::RuleBody;
@@ -30,8 +30,17 @@ pub enum FindingKind {
     TableGap,
     /// Rows of a decision table overlap although its hit policy forbids it.
     TableOverlap,
+    /// The set may cost more than its limit by the present rules of evaluation.
+    Costly,
+    /// An entry of a list of names that some names cannot be compared with.
+    Name,
     /// The analysis stopped at its bound; more may be wrong.
     Truncated,
+    /// A cell or row of a decision table that people and programs read differently. The table's next
+    /// change is refused.
+    TableAmbiguous,
+    /// A cell or row of a decision table that is probably not meant as it is read.
+    TableSuspect,
 }
 
 /// One finding.
@@ -39,7 +48,7 @@ pub enum FindingKind {
 pub struct Finding {
     /// What is suspicious.
     pub kind: FindingKind,
-    /// Where: `rules[3].when`.
+    /// Where: `rules[3].when`, or `tables.NAME.rows[3]` for a row of a table that a rule reads.
     pub path: String,
     /// The rule it is about.
     pub rule: String,
@@ -89,8 +98,35 @@ pub(crate) fn find(definition: &RuleSetDefinition, set: &CompiledRuleSet) -> Vec
         }
     }
     pair_findings(&analysed, &mut findings);
+    name_findings(set, &mut findings);
     findings.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
     findings
+}
+
+/// A set that costs more than it did when it was accepted.
+pub(crate) fn costly(fault: Fault) -> Finding {
+    Finding {
+        kind: FindingKind::Costly,
+        path: fault.path,
+        rule: String::new(),
+        other: None,
+        message: fault.message,
+        refusal: Some(Refusal::new(fault.code)),
+    }
+}
+
+/// Entries that some names cannot be compared with, of each list of names.
+fn name_findings(set: &CompiledRuleSet, findings: &mut Vec<Finding>) {
+    for (name, list) in &set.resources.name_lists {
+        findings.extend(list.findings().iter().map(|found| Finding {
+            kind: FindingKind::Name,
+            path: format!("lists.{name}.entries[{}].value", found.entry),
+            rule: String::new(),
+            other: None,
+            message: found.message.clone(),
+            refusal: None,
+        }));
+    }
 }
 
 fn finding(kind: FindingKind, at: usize, rule: &RuleDefinition, message: String) -> Finding {
@@ -124,14 +160,24 @@ fn table_findings(at: usize, rule: &RuleDefinition, body: &RuleBody, findings: &
             TableFindingKind::Overlap => FindingKind::TableOverlap,
             TableFindingKind::NeverReached => FindingKind::Shadowed,
             TableFindingKind::NotAnalysed => FindingKind::Truncated,
+            TableFindingKind::Ambiguous => FindingKind::TableAmbiguous,
+            TableFindingKind::Suspect => FindingKind::TableSuspect,
         };
+        let column = found.column.as_ref().map(|name| format!(".columns[{name}]"));
+        let path = match found.rows.first() {
+            Some(row) => {
+                format!("tables.{}.rows[{row}]{}", table.name, column.unwrap_or_default())
+            }
+            None => format!("rules[{at}].table"),
+        };
+        let refuses = found.kind == TableFindingKind::Ambiguous;
         findings.push(Finding {
             kind,
-            path: format!("rules[{at}].table"),
+            path,
             rule: rule.id.clone(),
             other: None,
             message: format!("table {}: {}", table.name, found.message),
-            refusal: None,
+            refusal: refuses.then(|| Refusal::new(Code::TableInvalid)),
         });
     }
 }

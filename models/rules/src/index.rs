@@ -216,7 +216,7 @@ impl Dimension {
         if let Some(keywords) = &self.keywords
             && bits::meet(alive, &keywords.arms)
         {
-            let words = evaluator.scan(keywords.scan, text).words();
+            let words = evaluator.scan(keywords.scan, value).words();
             let hits = words
                 .iter()
                 .zip(0u32..)

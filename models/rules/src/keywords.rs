@@ -287,6 +287,20 @@ impl KeywordHits {
         self.terms.is_empty()
     }
 
+    /// Adds what was found in another text.
+    pub fn merge(&mut self, other: &Self) {
+        if self.lists.len() < other.lists.len() {
+            self.lists.resize(other.lists.len(), 0);
+        }
+        self.lists.iter_mut().zip(&other.lists).for_each(|(word, more)| *word |= more);
+        for term in &other.terms {
+            let of_list = self.terms.iter().filter(|(list, _)| *list == term.0).count();
+            if of_list < TERMS_MAX && !self.terms.contains(term) {
+                self.terms.push(*term);
+            }
+        }
+    }
+
     /// The bitset of lists found, 64 ids a word; may be shorter than the ids allow.
     #[must_use]
     pub fn words(&self) -> &[u64] {

@@ -1,30 +1,37 @@
-//! Fuzzy name matching against sanctions lists: how alike are a name and the entries of a list?
+//! Fuzzy name matching against lists of names: how alike are a name and the entries of a list?
 //!
 //! ```text
-//! query ─ fold ─▶ tokens ─ index ─▶ at most 48 candidates ─ score ─▶ best ─ qualifiers ─▶ 0..1
-//!         marks, scripts,   equal, one edit away,    rapidfuzz, token by    country, identifier
-//!         legal forms       or spelled as it sounds  token and as a whole
+//! query ─ fold ─▶ words ─ index ─▶ at most 48 candidates ─ score ─▶ best ─ qualifiers ─▶ 0..1
+//!         scripts, marks,  equal, one edit away,     word by word,        country, identifier
+//!         look-alikes,     same sound, same grams    joined, split
+//!         legal forms
 //! ```
 //!
-//! The work of a look-up is bounded by constants, however long the list: tokens, index keys, postings
-//! and candidates are all capped, rare tokens first. The bounds cost recall only where more than
-//! [`POSTINGS_MAX`] entries share the query's rarest tokens.
+//! The work of a look-up is bounded by constants, however long the list: words, index keys, postings
+//! and candidates are all capped, rare words first. The bounds cost recall only where more than
+//! [`POSTINGS_MAX`] entries share the query's rarest words.
 //!
 //! Scores are made to be explained, not learned: [`MATCH_FROM`] is a match, and a flow settles a hit
 //! only far above it. Qualifiers that agree raise a score, those that disagree lower it, an equal
 //! identifier is certain. Neither a country nor an identifier that is not known says anything.
+//!
+//! A name that cannot be compared with every entry has a score that is only a lower bound
+//! ([`NameScore::gap`]): a rule is unknown unless the bound decides it.
+//!
+//! [`EvaluationVersion::V1`] keeps the matcher of the version before as it was (`names/v1.rs`).
 
-use std::collections::HashMap;
-
-use verdict_config::definition::{ListDefinition, ListEntry};
-use verdict_config::{Code, Fault, Faults, TimestampMs};
+use verdict_config::definition::ListDefinition;
+use verdict_config::{EvaluationVersion, Faults, TimestampMs};
 
 mod fold;
 mod index;
+mod list;
+mod pairs;
+mod qualifiers;
 mod score;
-
-use index::TokenIndex;
-use score::{Base, Scored};
+mod script;
+mod v1;
+mod words;
 
 /// From this score on two names are taken for the same.
 pub const MATCH_FROM: f64 = 0.70;
@@ -34,41 +41,20 @@ pub const NAMES_MAX: usize = 250_000;
 pub const NAME_BYTES_MAX: usize = 512;
 /// Candidates that are scored per look-up.
 pub const CANDIDATES_MAX: usize = 48;
-/// Postings of the index that a look-up visits.
+/// Postings of words that a look-up visits.
 pub const POSTINGS_MAX: usize = 20_000;
-
-/// How far an agreeing country closes the gap to 1.
-const COUNTRY_AGREES: f64 = 0.25;
-/// What is left of a score if the countries differ.
-const COUNTRY_DIFFERS: f64 = 0.92;
-/// What is left of a score if the identifiers differ.
-const IDENTIFIER_DIFFERS: f64 = 0.90;
 
 /// A list of names compiled for fuzzy look-ups. Reads the qualifiers `country`, `identifier` and
 /// `aliases` of its entries, each several separated by `;` or `|`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NameList {
-    entries: Vec<Entry>,
-    spellings: Vec<Spelling>,
-    index: TokenIndex,
-    identifiers: HashMap<Box<str>, Vec<u32>>,
+    matcher: Matcher,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
-    value: Box<str>,
-    expires_ms: i64,
-    countries: Vec<Box<str>>,
-    identifiers: Vec<Box<str>>,
-}
-
-/// One way to write an entry: its value or an alias.
-#[derive(Debug, Clone)]
-struct Spelling {
-    entry: u32,
-    text: Box<str>,
-    /// Tokens by their number in the index, in the order of the text.
-    tokens: Vec<u32>,
+enum Matcher {
+    V1(Box<v1::NameList>),
+    V2(Box<list::NameList>),
 }
 
 /// Whom to look for.
@@ -85,8 +71,55 @@ pub struct NameQuery<'q> {
 /// Buffers that look-ups reuse.
 #[derive(Debug, Clone, Default)]
 pub struct NameScratch {
-    candidates: index::Candidates,
-    score: score::ScoreScratch,
+    v1: v1::NameScratch,
+    v2: list::NameScratch,
+}
+
+/// How alike a name and the best entry of a list are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NameScore {
+    /// 0 to 1; [`MATCH_FROM`] is a match. A lower bound if there is a gap.
+    pub score: f64,
+    /// Why the name could not be compared with every entry; the score may be higher.
+    pub gap: Option<NameGap>,
+}
+
+/// Why a name cannot be compared with a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NameGap {
+    /// The name has no letter and no digit.
+    Empty,
+    /// The name is in a script that is only read and not folded, and entries are in another.
+    Script,
+    /// The name is too long: only its beginning was compared.
+    Cut,
+}
+
+impl NameGap {
+    /// The gap as a stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "name_empty",
+            Self::Script => "name_script",
+            Self::Cut => "name_cut",
+        }
+    }
+
+    /// The gap in a sentence, without the name.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Empty => "the name has no letter and no digit to compare",
+            Self::Script => {
+                "the name's script cannot be compared with entries in other scripts reliably: the \
+                 score is a lower bound"
+            }
+            Self::Cut => {
+                "the name is too long, only its beginning was compared: the score is a lower bound"
+            }
+        }
+    }
 }
 
 /// The best entry for a query.
@@ -107,7 +140,7 @@ pub struct NameMatch {
 /// One step of a score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamePart {
-    /// What was compared: `tokens`, `partial` or `joined`, then `alias`, `country`, `identifier`.
+    /// What was compared: `words`, then `alias`, `country`, `identifier`.
     pub kind: &'static str,
     /// For people.
     pub detail: String,
@@ -115,59 +148,38 @@ pub struct NamePart {
     pub score: f64,
 }
 
-/// The best entry before it is explained.
-#[derive(Debug, Clone, Copy)]
-struct Best {
-    spelling: u32,
-    base: Scored,
-    score: f64,
+/// An entry that names in other scripts cannot be compared with, or that is too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameFinding {
+    /// Position of the entry in the definition.
+    pub entry: u32,
+    /// What is wrong and what would be right, in a sentence.
+    pub message: String,
 }
 
 impl NameList {
-    /// Compiles a list.
+    /// Compiles a list for the present rules of evaluation.
     ///
     /// # Errors
     /// Every name that is too long or has no letter and no digit, and a list that is too long; paths
     /// are `entries[3].value` and `entries[3].qualifiers.aliases`.
     pub fn build(definition: &ListDefinition) -> Result<Self, Faults> {
-        let mut faults = Faults::new();
-        if definition.entries.len() > NAMES_MAX {
-            let count = definition.entries.len();
-            let message = format!("at most {NAMES_MAX} names, got {count}: split the list");
-            faults.push(Fault::new(Code::LimitExceeded, "entries", message));
-            return Err(faults);
-        }
-        let mut list = Self::default();
-        let mut names: Vec<Vec<Box<str>>> = Vec::new();
-        for (index, entry) in (0u32..).zip(&definition.entries) {
-            match spellings_of(entry, index) {
-                Err(of_entry) => faults.extend(of_entry),
-                Ok(spellings) => {
-                    for (text, tokens) in spellings {
-                        list.spellings.push(Spelling { entry: index, text, tokens: Vec::new() });
-                        names.push(tokens);
-                    }
-                }
-            }
-            let identifiers = split(entry, "identifier", fold::identifier);
-            for identifier in &identifiers {
-                list.identifiers.entry(identifier.clone()).or_default().push(index);
-            }
-            list.entries.push(Entry {
-                value: entry.value.trim().into(),
-                expires_ms: entry.expires.map_or(i64::MAX, |expires| expires.0),
-                countries: split(entry, "country", fold::country),
-                identifiers,
-            });
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        list.index = TokenIndex::build(&names);
-        for (spelling, tokens) in list.spellings.iter_mut().zip(&names) {
-            spelling.tokens = tokens.iter().filter_map(|token| list.index.number(token)).collect();
-        }
-        Ok(list)
+        Self::build_for(definition, EvaluationVersion::CURRENT)
+    }
+
+    /// Compiles a list for the rules of evaluation of a version.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_for(
+        definition: &ListDefinition,
+        version: EvaluationVersion,
+    ) -> Result<Self, Faults> {
+        let matcher = match version {
+            EvaluationVersion::V1 => Matcher::V1(Box::new(v1::NameList::build(definition)?)),
+            EvaluationVersion::V2 => Matcher::V2(Box::new(list::NameList::build(definition)?)),
+        };
+        Ok(Self { matcher })
     }
 
     /// The score of the best entry, 0 if no entry has anything in common; what `name_match` answers.
@@ -177,9 +189,13 @@ impl NameList {
         query: &NameQuery<'_>,
         as_of: TimestampMs,
         scratch: &mut NameScratch,
-    ) -> f64 {
-        let tokens = fold::tokens(query.name);
-        self.best(query, &tokens, as_of, scratch).map_or(0.0, |best| best.score)
+    ) -> NameScore {
+        match &self.matcher {
+            Matcher::V1(list) => {
+                NameScore { score: list.score(query, as_of, &mut scratch.v1), gap: None }
+            }
+            Matcher::V2(list) => list.score(query, as_of, &mut scratch.v2),
+        }
     }
 
     /// The best entry with its explanation; of equally good ones the first.
@@ -190,207 +206,47 @@ impl NameList {
         as_of: TimestampMs,
         scratch: &mut NameScratch,
     ) -> Option<NameMatch> {
-        let tokens = fold::tokens(query.name);
-        let best = self.best(query, &tokens, as_of, scratch)?;
-        let spelling = self.spellings.get(best.spelling as usize)?;
-        let entry = self.entries.get(spelling.entry as usize)?;
-        let mut parts = vec![NamePart {
-            kind: best.base.base.as_str(),
-            detail: score::describe(&tokens, &self.texts(spelling), &best.base),
-            score: best.base.score,
-        }];
-        if spelling.text != entry.value {
-            parts.push(NamePart {
-                kind: "alias",
-                detail: format!("{:?} is an alias of {:?}", spelling.text, entry.value),
-                score: best.base.score,
-            });
+        match &self.matcher {
+            Matcher::V1(list) => list.find(query, as_of, &mut scratch.v1),
+            Matcher::V2(list) => list.find(query, as_of, &mut scratch.v2),
         }
-        let qualifiers = Qualifiers::of(query);
-        let qualified = qualifiers.qualify(entry, best.base.score);
-        qualifiers.explain(entry, &qualified, &mut parts);
-        Some(NameMatch {
-            entry: spelling.entry,
-            value: entry.value.clone(),
-            spelling: spelling.text.clone(),
-            score: best.score,
-            parts,
-        })
+    }
+
+    /// What a look-up of a name of at most so many bytes costs in the worst case, in cost units.
+    #[must_use]
+    pub fn cost_units(&self, name_bytes: u64) -> u64 {
+        match &self.matcher {
+            Matcher::V1(list) => list.cost_units(),
+            Matcher::V2(list) => list.cost_units(name_bytes),
+        }
+    }
+
+    /// Entries that cannot be compared as they should be, at most 20.
+    #[must_use]
+    pub fn findings(&self) -> &[NameFinding] {
+        match &self.matcher {
+            Matcher::V1(_) => &[],
+            Matcher::V2(list) => list.findings(),
+        }
     }
 
     /// How many entries the list has, expired ones included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        match &self.matcher {
+            Matcher::V1(list) => list.len(),
+            Matcher::V2(list) => list.len(),
+        }
     }
 
     /// Whether the list has no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn best(
-        &self,
-        query: &NameQuery<'_>,
-        tokens: &[Box<str>],
-        as_of: TimestampMs,
-        scratch: &mut NameScratch,
-    ) -> Option<Best> {
-        let known = |spelling: u32| {
-            let entry = self.spellings.get(spelling as usize).map(|spelling| spelling.entry);
-            entry.and_then(|entry| self.entries.get(entry as usize))
-        };
-        self.index.candidates(tokens, &mut scratch.candidates, |spelling| {
-            known(spelling).is_some_and(|entry| as_of.0 < entry.expires_ms)
-        });
-        let qualifiers = Qualifiers::of(query);
-        let by_identifier = self.with_identifier(qualifiers.identifier.as_deref(), as_of);
-        let mut best: Option<Best> = None;
-        for spelling in scratch.candidates.chosen().iter().copied().chain(by_identifier) {
-            let (Some(of), Some(entry)) = (self.spellings.get(spelling as usize), known(spelling))
-            else {
-                continue;
-            };
-            let base = score::score(tokens, &self.texts(of), &mut scratch.score);
-            let score = qualifiers.qualify(entry, base.score).score;
-            let better = best.is_none_or(|best| {
-                score > best.score || (score == best.score && spelling < best.spelling)
-            });
-            if better {
-                best = Some(Best { spelling, base, score });
-            }
-        }
-        best
-    }
-
-    /// The first spelling of each entry whose identifier is the query's, at most
-    /// [`CANDIDATES_MAX`].
-    fn with_identifier(&self, identifier: Option<&str>, as_of: TimestampMs) -> Vec<u32> {
-        let entries = identifier.and_then(|identifier| self.identifiers.get(identifier));
-        let entries = entries.map_or(&[][..], Vec::as_slice);
-        let current = entries.iter().filter(|entry| {
-            let entry = self.entries.get(**entry as usize);
-            entry.is_some_and(|entry| as_of.0 < entry.expires_ms)
-        });
-        let first = |entry: &u32| {
-            let place = self.spellings.partition_point(|spelling| spelling.entry < *entry);
-            u32::try_from(place).ok()
-        };
-        current.filter_map(first).take(CANDIDATES_MAX).collect()
-    }
-
-    fn texts(&self, spelling: &Spelling) -> smallvec::SmallVec<[&str; 8]> {
-        spelling.tokens.iter().map(|token| self.index.text(*token)).collect()
+        self.len() == 0
     }
 }
 
-/// A query's qualifiers, folded once for all candidates.
-struct Qualifiers {
-    country: Option<Box<str>>,
-    identifier: Option<Box<str>>,
-}
-
-/// What the qualifiers make of a score: after the country, and after the identifier; `None` where
-/// one of the two sides does not know it.
-struct Qualified {
-    country: Option<(bool, f64)>,
-    identifier: Option<(bool, f64)>,
-    score: f64,
-}
-
-impl Qualifiers {
-    fn of(query: &NameQuery<'_>) -> Self {
-        Self {
-            country: query.country.and_then(fold::country),
-            identifier: query.identifier.and_then(fold::identifier),
-        }
-    }
-
-    fn qualify(&self, entry: &Entry, base: f64) -> Qualified {
-        let agrees = |given: &Option<Box<str>>, listed: &[Box<str>]| {
-            given.as_ref().filter(|_| !listed.is_empty()).map(|given| listed.contains(given))
-        };
-        let mut score = base;
-        let country = agrees(&self.country, &entry.countries).map(|agrees| {
-            score = if agrees {
-                score + (1.0 - score) * COUNTRY_AGREES
-            } else {
-                score * COUNTRY_DIFFERS
-            };
-            (agrees, score)
-        });
-        let identifier = agrees(&self.identifier, &entry.identifiers).map(|agrees| {
-            score = if agrees { 1.0 } else { score * IDENTIFIER_DIFFERS };
-            (agrees, score)
-        });
-        Qualified { country, identifier, score }
-    }
-
-    fn explain(&self, entry: &Entry, qualified: &Qualified, parts: &mut Vec<NamePart>) {
-        if let Some((agrees, score)) = qualified.country {
-            let given = self.country.as_deref().unwrap_or_default();
-            let listed = entry.countries.join(", ");
-            let detail = if agrees {
-                format!("{given} is of {listed}")
-            } else {
-                format!("{given} is not of {listed}")
-            };
-            parts.push(NamePart { kind: "country", detail, score });
-        }
-        if let Some((agrees, score)) = qualified.identifier {
-            let detail =
-                if agrees { "the identifiers are equal" } else { "the identifiers differ" };
-            parts.push(NamePart { kind: "identifier", detail: detail.to_owned(), score });
-        }
-    }
-}
-
-type Spelled = (Box<str>, Vec<Box<str>>);
-
-/// The spellings of an entry: its value, then its aliases.
-fn spellings_of(entry: &ListEntry, index: u32) -> Result<Vec<Spelled>, Faults> {
-    let mut faults = Faults::new();
-    let mut spellings = Vec::new();
-    let aliases = entry.qualifiers.get("aliases").map_or("", String::as_str);
-    let aliases = aliases.split([';', '|']).map(str::trim).filter(|alias| !alias.is_empty());
-    let named = std::iter::once((entry.value.trim(), "value"))
-        .chain(aliases.map(|alias| (alias, "qualifiers.aliases")));
-    for (name, place) in named {
-        let path = || format!("entries[{index}].{place}");
-        if name.len() > NAME_BYTES_MAX {
-            let message = format!("at most {NAME_BYTES_MAX} bytes a name, got {}", name.len());
-            faults.push(Fault::new(Code::LimitExceeded, path(), message));
-            continue;
-        }
-        let tokens = fold::tokens(name);
-        if tokens.is_empty() {
-            let message = format!("{name:?} is no name: write letters or digits");
-            faults.push(Fault::new(Code::InvalidValue, path(), message));
-        }
-        spellings.push((name.into(), tokens));
-    }
-    if faults.is_empty() { Ok(spellings) } else { Err(faults) }
-}
-
-fn split(
-    entry: &ListEntry,
-    qualifier: &str,
-    folded: impl Fn(&str) -> Option<Box<str>>,
-) -> Vec<Box<str>> {
-    let text = entry.qualifiers.get(qualifier).map_or("", String::as_str);
-    text.split([';', '|', ',']).filter_map(folded).collect()
-}
-
-impl Base {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Partial => "partial",
-            Self::Joined => "joined",
-        }
-    }
-}
-
+#[cfg(test)]
+mod quality;
 #[cfg(test)]
 mod tests;

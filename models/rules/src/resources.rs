@@ -46,7 +46,7 @@ pub(crate) struct Resources {
     pub(crate) keyword_lists: Vec<Arc<str>>,
     pub(crate) scans: Vec<Scan>,
     pub(crate) code_lists: Vec<(Arc<str>, CodeList)>,
-    pub(crate) name_lists: Vec<(Arc<str>, NameList, u64)>,
+    pub(crate) name_lists: Vec<(Arc<str>, NameList)>,
     pub(crate) name_calls: Vec<NameCall>,
     pub(crate) lookups: Vec<(Arc<str>, LookupTable)>,
 }
@@ -192,11 +192,10 @@ impl<'e> ResourcesBuilder<'e> {
             return Some(*known);
         }
         let definition = self.environment.lists.get(name)?;
-        let made = NameList::build(definition);
+        let made = NameList::build_for(definition, self.environment.limits.evaluation);
         let made = self.settle(made, "lists", name);
-        let entries = definition.entries.len() as u64;
         let id = made.map(|list| {
-            self.built.name_lists.push((name.into(), list, entries));
+            self.built.name_lists.push((name.into(), list));
             position(self.built.name_lists.len() - 1)
         });
         self.name_lists.insert(name.to_owned(), id);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use verdict_config::definition::{Category, Effect, Outcome, Severity, UnknownPolicy};
 use verdict_config::{Facts, FieldType, TimestampMs, Value};
 
+use crate::names::NameGap;
 use crate::{RuleMask, Slot};
 
 /// When a rule runs.
@@ -118,6 +119,8 @@ pub enum Evidence {
         field: Slot,
         /// The list.
         list: Arc<str>,
+        /// The item of the field that they are in, if the field is a set.
+        item: Option<Arc<str>>,
         /// The terms as the list writes them, in the order of the text, bounded.
         terms: Arc<[Arc<str>]>,
     },
@@ -127,6 +130,8 @@ pub enum Evidence {
         field: Slot,
         /// The list.
         list: Arc<str>,
+        /// The item of the field that is in the list, if the field is a set.
+        item: Option<Arc<str>>,
     },
     /// A text that the rule computes is in a list.
     ListedText {
@@ -139,9 +144,11 @@ pub enum Evidence {
         field: Slot,
         /// The list.
         list: Arc<str>,
-        /// The entry that is most alike.
+        /// The item of the field that is most alike, if the field is a set.
+        item: Option<Arc<str>>,
+        /// The entry that is most alike; empty if the name could not be compared.
         entry: Arc<str>,
-        /// How alike, 0 to 1.
+        /// How alike, 0 to 1; a lower bound if the explanation says so.
         score: f64,
         /// How the score came about.
         explanation: Arc<str>,
@@ -174,6 +181,8 @@ pub enum UnknownCause {
     TableConflict,
     /// The cost limit was reached before the rule was evaluated.
     CostLimit,
+    /// A name cannot be compared with every entry of a list.
+    Name(Slot, NameGap),
 }
 
 impl UnknownCause {
@@ -189,6 +198,7 @@ impl UnknownCause {
             Self::NoRow => "no_row",
             Self::TableConflict => "table_conflict",
             Self::CostLimit => "cost_limit",
+            Self::Name(_, gap) => gap.as_str(),
         }
     }
 }

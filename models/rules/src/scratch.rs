@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use verdict_config::TimestampMs;
+use verdict_config::{TimestampMs, Value};
 
 use crate::UnknownCause;
+use crate::evaluate::texts;
 use crate::index::Survivors;
 use crate::keywords::{KeywordHits, KeywordScratch};
-use crate::names::NameScratch;
+use crate::names::{NameScore, NameScratch};
 use crate::resources::Resources;
 
 /// Working memory of evaluations, reused from request to request and from set to set. One a worker.
@@ -31,13 +32,15 @@ impl Scratch {
 pub(crate) struct Kept {
     evaluation: u64,
     atoms: Vec<(u64, Result<bool, UnknownCause>)>,
+    /// Of a field that is a set, what was found in each item until something was.
     scans: Vec<(u64, KeywordHits)>,
-    name_scores: Vec<(u64, Result<f64, UnknownCause>)>,
+    name_scores: Vec<(u64, Result<NameScore, UnknownCause>)>,
     /// By atom: where its evidence is among that of the evaluation, if it has any.
     evidence: Vec<(u64, Option<u32>)>,
     /// Hits and unknown rules of the evaluation before.
     pub(crate) counts: (usize, usize),
     keyword_scratch: KeywordScratch,
+    item_hits: KeywordHits,
     name_scratch: NameScratch,
 }
 
@@ -53,7 +56,7 @@ impl Kept {
             self.scans.resize_with(resources.scans.len(), Default::default);
         }
         if self.name_scores.len() < resources.name_calls.len() {
-            self.name_scores.resize(resources.name_calls.len(), (0, Ok(0.0)));
+            self.name_scores.resize(resources.name_calls.len(), (0, Err(UnknownCause::NoRow)));
         }
     }
 
@@ -68,12 +71,12 @@ impl Kept {
         }
     }
 
-    pub(crate) fn name_score(&self, call: u32) -> Option<Result<f64, UnknownCause>> {
+    pub(crate) fn name_score(&self, call: u32) -> Option<Result<NameScore, UnknownCause>> {
         let (evaluation, value) = self.name_scores.get(call as usize)?;
         (*evaluation == self.evaluation).then_some(*value)
     }
 
-    pub(crate) fn keep_name_score(&mut self, call: u32, value: Result<f64, UnknownCause>) {
+    pub(crate) fn keep_name_score(&mut self, call: u32, value: Result<NameScore, UnknownCause>) {
         if let Some(cell) = self.name_scores.get_mut(call as usize) {
             *cell = (self.evaluation, value);
         }
@@ -112,11 +115,11 @@ impl Kept {
         self.scans.get(scan as usize).is_some_and(|(evaluation, _)| *evaluation == self.evaluation)
     }
 
-    /// What was found in a field, looking now if nobody has yet.
+    /// What was found in a field (of a set: in any item), looking now if nobody has yet.
     pub(crate) fn scan(
         &mut self,
         scan: u32,
-        text: &str,
+        value: &Value,
         as_of: TimestampMs,
         resources: &Resources,
     ) -> &KeywordHits {
@@ -128,7 +131,13 @@ impl Kept {
         if *evaluation != self.evaluation
             && let Some(scan) = resources.scans.get(scan as usize)
         {
-            scan.matcher.scan_into(text, as_of, &mut self.keyword_scratch, hits);
+            let texts = texts(value);
+            let scratch = &mut self.keyword_scratch;
+            scan.matcher.scan_into(texts.first().map_or("", |text| text), as_of, scratch, hits);
+            for text in texts.iter().skip(1) {
+                scan.matcher.scan_into(text, as_of, scratch, &mut self.item_hits);
+                hits.merge(&self.item_hits);
+            }
             *evaluation = self.evaluation;
         }
         hits

@@ -109,6 +109,14 @@ impl CompiledRuleSet {
         &self.findings
     }
 
+    /// The decision tables that its rules read, each with how many rows it has.
+    pub fn table_rows(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.bodies.iter().filter_map(|body| {
+            let table = body.table.as_deref()?;
+            Some((table.name.as_ref(), crate::resources::position(table.effects.len())))
+        })
+    }
+
     /// Whether any rule runs after models.
     #[must_use]
     pub fn has_late(&self) -> bool {

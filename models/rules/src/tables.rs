@@ -9,7 +9,7 @@
 //! country   , amount       , mcc             , then.points, then.reason   , # why
 //! "KP, IR"  , -            , -               , 400        , COUNTRY_RISK  , always
 //! not(GB)   , > 10000      , -               , 150        , LARGE_FOREIGN ,
-//! -         , [5000..10000], "not(5411,5812)", 40         , BAND_C        ,
+//! -         , [5000..10000], "not(5411, 5812)", 40        , BAND_C        ,
 //! unknown   , -            , -               , 60         , NO_COUNTRY    ,
 //! ```
 //!
@@ -33,6 +33,7 @@ use verdict_config::{Code, Fault, Faults, Field, FieldType, Value};
 mod bits;
 mod cell;
 mod column;
+mod doubts;
 mod findings;
 mod lookup;
 mod outputs;
@@ -80,6 +81,8 @@ pub struct DecisionTable {
     /// By row: its outputs over the rule's own effect.
     effects: Vec<Effect>,
     slots: Vec<u32>,
+    /// Findings about its text.
+    doubts: Vec<TableFinding>,
 }
 
 /// What a table answers to one input.
@@ -123,7 +126,7 @@ impl DecisionTable {
                 continue;
             }
             if seen.contains(&name) {
-                let message = "the column stands twice: join the two or rename one";
+                let message = "the column is named twice: join the two or rename one";
                 faults.push(Fault::new(Code::TableInvalid, path(), message));
                 continue;
             }
@@ -162,6 +165,7 @@ impl DecisionTable {
             columns,
             effects,
             slots,
+            doubts: doubts::find(table, context),
         })
     }
 
@@ -248,7 +252,9 @@ impl DecisionTable {
     /// finding says that there was no analysis.
     #[must_use]
     pub fn findings(&self) -> Vec<TableFinding> {
-        findings::analyse(self)
+        let mut findings = self.doubts.clone();
+        findings.extend(findings::analyse(self));
+        findings
     }
 }
 

@@ -1,5 +1,7 @@
 //! The tests that stand beside rules, and which rules no test hits.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value as Json;
 use verdict_config::definition::UnknownPolicy;
@@ -9,8 +11,8 @@ use verdict_config::{Code, Facts, Fault, Faults, TimestampMs, Value};
 
 use crate::syntax::{NodeKind, parse_expression_within};
 use crate::{
-    CompiledRuleSet, Evaluation, EvaluationInput, FactRead, HitEffect, Phase, RuleMask, Scratch,
-    WindowFunction,
+    CompiledRuleSet, Evaluation, EvaluationInput, Evidence, FactRead, Hit, HitEffect, Phase,
+    RuleMask, Scratch, WindowFunction,
 };
 
 /// The time of a test that names none: 2026-01-01T00:00:00Z.
@@ -25,6 +27,12 @@ pub struct TestReport {
     pub never_hit: Vec<String>,
     /// How many rules the set has.
     pub rules: usize,
+    /// Ids of rules that a test makes hit.
+    #[serde(skip)]
+    pub hit: BTreeSet<String>,
+    /// Rows of tables that a test makes a rule hit by, by table, from 1.
+    #[serde(skip)]
+    pub rows: BTreeSet<(String, u32)>,
 }
 
 /// One test.
@@ -108,6 +116,7 @@ impl CompiledRuleSet {
                             if let Some(hit) = hit.get_mut(found.rule as usize) {
                                 *hit = true;
                             }
+                            report.rows.extend(rows_of(&evaluation, found));
                         }
                         let failures = self.differences(number, &test.expect, &evaluation);
                         read = (!failures.is_empty()).then(|| self.read_text(number, test, &input));
@@ -124,8 +133,14 @@ impl CompiledRuleSet {
                 });
             }
         }
-        let never = self.rules().iter().zip(&hit).filter(|(_, hit)| !**hit);
-        report.never_hit = never.map(|(rule, _)| rule.id.to_string()).collect();
+        for (rule, hit) in self.rules().iter().zip(hit) {
+            let id = rule.id.to_string();
+            if hit {
+                report.hit.insert(id);
+            } else {
+                report.never_hit.push(id);
+            }
+        }
         report
     }
 
@@ -212,7 +227,8 @@ impl CompiledRuleSet {
     }
 
     /// A window call in its canonical text, however a test spells it.
-    fn canonical_window(&self, text: &str) -> String {
+    #[must_use]
+    pub fn canonical_window(&self, text: &str) -> String {
         let canonical = || {
             let node = parse_expression_within(text, &self.limits).ok()?;
             let NodeKind::Call(name, arguments) = &node.kind else { return None };
@@ -283,6 +299,20 @@ impl CompiledRuleSet {
         }
         failures
     }
+}
+
+/// The rows of tables that a hit rests on.
+fn rows_of<'a>(
+    evaluation: &'a Evaluation,
+    hit: &Hit,
+) -> impl Iterator<Item = (String, u32)> + use<'a> {
+    evaluation.evidence(hit).iter().filter_map(|evidence| match evidence {
+        Evidence::Row { table, row } => Some((table.to_string(), *row)),
+        Evidence::Terms { .. }
+        | Evidence::Listed { .. }
+        | Evidence::ListedText { .. }
+        | Evidence::Name { .. } => None,
+    })
 }
 
 fn evaluation_input<'a>(

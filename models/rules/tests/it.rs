@@ -19,6 +19,8 @@ mod findings;
 mod harness;
 #[path = "it/language.rs"]
 mod language;
+#[path = "it/names.rs"]
+mod names;
 #[path = "it/oracle.rs"]
 mod oracle;
 #[path = "it/sets.rs"]

@@ -6,9 +6,10 @@ use serde_json::json;
 use verdict_admin::{AdminAddress, Enrolment, KeyFile};
 use verdict_config::{Code, ObjectKind};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest};
-use verdict_consensus::{Author, Change, ChangeRefused, ChangeSet, Log, ProposeError};
+use verdict_consensus::{Author, Change, ChangeRefused, ChangeSet, Log, Proof, ProposeError};
 
-use super::public_key_of;
+use super::{operator_key, public_key_of};
+use crate::cluster::proof::Sender;
 use crate::cluster::{Cluster, ClusterError};
 
 /// The name of the first operator's key.
@@ -58,7 +59,7 @@ pub(super) async fn first(cluster: &Cluster, path: &Path) -> Result<First, Clust
         proposed => drop(proposed?),
     }
     let public = hex::decode(&public_key).map_err(|error| failed(&error))?;
-    let enrolment = cluster.certify(FIRST, &public).await?;
+    let enrolment = cluster.certify((FIRST, &public), None).await?;
     key.file.complete(enrolment).map_err(|error| failed(&error))?;
     key.file.save(path).map_err(|error| failed(&error))?;
     Ok(First::Made)
@@ -73,7 +74,7 @@ async fn refresh(cluster: &Cluster, kept: &KeyFile, path: &Path) -> Result<(), C
     }
     let public = hex::decode(&kept.public_key).map_err(|error| failed(&error))?;
     let mut file = kept.clone();
-    let enrolment = cluster.certify(&kept.name, &public).await?;
+    let enrolment = cluster.certify((&kept.name, &public), None).await?;
     file.complete(enrolment).map_err(|error| failed(&error))?;
     file.save(path).map_err(|error| failed(&error))?;
     tracing::info!(file = %path.display(), "the operator's key follows the cluster's authorities");
@@ -95,12 +96,12 @@ impl Cluster {
     /// No voter with the key answers.
     pub(crate) async fn certify(
         &self,
-        name: &str,
-        public_key: &[u8],
+        (name, public_key): (&str, &[u8]),
+        proof: Option<&Proof>,
     ) -> Result<Enrolment, ClusterError> {
         let certificate = match self.sign_operator(name, public_key) {
             Some(signed) => signed?,
-            None => self.have_operator_signed(name, public_key).await?,
+            None => self.have_operator_signed((name, public_key), proof).await?,
         };
         let parts = self.identity_parts();
         let members = self.log().members().members.into_iter();
@@ -118,6 +119,27 @@ impl Cluster {
         })
     }
 
+    /// Signs an operator's key that the catalogue has under the name, for a person who proves to be
+    /// allowed to ask at another node.
+    ///
+    /// # Errors
+    /// The person may not ask; the catalogue has another key; this node does not sign.
+    pub(crate) fn certify_for(
+        &self,
+        from: u64,
+        name: &str,
+        (public_key, proof): (&[u8], &Proof),
+    ) -> Result<Vec<u8>, ClusterError> {
+        let catalogue = &self.log().catalogue();
+        self.gate().certify(Sender { from, proof, catalogue }, name)?;
+        let known = operator_key(catalogue, name);
+        if known.is_none_or(|known| known.public_key != public_key) {
+            return Err(failed(&"the catalogue has no such public key under this name"));
+        }
+        let signed = self.sign_operator(name, public_key);
+        signed.unwrap_or_else(|| Err(failed(&"this node has no key of the authority")))
+    }
+
     /// Signs an operator's key; none where this node has no key of the authority.
     pub(crate) fn sign_operator(
         &self,
@@ -131,16 +153,19 @@ impl Cluster {
 
     async fn have_operator_signed(
         &self,
-        name: &str,
-        public_key: &[u8],
+        (name, public_key): (&str, &[u8]),
+        proof: Option<&Proof>,
     ) -> Result<Vec<u8>, ClusterError> {
+        let (name, public_key) = (name.to_owned(), public_key.to_vec());
+        let request = match proof {
+            Some(proof) if self.log().needs_proof() => {
+                NodeRequest::CertifyProved { name, public_key, proof: proof.into() }
+            }
+            _ => NodeRequest::CertifyOperator { name, public_key },
+        };
         let voters = self.log().members().members.into_iter().filter(|member| member.voter);
         let mut last = failed(&"no voter has the authority's key");
         for voter in voters.filter(|voter| voter.node_id != self.node_id()) {
-            let request = NodeRequest::CertifyOperator {
-                name: name.to_owned(),
-                public_key: public_key.to_vec(),
-            };
             match self.ask_for(voter.node_id, &request).await {
                 Ok(NodeAnswer::Certificate { der }) => return Ok(der),
                 Ok(_) => last = failed(&"a voter answers with something else"),

@@ -1,16 +1,16 @@
 //! Does what operators ask for.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, header};
 use serde_json::Value as Json;
-use verdict_admin::{AdminService, AnswerFuture, OperatorKey, Outcome, Refusal, Request};
-use verdict_config::definition::KeyDefinition;
-use verdict_config::{Code, ObjectId, ObjectKind, ObjectName, TimestampMs};
+use verdict_admin::{
+    AdminService, AnswerFuture, OperatorKey, Outcome, Refusal, Request, RequestOrigin,
+};
+use verdict_config::{Code, TimestampMs};
 
-use super::{Refusals, public_key_of};
+use super::{Refusals, operator_key};
 use crate::cluster::Cluster;
 use crate::http::Gateway;
 use crate::http::keys::Caller;
@@ -37,7 +37,7 @@ impl NodeAdmin {
     async fn answer(
         &self,
         operator: OperatorKey,
-        from: Option<IpAddr>,
+        origin: RequestOrigin,
         request: &Request,
     ) -> Outcome {
         let needs = request.needs();
@@ -63,7 +63,7 @@ impl NodeAdmin {
             let refusal = Refusal::new(Code::RequestInvalid, "a name that is no part of a path");
             return Outcome::Refused(refusal);
         };
-        let caller = Caller::operator(operator).at(from);
+        let caller = Caller::operator(operator, Some(origin.sealed)).at(origin.from);
         let response = self.gateway.perform(caller, call).await;
         let (parts, body) = response.into_parts();
         let Ok(bytes) = axum::body::to_bytes(body, ANSWER_BYTES_MAX).await else {
@@ -98,22 +98,16 @@ fn refusal_of(problem: &Json) -> Refusal {
 
 impl AdminService for NodeAdmin {
     fn operator(&self, name: &str) -> Option<OperatorKey> {
-        let kind = ObjectKind::Key;
-        let id = ObjectId { kind, name: ObjectName::new(kind, name).ok()? };
-        let catalogue = self.gateway.catalogue();
-        let object = catalogue.get(&id)?;
-        let public_key = public_key_of(object)?;
-        let KeyDefinition { role, flows, regions, expires, .. } = object.parse().ok()?;
-        Some(OperatorKey { name: name.to_owned(), public_key, role, flows, regions, expires })
+        operator_key(&self.gateway.catalogue(), name)
     }
 
     fn perform(
         &self,
         operator: OperatorKey,
-        from: Option<IpAddr>,
+        origin: RequestOrigin,
         request: Request,
     ) -> AnswerFuture<'_> {
-        Box::pin(async move { self.answer(operator, from, &request).await })
+        Box::pin(async move { self.answer(operator, origin, &request).await })
     }
 
     fn refused(&self, key: Option<&str>, code: Code, detail: &str) {

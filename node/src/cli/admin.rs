@@ -23,6 +23,7 @@ mod session;
 mod snooze;
 mod transfers;
 
+pub use changes::show_findings;
 pub use session::{AdminTarget, Session};
 
 /// Arguments of `admin`.
@@ -109,6 +110,9 @@ enum AdminCommand {
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// The clock of the node that answers: confirm that it is right where it is in doubt.
+    #[command(subcommand)]
+    Clock(operating::ClockCommand),
     /// Set what the node logs, for a time.
     #[command(
         after_help = "Example: verdict admin loglevel info,verdict_consensus=debug --for-s 300"
@@ -175,6 +179,7 @@ pub fn run(arguments: &AdminArgs, output: &Output) -> Outcome {
             }
             Ok(EXIT_OK)
         }
+        C::Clock(command) => operating::clock(command, &mut session, output),
         C::Loglevel { directives, for_s, dry_run } => {
             let wanted = (directives.clone(), *for_s, *dry_run);
             operating::log_level(wanted, &mut session, output)

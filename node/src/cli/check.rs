@@ -1,11 +1,14 @@
 //! `check` and `test`: a catalogue folder without a node.
 
+mod coverage;
+mod models;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 use verdict_actors::catalogue::{
-    CatalogueObjects, CheckReport, ObjectFault, ObjectFinding, check_catalogue,
+    CatalogueObjects, CheckReport, ObjectFault, ObjectFinding, check_catalogue_with_models,
 };
 use verdict_config::catalogue::{CatalogueText, read_files};
 use verdict_config::{Code, Fault, Faults};
@@ -14,6 +17,7 @@ use verdict_rules::RuleLimits;
 use super::{EXIT_FAULTS, EXIT_OK, Failure, Outcome};
 use crate::catalogue_dir;
 use crate::output::{BAD, GOOD, Output, WARN};
+use models::FolderModels;
 
 /// Arguments of `check` and `test`.
 #[derive(Debug, Args)]
@@ -23,7 +27,17 @@ pub struct CheckArgs {
     dir: PathBuf,
 }
 
-/// Reads and compiles a folder, and runs the tests beside its rules.
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    #[command(flatten)]
+    folder: CheckArgs,
+    /// Name the rules, table rows, flag variants and model stages that no test reaches.
+    #[arg(long)]
+    coverage: bool,
+}
+
+/// Reads and compiles a folder, and runs the tests of its rules and flows.
 fn inspect(
     arguments: &CheckArgs,
     output: &Output,
@@ -31,12 +45,12 @@ fn inspect(
     let files =
         catalogue_dir::read_dir(&arguments.dir).map_err(|error| Failure::new(error.to_string()))?;
     let text = read_files(&files).map_err(Failure::Faults)?;
-    drop(files);
+    let models = FolderModels::new(files);
     let bar = output.progress(0, "compiling");
     let mut objects = CatalogueObjects::from(&text);
     // The check itself knows no clock; flags expire by this time.
     objects.at_ms = crate::http::now().0;
-    let report = check_catalogue(&objects, None, RuleLimits::default());
+    let report = check_catalogue_with_models(&objects, None, RuleLimits::default(), &models);
     bar.finish_and_clear();
     Ok((text, report))
 }
@@ -49,6 +63,14 @@ fn located(text: &CatalogueText, faults: &[ObjectFault]) -> Faults {
 fn place_of(text: &CatalogueText, finding: &ObjectFinding) -> Fault {
     let fault = Fault::new(Code::InvalidValue, finding.path.as_str(), finding.message.as_str());
     text.locate(&finding.object, fault)
+}
+
+/// A finding about a file that is no object, as JSON.
+fn of_file(remark: &Fault) -> Json {
+    json!({
+        "object": null, "kind": "file", "path": "", "message": remark.message,
+        "file": remark.file, "line": remark.line, "column": remark.column,
+    })
 }
 
 /// A finding as JSON, with file, line and column where they are known.
@@ -66,12 +88,18 @@ pub fn check(arguments: &CheckArgs, output: &Output) -> Outcome {
     let (text, report) = inspect(arguments, output)?;
     let faults = located(&text, &report.blocking());
     if output.is_json() {
+        let of_files = text.remarks.iter().map(of_file);
+        let findings: Vec<Json> =
+            of_files.chain(report.findings.iter().map(|finding| placed(&text, finding))).collect();
         output.json(&json!({
             "objects": report.objects, "rules": report.rules, "faults": faults,
-            "findings": report.findings.iter().map(|finding| placed(&text, finding)).collect::<Vec<_>>(),
+            "findings": findings,
             "tests": { "run": report.tests_run(), "failed": report.tests_failed() },
         }));
         return Ok(if faults.is_empty() { EXIT_OK } else { EXIT_FAULTS });
+    }
+    for remark in &text.remarks {
+        output.say(format!("{} {remark}", output.styled(WARN, "file")));
     }
     for finding in &report.findings {
         let place = place_of(&text, finding);
@@ -89,25 +117,33 @@ pub fn check(arguments: &CheckArgs, output: &Output) -> Outcome {
         report.objects,
         report.rules,
         report.tests_run(),
-        report.findings.len(),
+        report.findings.len() + text.remarks.len(),
     ));
     Ok(EXIT_OK)
 }
 
-/// Runs the tests beside the rules.
-pub fn test(arguments: &CheckArgs, output: &Output) -> Outcome {
-    let (text, report) = inspect(arguments, output)?;
+/// Runs the tests of rules and flows.
+pub fn test(arguments: &TestArgs, output: &Output) -> Outcome {
+    let (text, report) = inspect(&arguments.folder, output)?;
     let never_hit = report.never_hit();
     let (run, failed) = (report.tests_run(), report.tests_failed());
     let covered = report.rules.saturating_sub(never_hit.len());
     if output.is_json() {
-        output.json(&json!({
+        let mut told = json!({
             "run": run, "passed": run - failed, "failed": failed,
             "rules": report.rules, "rules_hit": covered, "never_hit": never_hit,
-            "rule_sets": report.tests, "faults": located(&text, &report.faults),
-        }));
+            "rule_sets": report.tests, "flows": report.flow_tests,
+            "faults": located(&text, &report.faults),
+        });
+        if arguments.coverage {
+            told["unreached"] = coverage::unreached_json(&report);
+        }
+        output.json(&told);
     } else {
         tell_tests(&text, &report, output);
+        if arguments.coverage {
+            coverage::tell_unreached(&report, output);
+        }
     }
     if !report.faults.is_empty() {
         return Err(Failure::Faults(located(&text, &report.faults)));
@@ -119,7 +155,7 @@ fn tell_tests(text: &CatalogueText, report: &CheckReport, output: &Output) {
     let failures: Vec<ObjectFault> = report
         .blocking()
         .into_iter()
-        .filter(|fault| fault.fault.code == verdict_config::Code::RuleTestFailed)
+        .filter(|fault| matches!(fault.fault.code, Code::RuleTestFailed | Code::FlowTestFailed))
         .collect();
     output.faults(&located(text, &failures));
     let mut rows = Vec::new();
@@ -134,11 +170,12 @@ fn tell_tests(text: &CatalogueText, report: &CheckReport, output: &Output) {
             format!("{hit} of {}", tests.report.rules),
         ]);
     }
-    if rows.is_empty() {
+    if rows.is_empty() && report.flow_tests.is_empty() {
         output.say("There are no rules here.");
         return;
     }
     output.table(&["rule set", "passed", "failed", "rules hit"], rows);
+    tell_flow_tests(report, output);
     let never_hit = report.never_hit();
     if !never_hit.is_empty() {
         output.say(format!("{} {}", output.styled(WARN, "No test hits"), never_hit.join(", ")));
@@ -147,4 +184,22 @@ fn tell_tests(text: &CatalogueText, report: &CheckReport, output: &Output) {
     let style = if failed == 0 { GOOD } else { BAD };
     let text = format!("{} of {run} tests passed", run - failed);
     output.say(output.styled(style, &text));
+}
+
+fn tell_flow_tests(report: &CheckReport, output: &Output) {
+    let rows: Vec<Vec<String>> = report
+        .flow_tests
+        .iter()
+        .filter(|tests| !tests.report.results.is_empty())
+        .map(|tests| {
+            let passed = tests.report.passed();
+            let failed = tests.report.results.len() - passed;
+            let style = |count: usize| output.styled(BAD, &count.to_string());
+            let failed = if failed == 0 { "0".to_owned() } else { style(failed) };
+            vec![tests.flow.clone(), passed.to_string(), failed]
+        })
+        .collect();
+    if !rows.is_empty() {
+        output.table(&["flow", "passed", "failed"], rows);
+    }
 }

@@ -181,6 +181,13 @@ pub fn show_status(url: &str, status: &Json, output: &Output) {
     for reason in items(&status["readiness"]["reasons"]) {
         output.say(format!("  {} {}", output.styled(WARN, "not ready"), text(reason)));
     }
+    for warning in items(&status["warnings"]) {
+        output.say(format!("  {} {}", output.styled(WARN, "warning"), text(warning)));
+    }
+    if let Some(days) = status["journal"]["days_held"].as_f64() {
+        let wanted = text(&status["journal"]["retention_days"]);
+        output.say(format!("  {:<10} {days:.1} of {wanted} days at the present rate", "records"));
+    }
     for fault in items(&status["publisher"]["faults"]) {
         let message = text(&fault["fault"]["message"]);
         output.say(format!("  {} {message}", output.styled(BAD, "fault")));

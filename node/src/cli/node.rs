@@ -101,7 +101,9 @@ pub fn node(arguments: &NodeArgs, output: &Output) -> Outcome {
     logging::start(&settings.log).map_err(Failure::new)?;
     tracing::info!(settings = %settings::redacted(&settings), "effective settings");
     let output = output.clone();
-    run(NodeStart { settings, keys: Vec::new() }, move |told| tell_log(&told, &output))
+    run(NodeStart { settings, keys: Vec::new(), folder_key: None }, move |told| {
+        tell_log(&told, &output)
+    })
 }
 
 /// A node of a cluster tells its log; only faults of the folder are also for people.
@@ -182,8 +184,9 @@ pub fn dev(arguments: &DevArgs, output: &Output) -> Outcome {
     };
     let (api_key, api) = key("dev", "api-key")?;
     let output = output.clone();
+    let folder_key = Some(api_key.clone());
     let teller = DevTeller { output, dir, catalogue, api_key };
-    run(NodeStart { settings, keys: vec![api] }, move |told| teller.tell(&told))
+    run(NodeStart { settings, keys: vec![api], folder_key }, move |told| teller.tell(&told))
 }
 
 /// Writes the demo catalogue into a folder that does not exist yet: whole, or not at all.

@@ -78,7 +78,7 @@ pub struct ExplainArgs {
     target: Target,
 }
 
-fn request_id() -> String {
+pub(super) fn request_id() -> String {
     ulid::Ulid::generate().to_string()
 }
 
@@ -158,7 +158,7 @@ pub fn push(arguments: &PushArgs, output: &Output) -> Outcome {
 }
 
 /// Every object of the node that has files.
-fn fetch(client: &Client) -> Result<BTreeMap<ObjectId, Present>, Failure> {
+pub(super) fn fetch(client: &Client) -> Result<BTreeMap<ObjectId, Present>, Failure> {
     let mut present = BTreeMap::new();
     for kind in ObjectKind::ALL.into_iter().filter(|kind| catalogue_dir::has_files(*kind)) {
         let mut answer = client.get(&format!("/v1/objects/{kind}"))?;
@@ -177,6 +177,9 @@ fn fetch(client: &Client) -> Result<BTreeMap<ObjectId, Present>, Failure> {
 pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
     let files = read_catalogue(&arguments.dir)?;
     let text = read_files(&files)?;
+    for remark in &text.remarks {
+        output.note(remark.to_string());
+    }
     let client = arguments.target.connect()?;
     let present = fetch(&client)?;
     let changes =
@@ -202,11 +205,23 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
         bar.finish_and_clear();
         wait_until_loaded(&client, &staged, output)?;
     }
-    let body = json!({
-        "request_id": request_id(), "why": arguments.why, "dry_run": arguments.dry_run,
-        "changes": changes.iter().map(change_json).collect::<Vec<_>>(),
-    });
-    let answer = client.post("/v1/changes", &body)?;
+    let parts = catalogue_dir::batches(changes.clone());
+    let (count_parts, mut answers) = (parts.len(), Vec::new());
+    for part in parts {
+        let body = json!({
+            "request_id": request_id(), "why": arguments.why, "dry_run": arguments.dry_run,
+            "changes": part.iter().map(change_json).collect::<Vec<_>>(),
+        });
+        answers.push(client.post("/v1/changes", &body)?);
+        // A later part may name what an earlier one only would have made.
+        if arguments.dry_run && count_parts > 1 {
+            output.note(format!(
+                "The changes need {count_parts} change sets; the node looked at the first only."
+            ));
+            break;
+        }
+    }
+    let answer = answers.pop().unwrap_or_default();
     if output.is_json() {
         output.json(&answer);
         return Ok(EXIT_OK);
@@ -214,10 +229,16 @@ pub fn apply(arguments: &ApplyArgs, output: &Output) -> Outcome {
     for change in &changes {
         output.say(shown(change, output));
     }
+    super::admin::show_findings(&answer, output);
     let verb = if arguments.dry_run { "Would make" } else { "Made" };
     let count = changes.len();
     let noun = if count == 1 { "change" } else { "changes" };
-    output.say(format!("{verb} revision {} of {count} {noun}.", answer["revision"]));
+    let parts = if count_parts > 1 && !arguments.dry_run {
+        format!(", in {count_parts} change sets")
+    } else {
+        String::new()
+    };
+    output.say(format!("{verb} revision {} of {count} {noun}{parts}.", answer["revision"]));
     Ok(EXIT_OK)
 }
 
@@ -230,7 +251,7 @@ fn nothing_to_do(output: &Output) -> Outcome {
     Ok(EXIT_OK)
 }
 
-fn change_json(change: &Change) -> Json {
+pub(super) fn change_json(change: &Change) -> Json {
     let body = change.body.as_deref().and_then(|body| serde_json::from_slice::<Json>(body).ok());
     let mut json = json!({
         "kind": change.kind, "name": change.name, "op": change.op,

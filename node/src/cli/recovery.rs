@@ -16,7 +16,8 @@ pub const RECOVER_HELP: &str =
 never got is lost. The old folder stays beside the new one; the other nodes must join again, with \
 empty folders.
 
-Example: verdict recover --config node.toml --accept-loss";
+Example: verdict recover --config node.toml --accept-loss
+         verdict recover --config node.toml --trust-leader 4";
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -51,6 +52,10 @@ pub struct RecoverArgs {
     /// Says that you know what is lost.
     #[arg(long)]
     accept_loss: bool,
+    /// Begin no new cluster: follow this node as a leader from the next start on. For a node that was
+    /// away while every voter that it knows was replaced.
+    #[arg(long, value_name = "NODE", conflicts_with = "accept_loss")]
+    trust_leader: Option<u64>,
 }
 
 /// Fetches a backup.
@@ -115,6 +120,17 @@ pub fn restore(arguments: &RestoreArgs, output: &Output) -> Outcome {
 /// Begins a new cluster with what one node has.
 pub fn recover(arguments: &RecoverArgs, output: &Output) -> Outcome {
     let settings = super::node::load_file(&arguments.config, &[])?;
+    if let Some(leader) = arguments.trust_leader {
+        recovery::trust_leader(&settings, leader).map_err(Failure::new)?;
+        if output.is_json() {
+            output.json(&json!({ "trusted_leader": leader }));
+        } else {
+            let done = output.styled(WARN, "Named");
+            output
+                .say(format!("{done} node {leader}: this node follows it from its next start on"));
+        }
+        return Ok(EXIT_OK);
+    }
     if !arguments.accept_loss {
         let text = "changes that only the lost nodes had will be gone, and every other node must join \
                     again: say --accept-loss if that is what you want";

@@ -8,13 +8,14 @@ use tokio_util::task::TaskTracker;
 use verdict_config::definition::{MemberStanding, Standing};
 use verdict_config::model::sha256_hex;
 use verdict_config::{Code, ObjectKind};
+use verdict_consensus::authority::node_author;
 use verdict_consensus::peers::{
     Admitted, Authority, JoinAnswer, JoinRequest, JoiningTls, KeptIdentity, NodeKey, PeerClients,
     node_of_certificate,
 };
 use verdict_consensus::{
     Author, Catalogue, Change, ChangeSet, Log, LogError, MemberAnswer, MemberCommand,
-    NodeAttributes, PeerError,
+    NodeAttributes, PeerError, TRUST_VERSION,
 };
 
 use super::given::Given;
@@ -38,12 +39,22 @@ impl Cluster {
         tasks: &TaskTracker,
     ) -> JoinAnswer {
         match self.admitted(request, certificate, tasks).await {
-            Ok(admitted) => JoinAnswer::Admitted(admitted),
+            Ok(admitted) if self.log().command_version() < TRUST_VERSION => {
+                JoinAnswer::Admitted(admitted)
+            }
+            Ok(admitted) => JoinAnswer::AdmittedBy { admitted, voters: self.voters() },
             Err(error) => {
                 tracing::warn!(code = %error.code, %error, "a node was not let in");
                 JoinAnswer::Refused { detail: error.detail, retryable: error.retryable }
             }
         }
+    }
+
+    /// The voters, with the addresses where they listen for peers.
+    fn voters(&self) -> Vec<(u64, String)> {
+        let members = self.log().members().members.into_iter();
+        let voters = members.filter(|member| member.voter);
+        voters.map(|member| (member.node_id, member.attributes.peer_address)).collect()
     }
 
     async fn admitted(
@@ -143,7 +154,7 @@ impl Cluster {
         let learner = MemberStanding::new(self.cluster_id(), node_id, Standing::Learner);
         let changes = vec![change, standing::put(catalogue, &learner)];
         let set = ChangeSet::new(id, format!("node {node_id} joins"), changes);
-        self.log().propose(set, Author::named(format!("node-{}", self.node_id()))).await?;
+        self.log().propose(set, Author::named(node_author(self.node_id()))).await?;
         Ok((node_id, kept.voter && kept.replaces.is_none()))
     }
 
@@ -220,7 +231,9 @@ pub(crate) async fn join(
         public_key: key.public(),
         attributes: attributes.clone(),
     };
-    let admitted = ask_members(&token, (&tls, routes), &request).await?;
+    let (admitted, voters) = ask_members(&token, (&tls, routes), &request).await?;
+    // Before the identity: with it, the node would not ask again.
+    keep_voters(folder, &voters).map_err(disk)?;
     let kept = KeptIdentity {
         cluster_id: token.cluster_id,
         node_id: admitted.node_id,
@@ -230,6 +243,22 @@ pub(crate) async fn join(
     };
     kept.save(folder).map_err(disk)?;
     Ok(kept)
+}
+
+/// The file, beside the identity, of the voters that let a node in.
+const VOTERS_FILE: &str = "voters.json";
+
+fn keep_voters(folder: &Path, voters: &BTreeMap<u64, String>) -> Result<(), LogError> {
+    let file = folder.join(VOTERS_FILE);
+    let failed = |source| LogError::Io { file: file.display().to_string(), source };
+    let text = serde_json::to_vec(voters).map_err(|error| failed(std::io::Error::other(error)))?;
+    std::fs::write(&file, text).map_err(failed)
+}
+
+/// The voters that let a node in; none where its cluster's version did not ask for it.
+pub(super) fn kept_voters(folder: &Path) -> BTreeMap<u64, String> {
+    let text = std::fs::read(folder.join(VOTERS_FILE)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// Whether a connection failed because one end does not trust who signed the other's certificate.
@@ -242,7 +271,7 @@ async fn ask_members(
     token: &JoinToken,
     (tls, routes): (&JoiningTls, &BTreeMap<u64, String>),
     request: &JoinRequest,
-) -> Result<Admitted, ClusterError> {
+) -> Result<(Admitted, BTreeMap<u64, String>), ClusterError> {
     let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
     let mut last = ClusterError::refused("the token names no member");
     for round in 0..ROUNDS_MAX {
@@ -255,7 +284,10 @@ async fn ask_members(
             let asked = (token.cluster_id.as_str(), *member);
             let asked = PeerClients::ask_to_join(address, asked, tls, bytes.clone(), JOIN_WITHIN);
             match asked.await.map(|answer| JoinAnswer::decode(&answer)) {
-                Ok(Ok(JoinAnswer::Admitted(admitted))) => return Ok(admitted),
+                Ok(Ok(JoinAnswer::Admitted(admitted))) => return Ok((admitted, BTreeMap::new())),
+                Ok(Ok(JoinAnswer::AdmittedBy { admitted, voters })) => {
+                    return Ok((admitted, voters.into_iter().collect()));
+                }
                 Ok(Ok(JoinAnswer::Refused { detail, retryable: false })) => {
                     return Err(ClusterError::refused(detail));
                 }

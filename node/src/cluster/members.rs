@@ -6,10 +6,11 @@ use verdict_config::model::sha256_hex;
 use verdict_config::{Code, ObjectKind, TimestampMs};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest, name_of_node};
 use verdict_consensus::{
-    Change, ChangeSet, ClusterStatus, Log, Member, MemberAnswer, MemberCommand, MembershipError,
-    PeerChannel, PeerTransport,
+    Author, Change, ChangeSet, ClusterStatus, Log, Member, MemberAnswer, MemberCommand,
+    MembershipError, PeerChannel, PeerTransport, Proof,
 };
 
+use super::orders::denied_by;
 use super::standing::{Asked, asked_by_token};
 use super::token::{JoinToken, KeptToken, object_name};
 use super::{ASK_WITHIN, Cluster, ClusterError};
@@ -92,7 +93,8 @@ impl Cluster {
         let request_id = asked.request_id.clone().unwrap_or_else(|| format!("token-{id}"));
         let set = ChangeSet::new(request_id, asked.why.clone(), vec![change]);
         self.log().propose(set, asked.author.clone()).await?;
-        let for_node = if self.is_given() { Some(self.reserve(&id).await?) } else { None };
+        let for_node =
+            if self.is_given() { Some(self.reserve(&id, &asked.author).await?) } else { None };
         let identity = self.inner.identity.lock();
         let mut authorities =
             identity.authorities.iter().map(|der| JoinToken::encode_authority(der));
@@ -113,9 +115,14 @@ impl Cluster {
     }
 
     /// The id that a token's node will be given: its certificate has to name it before it joins.
-    async fn reserve(&self, token_id: &str) -> Result<(u64, String), ClusterError> {
+    async fn reserve(
+        &self,
+        token_id: &str,
+        author: &Author,
+    ) -> Result<(u64, String), ClusterError> {
         let command = MemberCommand::Allocate { request_id: token_id.to_owned() };
-        let MemberAnswer::Allocated(node_id) = self.change_members(command).await? else {
+        let allocating = self.log().change_members_for(command, author.proof.clone());
+        let MemberAnswer::Allocated(node_id) = allocating.await? else {
             return Err(ClusterError::refused("no id was given"));
         };
         Ok((node_id, name_of_node(&self.cluster_id(), node_id)))
@@ -241,7 +248,7 @@ impl Cluster {
             // Who made the token stands in what was agreed, which this node may not have yet.
             let catalogue = self.log().linearizable().await?;
             let what = format!("node {node_id} votes");
-            let asked = asked_by_token(&catalogue, node_id, self.node_id(), &what);
+            let asked = asked_by_token(&catalogue, node_id, &what);
             self.promote(node_id, &asked).await
         };
         let trying = async {
@@ -276,7 +283,8 @@ impl Cluster {
                 Some(known) if known.attributes == *self.attributes() => return,
                 Some(_) => {
                     let (node_id, attributes) = (self.node_id(), self.attributes().clone());
-                    let told = self.change(MemberCommand::SetAttributes { node_id, attributes });
+                    let told =
+                        self.change(MemberCommand::SetAttributes { node_id, attributes }, None);
                     if told.await.is_ok() {
                         return;
                     }
@@ -295,8 +303,14 @@ impl Cluster {
         }
     }
 
-    pub(super) async fn change(&self, command: MemberCommand) -> Result<(), ClusterError> {
-        self.change_members(command).await.map(|_| ()).map_err(ClusterError::from)
+    /// Changes the members, for a person with this proof or as this node's own act.
+    pub(super) async fn change(
+        &self,
+        command: MemberCommand,
+        proof: Option<&Proof>,
+    ) -> Result<(), ClusterError> {
+        let changing = self.log().change_members_for(command, proof.cloned());
+        changing.await.map(|_| ()).map_err(ClusterError::from)
     }
 
     pub(crate) async fn change_members(
@@ -331,6 +345,7 @@ impl Cluster {
         let answer = self.clients().call(peer, PeerChannel::Blob, bytes, ASK_WITHIN).await?;
         match NodeAnswer::decode(&answer) {
             Ok(NodeAnswer::Refused { detail }) => Err(ClusterError::refused(detail)),
+            Ok(NodeAnswer::Denied { code, detail }) => Err(denied_by(&code, detail)),
             Ok(answer) => Ok(answer),
             Err(error) => Err(ClusterError::refused(error.to_string())),
         }

@@ -28,6 +28,17 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         Unit::Count,
         "Entries that the member furthest behind lacks, on the leader.",
     ),
+    (
+        "verdict_raft_snapshots_corrupted",
+        Unit::Count,
+        "Snapshots that were found corrupted when the log was opened.",
+    ),
+    ("verdict_raft_clock_doubted", Unit::Count, "1 while this node's clock is in doubt."),
+    (
+        "verdict_rotation_pending",
+        Unit::Count,
+        "1 while the authority that a removed voter had is being replaced.",
+    ),
     ("verdict_outbox_entries", Unit::Count, "What waits for nodes that are away."),
     ("verdict_outbox_bytes", Unit::Bytes, "Bytes of what waits for nodes that are away."),
     ("verdict_outbox_oldest_seconds", Unit::Seconds, "Age of the oldest of what waits."),
@@ -73,6 +84,9 @@ pub fn record(cluster: &Cluster) {
     let behind = |matched: u64| status.last_index.saturating_sub(matched);
     let furthest = status.peers.iter().filter_map(|peer| peer.matched_index).map(behind).max();
     set("verdict_raft_entries_behind_max", furthest.unwrap_or(0) as f64);
+    set("verdict_raft_snapshots_corrupted", cluster.log().snapshots_corrupted() as f64);
+    set("verdict_raft_clock_doubted", f64::from(status.clock_doubt.is_some()));
+    set("verdict_rotation_pending", f64::from(cluster.rotation_now().is_some()));
     metrics::counter!("verdict_raft_syncs_total").absolute(status.syncs);
     let outbox = cluster.outbox().status();
     set("verdict_outbox_entries", outbox.entries as f64);

@@ -15,7 +15,7 @@ use verdict_actors::outbox::{Kept, Outbox, OutboxError};
 use verdict_actors::{Handle, NewOutcomeInput};
 use verdict_config::Code;
 use verdict_consensus::Log;
-use verdict_consensus::peers::{NodeAnswer, NodeRequest};
+use verdict_consensus::peers::{NodeAnswer, NodeRequest, Order};
 
 use super::{Cluster, ClusterError};
 
@@ -56,16 +56,62 @@ impl Cluster {
         put.map_err(|error| storage(&error))?.map_err(failed)
     }
 
-    /// Units that a node is to erase, behind an entry's number.
+    /// Units that a node is to erase, behind an entry's number, for a node of before erasures were
+    /// signed.
     pub(crate) async fn erasures_of(
         &self,
         node_id: u64,
         after: u64,
     ) -> Result<Vec<(u64, String)>, ClusterError> {
+        let unit = |kept| match kept {
+            Kept::Erasure(unit) | Kept::Order { unit, .. } => Some(unit),
+            Kept::Outcome(_) => None,
+        };
+        let kept = self.kept_erasures(node_id, after).await?.into_iter();
+        Ok(kept.filter_map(|(sequence, kept)| Some((sequence, unit(kept)?))).collect())
+    }
+
+    /// Signed erasures that a node is to perform, behind an entry's number.
+    pub(crate) async fn orders_of(
+        &self,
+        node_id: u64,
+        after: u64,
+    ) -> Result<Vec<(u64, Vec<u8>)>, ClusterError> {
+        let kept = self.kept_erasures(node_id, after).await?.into_iter();
+        let signed = kept.filter_map(|(sequence, kept)| Some((sequence, self.as_order(kept)?)));
+        Ok(signed.collect())
+    }
+
+    async fn kept_erasures(
+        &self,
+        node_id: u64,
+        after: u64,
+    ) -> Result<Vec<(u64, Kept)>, ClusterError> {
         let outbox = Arc::clone(self.outbox());
         let read = move || outbox.erasures(node_id, after, ERASURES_MAX);
         let read = tokio::task::spawn_blocking(read).await;
         read.map_err(|error| storage(&error))?.map_err(|error| storage(&error))
+    }
+
+    /// The signed order of an erasure that this node keeps. A voter signs anew: it checked the order,
+    /// or took the erasure by the rules of before, and the first signer may be gone. None where a
+    /// learner has an erasure that nobody signed.
+    fn as_order(&self, kept: Kept) -> Option<Vec<u8>> {
+        let (unit, sealed) = match kept {
+            Kept::Outcome(_) => return None,
+            Kept::Erasure(unit) => (unit, None),
+            Kept::Order { unit, sealed } => (unit, hex::decode(sealed).ok()),
+        };
+        if !self.is_voter() {
+            return sealed;
+        }
+        match self.sign_order(&Order::EraseUnit { unit }) {
+            Ok(anew) => Some(anew),
+            Err(error) => {
+                tracing::error!(%error, "an erasure cannot be signed again");
+                sealed
+            }
+        }
     }
 
     async fn next_for(&self, node_id: u64, count: usize) -> Result<Vec<(u64, Kept)>, ClusterError> {
@@ -127,10 +173,10 @@ async fn deliver_to(cluster: &Cluster, runtime: &Handle, node_id: u64) -> Result
     for (sequence, kept) in entries {
         match kept {
             Kept::Outcome(outcome) => outcomes.push(outcome),
-            Kept::Erasure(_) if !outcomes.is_empty() => break,
-            Kept::Erasure(unit) => {
+            Kept::Erasure(_) | Kept::Order { .. } if !outcomes.is_empty() => break,
+            kept => {
                 if member {
-                    erase_at(cluster, node_id, unit).await?;
+                    erase_at(cluster, node_id, kept).await?;
                 } else {
                     tracing::warn!(node_id, "a removed node was never told to erase a unit");
                 }
@@ -191,8 +237,22 @@ async fn send_outcomes(
     }
 }
 
-async fn erase_at(cluster: &Cluster, node_id: u64, unit: String) -> Result<(), ClusterError> {
-    match cluster.ask_for(node_id, &NodeRequest::EraseUnit { unit }).await? {
+async fn erase_at(cluster: &Cluster, node_id: u64, kept: Kept) -> Result<(), ClusterError> {
+    let request = if cluster.log().needs_proof() {
+        let Some(sealed) = cluster.as_order(kept) else {
+            // It is from before erasures were signed, and the target takes no learner's word. Most
+            // members kept it, too.
+            tracing::error!(node_id, "an erasure that no voter signed is given up here");
+            return Ok(());
+        };
+        NodeRequest::CarryOut { sealed }
+    } else {
+        match kept {
+            Kept::Erasure(unit) | Kept::Order { unit, .. } => NodeRequest::EraseUnit { unit },
+            Kept::Outcome(_) => return Ok(()),
+        }
+    };
+    match cluster.ask_for(node_id, &request).await? {
         NodeAnswer::Erased { .. } => {
             metrics::counter!("verdict_outbox_delivered_total").increment(1);
             Ok(())
@@ -221,6 +281,29 @@ pub(crate) async fn learn_erasures(cluster: &Cluster, runtime: &Handle) {
     cluster.settle();
 }
 
+/// Units that a node says are to be erased here: each with a voter's signature, once all members' programs
+/// send one.
+async fn ask_erasures(
+    cluster: &Cluster,
+    node_id: u64,
+    after: u64,
+) -> Result<Vec<(u64, String)>, ClusterError> {
+    let of_another_kind = || ClusterError::refused("the response is of another kind");
+    if !cluster.log().needs_proof() {
+        return match cluster.ask_for(node_id, &NodeRequest::PendingErasures { after }).await? {
+            NodeAnswer::Erasures(units) => Ok(units),
+            _ => Err(of_another_kind()),
+        };
+    }
+    let asked = cluster.ask_for(node_id, &NodeRequest::PendingOrders { after }).await?;
+    let NodeAnswer::Orders(orders) = asked else { return Err(of_another_kind()) };
+    let unit = |(sequence, sealed): (u64, Vec<u8>)| match cluster.read_order(node_id, &sealed)? {
+        Order::EraseUnit { unit } => Ok((sequence, unit)),
+        Order::ReadDecision { .. } => Err(of_another_kind()),
+    };
+    orders.into_iter().map(unit).collect()
+}
+
 async fn erasures_at(
     cluster: &Cluster,
     runtime: &Handle,
@@ -228,10 +311,7 @@ async fn erasures_at(
 ) -> Result<usize, ClusterError> {
     let (mut after, mut count) = (0, 0);
     loop {
-        let asked = cluster.ask_for(node_id, &NodeRequest::PendingErasures { after }).await?;
-        let NodeAnswer::Erasures(units) = asked else {
-            return Err(ClusterError::refused("the answer is of another kind"));
-        };
+        let units = ask_erasures(cluster, node_id, after).await?;
         let more = units.len() == ERASURES_MAX;
         for (sequence, unit) in units {
             // An answer that does not go on would be asked for again and again.

@@ -11,6 +11,7 @@ use verdict_config::definition::{ClusterPolicy, JOIN_TOKEN_PREFIX, MemberPlace, 
 use verdict_consensus::peers::NodeRequest;
 use verdict_consensus::{Catalogue, ClusterStatus, Log, Member};
 
+use super::rotation::SeenStep;
 use super::standing::{AGREE_WITHIN, Asked, Doubts, asked_by_token};
 use super::token::KeptToken;
 use super::{Cluster, ClusterError};
@@ -61,12 +62,15 @@ async fn act(
     if let Err(error) = cluster.correct_standings(&mut office.doubts, AGREE_WITHIN).await {
         tracing::debug!(%error, "what the audit says of the members is corrected later");
     }
+    if let Err(error) = cluster.drive_rotation(catalogue, &mut office.rotation).await {
+        tracing::debug!(%error, "the rotation that a removal began waits");
+    }
     for (old, new) in replacements(catalogue, status) {
         take_place(cluster, (catalogue, status), (old, new)).await?;
     }
     for node_id in newcomers(catalogue, status) {
         let what = format!("node {node_id} becomes a voter");
-        let asked = asked_by_token(catalogue, node_id, cluster.node_id(), &what);
+        let asked = asked_by_token(catalogue, node_id, &what);
         // One that cannot be reached is not to keep the others waiting.
         if let Err(error) = cluster.promote(node_id, &asked).await {
             tracing::debug!(node_id, %error, "not a voter yet");
@@ -79,7 +83,7 @@ async fn act(
     {
         tracing::warn!(node_id, ?after, "a member that is silent for so long is removed");
         let why = format!("nobody heard of node {node_id} for {} s", after.as_secs());
-        cluster.remove(node_id, &Asked::by_node(cluster.node_id(), why)).await?;
+        cluster.remove(node_id, &Asked::by_duty(why)).await?;
     }
     if led_for >= SETTLED
         && let Some(node_id) = successor(catalogue, status, &policy.preferred_leader_region)
@@ -157,7 +161,7 @@ async fn take_place(
         return Ok(());
     }
     let what = format!("node {new} takes the place of node {old}");
-    let asked = asked_by_token(catalogue, new, cluster.node_id(), &what);
+    let asked = asked_by_token(catalogue, new, &what);
     if voter(old) {
         cluster.put_in_place((old, new), &asked).await?;
     } else {
@@ -204,6 +208,8 @@ fn successor(catalogue: &Catalogue, status: &ClusterStatus, preferred: &str) -> 
 #[derive(Debug, Default)]
 struct Office {
     doubts: Doubts,
+    /// The step of a rotation that was taken last.
+    rotation: SeenStep,
     last: Option<(Instant, Duration)>,
 }
 
@@ -255,6 +261,7 @@ mod tests {
             commit_us_last: 0,
             syncs: 0,
             sync_us_max: 0,
+            clock_doubt: None,
             peers,
         }
     }

@@ -266,6 +266,15 @@ fn begin_again(settings: &Settings, node_id: u64, before: &str) -> Result<KeptId
     })
 }
 
+/// Names the node that this one, which does not run, follows at its next start.
+///
+/// # Errors
+/// A sentence: a node that runs, or no node; the disk.
+pub fn trust_leader(settings: &Settings, leader: u64) -> Result<(), String> {
+    let raft = Path::new(&settings.node.data_dir).join("raft");
+    verdict_consensus::trust_leader(&raft, leader).map_err(text)
+}
+
 /// Begins a new cluster with what this node's folder has, when the others are lost for good. The
 /// folder of before stays beside it.
 ///

@@ -10,6 +10,10 @@
 //! A step is refused while a member has not followed the one before: a node that trusts only the old
 //! authority could not learn of the new one from members that the new one certified.
 
+mod pending;
+
+pub(super) use pending::SeenStep;
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
@@ -276,6 +280,7 @@ impl Cluster {
             "trusted": now.trusted,
             "next": next,
             "waits_for": waiting,
+            "pending": self.pending_rotation(&self.log().catalogue()).map(|(_, pending)| pending),
             "members": states.iter().map(member).collect::<Vec<_>>(),
         }))
     }

@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use verdict_config::definition::{JOIN_TOKEN_PREFIX, MemberStanding, Standing};
+use verdict_config::definition::{JOIN_TOKEN_PREFIX, MemberStanding, PendingRotation, Standing};
 use verdict_config::{ObjectId, ObjectKind, ObjectName};
+use verdict_consensus::authority::DUTY_MEMBERS;
 use verdict_consensus::command::CHANGES_MAX;
 use verdict_consensus::{
-    Author, Catalogue, Change, ChangeSet, HistoryQuery, Log, MemberCommand, MemberPlan, Members,
+    Author, Catalogue, Change, ChangeSet, Log, MemberCommand, MemberPlan, Members,
 };
 
 use super::token::KeptToken;
@@ -39,9 +40,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// What a node does by itself.
-    pub(super) fn by_node(node_id: u64, why: String) -> Self {
-        Self { author: Author::named(format!("node-{node_id}")), why, request_id: None }
+    /// What a node does by itself for the members.
+    pub(super) fn by_duty(why: String) -> Self {
+        Self { author: Author::named(DUTY_MEMBERS), why, request_id: None }
     }
 }
 
@@ -79,6 +80,14 @@ pub(super) fn put(catalogue: &Catalogue, standing: &MemberStanding) -> Change {
     let name = MemberStanding::name_of(standing.node_id);
     let (revision, _) = said(catalogue, standing.node_id);
     Change::put(ObjectKind::Member, name, body).expecting(revision)
+}
+
+/// The voters that a planned change removes.
+fn removed_voters(planned: Option<&MemberPlan>) -> Vec<u64> {
+    let Some(plan) = planned else { return Vec::new() };
+    let stays = |node_id| plan.after.iter().any(|member| member.node_id == node_id);
+    let before = plan.before.iter().filter(|member| member.voter && !stays(member.node_id));
+    before.map(|member| member.node_id).collect()
 }
 
 /// The changes that say what is wanted and not said yet.
@@ -187,21 +196,19 @@ fn token_of(catalogue: &Catalogue, node_id: u64) -> Option<String> {
 
 /// Who made a token, as long as the history has it.
 fn issuer(catalogue: &Catalogue, token: &str) -> Option<Author> {
-    let (kind, name, limit) = (Some(ObjectKind::Member), Some(token.to_owned()), 1_000);
-    let page = catalogue.history(&HistoryQuery { kind, name, limit, cursor: None });
-    let made = page.entries.into_iter().find(|entry| entry.before.is_none())?;
+    let made = catalogue.history_entries().find(|entry| {
+        let object = &entry.object;
+        object.kind == ObjectKind::Member && object.name.as_str() == token && entry.before.is_none()
+    })?;
     Some(made.head.author.clone())
 }
 
-/// In whose name a node that joined becomes more: whoever let it in, else the node that sees to it.
-pub(super) fn asked_by_token(catalogue: &Catalogue, node_id: u64, own: u64, what: &str) -> Asked {
-    match token_of(catalogue, node_id).and_then(|token| issuer(catalogue, &token)) {
-        Some(author) => {
-            let why = format!("{what}: it joined by a token of {} and has caught up", author.name);
-            Asked { author, why, request_id: None }
-        }
-        None => Asked::by_node(own, format!("{what}: it joined by a token and has caught up")),
-    }
+/// The duty that makes a node that joined what its token says. Its author is the duty, because the
+/// person who made the token proved nothing about this change; the reason names the person.
+pub(super) fn asked_by_token(catalogue: &Catalogue, node_id: u64, what: &str) -> Asked {
+    let issuer = token_of(catalogue, node_id).and_then(|token| issuer(catalogue, &token));
+    let token = issuer.map_or("a token".to_owned(), |author| format!("a token of {}", author.name));
+    Asked::by_duty(format!("{what}: it joined by {token} and has caught up"))
 }
 
 impl Cluster {
@@ -241,11 +248,12 @@ impl Cluster {
         }
         if planned.is_none() {
             // A leader of before there were plans refuses by itself: only what it did is told.
-            self.change(command.clone()).await?;
-            return self.record(&command, asked).await.map(|_| ());
+            self.change(command.clone(), asked.author.proof.as_ref()).await?;
+            return self.record(&command, &[], asked).await.map(|_| ());
         }
-        let recorded = self.record(&command, asked).await?;
-        match (self.change(command).await, recorded) {
+        let removed = removed_voters(planned.as_ref());
+        let recorded = self.record(&command, &removed, asked).await?;
+        match (self.change(command, asked.author.proof.as_ref()).await, recorded) {
             // Whoever tries again goes on with this entry; else the leader corrects it.
             (Err(error), Some(revision)) if !error.retryable => {
                 self.take_back(revision, &error, asked).await;
@@ -259,10 +267,13 @@ impl Cluster {
     async fn record(
         &self,
         command: &MemberCommand,
+        removed: &[u64],
         asked: &Asked,
     ) -> Result<Option<u64>, ClusterError> {
         let catalogue = self.log().linearizable().await?;
-        let changes = entry(&catalogue, &wanted(command, &self.cluster_id()));
+        let mut changes = entry(&catalogue, &wanted(command, &self.cluster_id()));
+        // Whoever voted has the authority's key: with it goes the authority.
+        changes.extend(self.begin_rotation(&catalogue, removed)?);
         if changes.is_empty() {
             return Ok(None);
         }
@@ -270,7 +281,10 @@ impl Cluster {
         // belongs to something else is refused by the log.
         let usable = |id: &String| {
             let done = catalogue.changes_of_request(id);
-            let of_members = |change: &Change| MemberStanding::is_named(change.kind, &change.name);
+            let of_members = |change: &Change| {
+                MemberStanding::is_named(change.kind, &change.name)
+                    || PendingRotation::is_named(change.kind, &change.name)
+            };
             done.is_empty() || !done.iter().all(of_members)
         };
         let request_id = asked.request_id.clone().filter(usable);
@@ -300,8 +314,7 @@ impl Cluster {
             return Ok(());
         }
         let set = ChangeSet::new(ulid::Ulid::generate().to_string(), why, changes);
-        let author = Author::named(format!("node-{}", self.node_id()));
-        self.log().propose(set, author).await?;
+        self.log().propose(set, Author::named(DUTY_MEMBERS)).await?;
         Ok(())
     }
 

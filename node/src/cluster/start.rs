@@ -15,7 +15,8 @@ use verdict_consensus::peers::{
 };
 use verdict_consensus::{
     Catalogue, FolderIdentity, FolderStart, LocalLogOptions, LogError, NodeAttributes,
-    PeerTransport, RaftLog, RaftLogOptions, Seed, create_raft_folder, migrate_local_folder,
+    PeerTransport, ProofCheck, RaftLog, RaftLogOptions, Seed, create_raft_folder,
+    migrate_local_folder,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use verdict_rules::RuleLimits;
 
 use super::given::{Given, GivenTls};
+use super::proof::ProofGate;
 use super::{Cluster, ClusterError, join};
+use crate::http::keys::KeyRing;
 use crate::process::NodeError;
 use crate::server::ServerError;
 
@@ -70,7 +73,7 @@ pub async fn open(
     settings: &Settings,
     http: SocketAddr,
     admin: Option<SocketAddr>,
-    blobs: &BlobStore,
+    (blobs, keys): (&BlobStore, &KeyRing),
 ) -> Result<Opened, NodeError> {
     let data_dir = PathBuf::from(&settings.node.data_dir);
     let folder = data_dir.join("identity");
@@ -104,14 +107,20 @@ pub async fn open(
         None => kept.peer_identity(&folder).map_err(|error| log_error(&error))?,
     };
     let identity = SharedPeerIdentity::from(identity);
-    let reaching =
-        PeerClientsOptions { routes: settings.cluster.routes(), ..PeerClientsOptions::default() };
+    let compiled = LastCompiled::default();
+    let mut options = options(settings, blobs, compiled.clone());
+    let reaching = PeerClientsOptions {
+        routes: settings.cluster.routes(),
+        silence_max: PeerClientsOptions::silence_for(options.heartbeat),
+        ..PeerClientsOptions::default()
+    };
     let clients = Arc::new(PeerClients::new(identity.clone(), reaching));
     let transport: Arc<dyn PeerTransport> = Arc::clone(&clients) as Arc<dyn PeerTransport>;
     let (raft_dir, local_dir) = (data_dir.join("raft"), data_dir.join("log"));
+    let gate = Arc::new(ProofGate::new(keys.clone(), kept.cluster_id.clone()));
     let opening = Opening { folder: folder.clone(), kept, raft_dir, local_dir, joined };
-    let compiled = LastCompiled::default();
-    let (known, options) = (attributes.clone(), options(settings, blobs, compiled.clone()));
+    let known = attributes.clone();
+    options.proofs = Some(Arc::clone(&gate) as Arc<dyn ProofCheck>);
     let opened = tokio::task::spawn_blocking(move || opening.log(&known, options, transport)).await;
     let (log, kept) = opened
         .map_err(|error| NodeError::Process(error.to_string()))?
@@ -128,7 +137,7 @@ pub async fn open(
     };
     let outbox = open_outbox(data_dir.join("outbox")).await?;
     let cluster =
-        Cluster::new(log, (clients, identity, files), (folder, kept), (attributes, outbox));
+        Cluster::new(log, (clients, identity, files), (folder, kept), (attributes, outbox, gate));
     Ok(Opened { cluster, listener, joined, compiled })
 }
 
@@ -187,6 +196,7 @@ fn options(settings: &Settings, blobs: &BlobStore, compiled: LastCompiled) -> Ra
     options.validator = Arc::new(CompilingValidator::new(limits, compiled));
     options.snapshot_entries = settings.cluster.snapshot_entries;
     options.entries_kept = settings.cluster.entries_kept;
+    options.clock_bound = Duration::from_secs(settings.cluster.clock_bound_s);
     options.bodies = Some(Arc::new(blobs.clone()));
     match (settings.cluster.round_trip_ms, settings.cluster.network) {
         (0, NetworkProfile::Lan) => options,
@@ -256,7 +266,12 @@ impl Opening {
     ) -> Result<(), LogError> {
         let first = self.kept.authority_key_pem.is_some();
         if self.joined || !first {
-            return create_raft_folder(&self.raft_dir, identity, FolderStart::Join);
+            let voters = join::kept_voters(&self.folder);
+            let start = match voters.is_empty() {
+                true => FolderStart::Join,
+                false => FolderStart::JoinTrusting(voters),
+            };
+            return create_raft_folder(&self.raft_dir, identity, start);
         }
         if self.local_dir.join("format").is_file() {
             // The folder of a program before the cluster: its catalogue and history move in.

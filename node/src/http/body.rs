@@ -139,6 +139,19 @@ pub fn require_json(headers: &HeaderMap) -> Answer<()> {
     }
 }
 
+/// Refuses bodies of changes that do not say that they are JSON: a web page can send one without a
+/// type and without asking first.
+///
+/// # Errors
+/// [`Code::MediaTypeUnsupported`].
+pub fn require_declared_json(headers: &HeaderMap) -> Answer<()> {
+    if media_type(headers).is_none() {
+        let detail = "A change needs the header Content-Type: application/json.";
+        return Err(Problem::new(Code::MediaTypeUnsupported, detail));
+    }
+    require_json(headers)
+}
+
 fn is_json(kind: &str) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
@@ -211,17 +224,17 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Answer<T> {
     Ok(value)
 }
 
-/// A JSON body of a request, as a type.
+/// A JSON body of a change, as a type.
 ///
 /// # Errors
-/// Those of [`require_json`], [`read`] and [`parse`].
+/// Those of [`require_declared_json`], [`read`] and [`parse`].
 pub async fn json<T: DeserializeOwned>(
     request: Request,
     bytes_max: usize,
     http: &HttpSettings,
 ) -> Answer<T> {
     let (parts, content) = request.into_parts();
-    require_json(&parts.headers)?;
+    require_declared_json(&parts.headers)?;
     let bytes = read(&parts.headers, content, bytes_max).await?;
     parse(&bytes, http.json_depth_max)
 }
@@ -240,7 +253,7 @@ pub async fn json_or_default<T: DeserializeOwned + Default>(
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    require_json(&parts.headers)?;
+    require_declared_json(&parts.headers)?;
     Ok(parse::<Option<T>>(&bytes, http.json_depth_max)?.unwrap_or_default())
 }
 

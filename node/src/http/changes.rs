@@ -9,8 +9,10 @@ use axum::http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use verdict_actors::catalogue::{CheckReport, ObjectFinding};
 use verdict_actors::{Proposal, Proposed};
-use verdict_config::definition::{AUTHORITY_NAME, MemberStanding};
+use verdict_config::definition::{AUTHORITY_NAME, MemberStanding, PendingRotation};
+use verdict_config::flags::relax_flag;
 use verdict_config::settings::Role;
 use verdict_config::{Code, Fault, ObjectId, ObjectKind, ObjectName};
 use verdict_consensus::authority::{self, Action};
@@ -125,7 +127,8 @@ pub(super) async fn post_changes(
     let caller = caller_of(&request, authority::CHANGES_FROM)?;
     let body: ChangesBody = read(&services, request).await?;
     give_a_reason(&body.why)?;
-    let changes = body.changes.into_iter().map(ChangeBody::into_change).collect();
+    let strict = services.flags_strict;
+    let changes = body.changes.into_iter().map(|change| change.into_change(strict)).collect();
     let set = ChangeSet::new(body.request_id, body.why, changes);
     caller.may(Action::Change(&set))?;
     leave_to_cluster(&set)?;
@@ -172,7 +175,7 @@ pub(super) async fn post_rollback(
 
 async fn read<T: serde::de::DeserializeOwned>(services: &Services, request: Request) -> Answer<T> {
     let (parts, content) = request.into_parts();
-    body::require_json(&parts.headers)?;
+    body::require_declared_json(&parts.headers)?;
     let bytes = body::read(&parts.headers, content, services.http.change_body_bytes_max).await?;
     body::parse(&bytes, services.http.json_depth_max)
 }
@@ -185,21 +188,25 @@ pub(super) async fn settle(
 ) -> Answer<Response<Body>> {
     let proposal = Proposal { change_set: set, author: caller.author() };
     if dry_run {
-        let (run, _) =
+        let (run, check) =
             services.runtime.dry_run(&proposal).await.map_err(|error| problem_of(&error))?;
-        return json(&DryRunAnswer::from(run));
+        return json(&DryRunAnswer::new(run, &check));
     }
     let proposed = services.runtime.propose(proposal).await.map_err(|error| problem_of(&error))?;
     let Proposed { applied, .. } = proposed;
     json_with_revision(&applied, applied.revision)
 }
 
-/// Some objects follow what the cluster does: its authorities change by a rotation, which checks that
+/// The objects that follow what the cluster does: its authorities change by a rotation, which checks that
 /// every node can follow, and standings by changes of the members.
-fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
+pub(crate) fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
     let changed_by = |change: &Change| {
         if MemberStanding::is_named(change.kind, &change.name) {
             Some("POST /v1/admin/members/{key} changes the members, and with them this object")
+        } else if PendingRotation::is_named(change.kind, &change.name) {
+            Some(
+                "the removal of a voter makes this object, and the rotation that follows deletes it",
+            )
         } else if change.kind == ObjectKind::Member && change.name == AUTHORITY_NAME {
             Some("POST /v1/admin/authority/{step} changes this object")
         } else {
@@ -219,13 +226,22 @@ fn leave_to_cluster(set: &ChangeSet) -> Answer<()> {
 }
 
 impl ChangeBody {
-    fn into_change(self) -> Change {
+    fn into_change(self, flags_strict: bool) -> Change {
+        let mut body = self.body.map(|body| body.get().as_bytes().to_vec());
+        if !flags_strict
+            && self.kind == ObjectKind::Flag
+            && let Some(text) = &mut body
+            && let Ok(mut flag) = serde_json::from_slice(text)
+            && relax_flag(&mut flag, "").is_changed
+        {
+            *text = flag.to_string().into_bytes();
+        }
         Change {
             kind: self.kind,
             name: self.name,
             op: self.op,
             expected_revision: self.expected_revision,
-            body: self.body.map(|body| body.get().as_bytes().to_vec()),
+            body,
             stored: None,
         }
     }
@@ -238,25 +254,48 @@ struct DryRunAnswer {
     revision: u64,
     applied: Vec<Json>,
     differences: Vec<Json>,
+    findings: Vec<Json>,
 }
+
+/// The most findings that a dry run names.
+const FINDINGS_MAX: usize = 200;
+
+/// Findings that a change brings about in objects which it leaves as they are.
+const FAR_FINDINGS: [&str; 2] = ["windows_partial", "model_misfit"];
 
 type Json = serde_json::Value;
 
-impl From<DryRun> for DryRunAnswer {
-    fn from(run: DryRun) -> Self {
+impl DryRunAnswer {
+    fn new(run: DryRun, check: &CheckReport) -> Self {
         let applied = run.differences.iter().map(|difference| {
             serde_json::json!({
                 "kind": difference.object.kind, "name": difference.object.name,
                 "op": difference.op,
             })
         });
+        let concerned = |finding: &&ObjectFinding| {
+            FAR_FINDINGS.contains(&finding.kind.as_str())
+                || run.differences.iter().any(|changed| changed.object == finding.object)
+        };
+        let findings = check.findings.iter().filter(concerned);
         Self {
             dry_run: true,
             revision: run.revision,
             applied: applied.collect(),
             differences: run.differences.iter().map(difference_json).collect(),
+            findings: findings.take(FINDINGS_MAX).map(finding_json).collect(),
         }
     }
+}
+
+fn finding_json(finding: &ObjectFinding) -> Json {
+    serde_json::json!({
+        "kind": finding.object.kind,
+        "name": finding.object.name,
+        "finding": finding.kind,
+        "path": finding.path,
+        "message": finding.message,
+    })
 }
 
 fn difference_json(difference: &Difference) -> Json {
@@ -289,11 +328,13 @@ pub(crate) fn proposal_problem(error: &ProposeError) -> Problem {
         | ProposeError::Draining
         | ProposeError::Storage(_)
         | ProposeError::NoLeader
-        | ProposeError::OutcomeUnknown => Problem::new(error.code(), error.to_string()),
+        | ProposeError::ClockDoubtful
+        | ProposeError::OutcomeUnknown
+        | ProposeError::Denied(_) => Problem::new(error.code(), error.to_string()),
     }
 }
 
-fn refusal(refused: &ChangeRefused) -> Problem {
+pub(super) fn refusal(refused: &ChangeRefused) -> Problem {
     let problem = Problem::new(refused.code(), refused.to_string());
     match refused {
         ChangeRefused::Invalid(faults) => problem.with_faults(faults.clone()),
@@ -306,7 +347,8 @@ fn refusal(refused: &ChangeRefused) -> Problem {
         }
         ChangeRefused::RequestIdConflict { .. }
         | ChangeRefused::TooOld { .. }
-        | ChangeRefused::NotRetained { .. } => problem,
+        | ChangeRefused::NotRetained { .. }
+        | ChangeRefused::NeverMade { .. } => problem,
     }
 }
 
@@ -338,6 +380,7 @@ pub(super) async fn get_history(
     };
     query.finish()?;
     let page = services.runtime.log().history(&history);
+    let page = page.map_err(|refused| Problem::new(refused.code(), refused.to_string()))?;
     let entries: Vec<Json> = page.entries.iter().map(|entry| entry_json(entry)).collect();
     json(&serde_json::json!({ "entries": entries, "next": page.next }))
 }

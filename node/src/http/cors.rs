@@ -1,6 +1,7 @@
 //! Cross-origin requests: browsers evaluate flags and read decisions from other origins.
 //!
-//! Keys travel in headers and never in cookies, so `*` gives no page more than its own key does.
+//! Keys travel in headers and never in cookies. `*` opens the routes of OFREP alone, whose clients run in
+//! browsers; every other route takes only origins that the settings name.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -9,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 const EXPOSED: &str = "ETag, X-Verdict-Revision, X-Verdict-Stale, X-Request-Id, Retry-After";
 const METHODS: &str = "GET, POST, DELETE";
 
-/// Which origins may call.
+/// The origins that may call.
 #[derive(Debug, Clone)]
 pub struct Cors {
     any: bool,
@@ -26,11 +27,16 @@ impl Cors {
         }
     }
 
-    fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
-        if self.any {
+    /// Whether the settings name an origin.
+    pub(super) fn names(&self, origin: &HeaderValue) -> bool {
+        self.origins.contains(origin) && origin.as_bytes() != b"*"
+    }
+
+    fn allowed(&self, origin: &HeaderValue, public: bool) -> Option<HeaderValue> {
+        if self.any && public {
             return Some(HeaderValue::from_static("*"));
         }
-        self.origins.contains(origin).then(|| origin.clone())
+        self.names(origin).then(|| origin.clone())
     }
 
     /// Whether an `OPTIONS` request is a browser's question.
@@ -42,10 +48,10 @@ impl Cors {
 
     /// The answer to a browser's question. The origin's own header is added by [`Self::decorate`].
     #[must_use]
-    pub fn preflight(&self, headers: &HeaderMap) -> Response<Body> {
+    pub fn preflight(&self, headers: &HeaderMap, public: bool) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        let allowed = headers.get(header::ORIGIN).and_then(|origin| self.allowed(origin));
+        let allowed = headers.get(header::ORIGIN).and_then(|origin| self.allowed(origin, public));
         if allowed.is_some() {
             let answer = response.headers_mut();
             answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
@@ -58,12 +64,12 @@ impl Cors {
         response
     }
 
-    /// Adds what a browser needs to hand an answer to the script.
-    pub fn decorate(&self, headers: &mut HeaderMap, origin: &HeaderValue) {
-        let Some(allowed) = self.allowed(origin) else { return };
+    /// Adds what a browser needs to hand an answer to the script. `public`: of a route of OFREP.
+    pub fn decorate(&self, headers: &mut HeaderMap, origin: &HeaderValue, public: bool) {
+        let Some(allowed) = self.allowed(origin, public) else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
-        if !self.any {
+        if !(self.any && public) {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
     }
@@ -73,10 +79,10 @@ impl Cors {
 mod tests {
     use super::*;
 
-    fn check(origins: &[&str], origin: &str, expected: Option<&str>) {
+    fn check(origins: &[&str], (origin, public): (&str, bool), expected: Option<&str>) {
         let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
         let mut headers = HeaderMap::new();
-        Cors::new(&origins).decorate(&mut headers, &HeaderValue::from_str(origin).unwrap());
+        Cors::new(&origins).decorate(&mut headers, &HeaderValue::from_str(origin).unwrap(), public);
         let allowed =
             headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
         assert_eq!(allowed, expected);
@@ -85,9 +91,15 @@ mod tests {
 
     #[test]
     fn origins_are_allowed_by_name_or_all() {
-        check(&["*"], "https://shop.example", Some("*"));
-        check(&["https://shop.example"], "https://shop.example", Some("https://shop.example"));
-        check(&["https://shop.example"], "https://other.example", None);
-        check(&[], "https://shop.example", None);
+        let shop = "https://shop.example";
+        for public in [false, true] {
+            check(&[shop], (shop, public), Some(shop));
+            check(&[shop], ("https://other.example", public), None);
+            check(&[], (shop, public), None);
+            check(&["*"], ("*", public), public.then_some("*"));
+        }
+        check(&["*"], (shop, true), Some("*"));
+        check(&["*"], (shop, false), None);
+        check(&["*", shop], (shop, false), Some(shop));
     }
 }

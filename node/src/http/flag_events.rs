@@ -107,10 +107,11 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     let tag = config_tag(&services, &caller);
     // Who comes back names what it saw last. Who is new asked for the flags a moment ago: if they
     // may have changed since, it is told at once, and asks once too often at worst.
-    let seen = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
+    let seen = request.headers().get("last-event-id");
+    let seen = seen.map(|id| String::from_utf8_lossy(id.as_bytes()));
     let is_recent = now().0.saturating_sub(services.runtime.serving().at.0) < RECENT_MS;
     let told = match seen {
-        Some(seen) => seen.to_owned(),
+        Some(seen) => seen.into_owned(),
         None if is_recent => String::new(),
         None => tag,
     };

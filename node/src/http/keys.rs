@@ -14,7 +14,7 @@ use verdict_admin::OperatorKey;
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::authority::{Action, Scope, allowed};
-use verdict_consensus::{Author, Catalogue, ChangeSet};
+use verdict_consensus::{Author, Catalogue, ChangeSet, Proof};
 
 use super::problem::{Answer, Problem};
 
@@ -74,35 +74,32 @@ impl KnownKey {
 /// Who sent a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The key's name; `anonymous` where the node asks for no keys.
+    /// The key's name.
     pub name: String,
     /// The role.
     pub role: Role,
-    /// The key; none where the node asks for none.
-    known: Option<Arc<KnownKey>>,
+    /// The key.
+    known: Arc<KnownKey>,
     /// Where the request came from: the other end of its connection, which may be a proxy.
     from: Option<IpAddr>,
+    /// What the caller sent, for a leader elsewhere.
+    proof: Option<Proof>,
 }
 
 impl Caller {
-    /// Whoever reaches a node that asks for no keys.
+    /// An operator who signed a request; `sealed` is the request, where it may have to go on.
     #[must_use]
-    pub fn anonymous() -> Self {
-        Self { name: "anonymous".to_owned(), role: Role::Operator, known: None, from: None }
-    }
-
-    /// An operator who signed a request.
-    #[must_use]
-    pub(crate) fn operator(key: OperatorKey) -> Self {
+    pub(crate) fn operator(key: OperatorKey, sealed: Option<Arc<[u8]>>) -> Self {
         let OperatorKey { name, role, flows, regions, expires, .. } = key;
         // Nobody presents it over HTTP: no digest is of all zeros that a key was hashed to.
         let entry = KeyEntry { name, role, digest: [0; 32] };
-        Self::of(&Arc::new(KnownKey { entry, flows, regions, expires }))
+        let caller = Self::of(&Arc::new(KnownKey { entry, flows, regions, expires }));
+        Self { proof: sealed.map(Proof::Envelope), ..caller }
     }
 
     fn of(key: &Arc<KnownKey>) -> Self {
         let KeyEntry { name, role, .. } = &key.entry;
-        Self { name: name.clone(), role: *role, known: Some(Arc::clone(key)), from: None }
+        Self { name: name.clone(), role: *role, known: Arc::clone(key), from: None, proof: None }
     }
 
     /// The same caller, who is at an address.
@@ -115,7 +112,13 @@ impl Caller {
     #[must_use]
     pub(crate) fn author(&self) -> Author {
         let address = self.from.map(|from| from.to_string());
-        Author { name: self.name.clone(), address }
+        Author { name: self.name.clone(), address, proof: self.proof.clone() }
+    }
+
+    /// What the caller sent, for another node that checks it.
+    #[must_use]
+    pub(crate) const fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
     }
 
     /// Refuses callers below a role.
@@ -156,11 +159,7 @@ impl Caller {
     /// What the key is limited to.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
-        let known = self.known.as_deref();
-        Scope {
-            flows: known.and_then(|key| key.flows.as_deref()),
-            regions: known.and_then(|key| key.regions.as_deref()),
-        }
+        Scope { flows: self.known.flows.as_deref(), regions: self.known.regions.as_deref() }
     }
 
     /// Refuses keys of a limited scope: what is asked for concerns the whole cluster.
@@ -178,7 +177,7 @@ impl Caller {
     /// Whether the key is for some flows only.
     #[must_use]
     pub fn is_limited(&self) -> bool {
-        self.known.as_ref().is_some_and(|key| key.flows.is_some())
+        self.known.flows.is_some()
     }
 
     /// Refuses a flow that the key is not for.
@@ -186,7 +185,7 @@ impl Caller {
     /// # Errors
     /// [`Code::Forbidden`] that names the flow.
     pub fn may_ask(&self, flow: &str) -> Answer<()> {
-        let flows = self.known.as_ref().and_then(|key| key.flows.as_ref());
+        let flows = self.known.flows.as_ref();
         if flows.is_none_or(|flows| flows.iter().any(|other| other == flow)) {
             return Ok(());
         }
@@ -228,21 +227,28 @@ impl KeyRing {
     /// # Errors
     /// [`Code::Unauthenticated`].
     pub fn authenticate(&self, headers: &HeaderMap) -> Answer<Caller> {
-        let mut found: Option<Arc<KnownKey>> = None;
+        let mut found: Option<Caller> = None;
         for credential in presented(headers) {
-            let key = credential.and_then(|key| self.find(key)).ok_or_else(unknown)?;
+            let caller = credential.and_then(|key| self.caller(key)).ok_or_else(unknown)?;
             found = Some(match found {
-                Some(first) if first.entry.role < key.entry.role => first,
-                _ => key,
+                Some(first) if first.role < caller.role => first,
+                _ => caller,
             });
         }
-        found.map(|key| Caller::of(&key)).ok_or_else(|| Problem::of(Code::Unauthenticated))
+        found.ok_or_else(|| Problem::of(Code::Unauthenticated))
+    }
+
+    /// The caller whose key this is, as the settings and the newest catalogue have it.
+    #[must_use]
+    pub(crate) fn caller(&self, key: &str) -> Option<Caller> {
+        let known = self.find(key)?;
+        Some(Caller { proof: Some(Proof::ApiKey(key.into())), ..Caller::of(&known) })
     }
 
     /// Whether a caller would still be let in as it was: streams ask, which outlive their requests.
     #[must_use]
     pub(crate) fn still_accepts(&self, caller: &Caller) -> bool {
-        let Some(known) = &caller.known else { return true };
+        let known = &caller.known;
         let found = self.select(|other| equal(&other.entry.digest, &known.entry.digest));
         found.is_some_and(|key| key.entry.role == caller.role)
     }

@@ -24,8 +24,8 @@ const FLAGS: &str = "/ofrep/v1/evaluate/flags";
 /// Body of an evaluation.
 #[derive(Serialize, ToSchema)]
 pub(super) struct EvaluationBody {
-    /// `targetingKey` and whatever attributes targeting reads.
-    #[schema(required = false, value_type = Object)]
+    /// `targetingKey` and whatever attributes targeting reads; null is the empty context.
+    #[schema(required = false, value_type = Option<Object>)]
     context: serde_json::Value,
 }
 

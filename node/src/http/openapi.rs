@@ -55,6 +55,7 @@ pub mod decision;
         admin::actors,
         admin::blobs,
         admin::refusals,
+        admin::post_clock,
         admin::post_log_level,
         admin::post_drain,
         admin::post_certificate,
@@ -91,37 +92,33 @@ pub fn document() -> String {
     serde_json::to_string_pretty(&Api::openapi()).unwrap_or_default()
 }
 
-/// Refusals of single operations beside those that all share.
+/// Refusals of single operations beside those that all share, and those of a body.
 const OWN_REFUSALS: &[(&str, &[u16])] = &[
-    ("decide", &[400, 404, 409, 410, 413, 415, 422]),
-    ("get_decision", &[400, 404, 410]),
-    ("search_decisions", &[400]),
-    ("report_outcomes", &[400, 404, 413, 415]),
-    ("erase_unit", &[400, 404]),
-    ("change", &[400, 409, 413, 415, 422]),
-    ("rollback", &[400, 409, 410, 413, 415, 422]),
-    ("history", &[400]),
-    ("list_objects", &[400, 410]),
-    ("get_object", &[400, 404, 410]),
-    ("stage_model", &[400, 413, 415, 422]),
-    ("get_model", &[400, 404]),
-    ("watch", &[400, 410]),
-    ("flag_events", &[400]),
-    ("status", &[]),
-    ("members", &[404]),
-    ("backup", &[404, 503]),
-    ("make_token", &[400, 404, 409, 413, 415, 503]),
-    ("change_member", &[400, 404, 409, 503]),
-    ("authority", &[400, 404, 409]),
-    ("rotate_authority", &[400, 404, 409, 413, 415, 422]),
-    ("renew_certificate", &[404]),
-    ("begin_transfer", &[400, 413, 415]),
-    ("send_piece", &[400, 404, 413, 415]),
-    ("read_piece", &[400, 404, 413, 422]),
-    ("end_transfer", &[400, 404]),
+    ("decide", &[404, 409, 422]),
+    ("get_decision", &[404]),
+    ("report_outcomes", &[404]),
+    ("erase_unit", &[404]),
+    ("change", &[409, 422]),
+    ("rollback", &[409, 422]),
+    ("get_object", &[404]),
+    ("stage_model", &[422]),
+    ("get_model", &[404]),
+    ("make_token", &[409]),
+    ("change_member", &[409]),
+    ("authority", &[409]),
+    ("rotate_authority", &[409, 422]),
+    ("read_piece", &[413, 422]),
 ];
 
-const SHARED_REFUSALS: &[u16] = &[401, 403, 412, 429, 500, 503];
+/// Refusals of every operation with a key: a query, a header or a revision that is not right; a key; a
+/// node that is busy, draining, behind, or at fault.
+const SHARED_REFUSALS: &[u16] = &[400, 401, 403, 410, 412, 429, 500, 503];
+
+/// Refusals of every operation that takes a body.
+const BODY_REFUSALS: &[u16] = &[413, 415];
+
+/// Refusals of everything that operators do: a node without a cluster has none of it.
+const OPERATING_REFUSALS: &[u16] = &[404];
 
 struct Shared;
 
@@ -153,13 +150,16 @@ fn complete(path: &str, operation: &mut Operation) {
     if path.starts_with("/v1/") || (path.starts_with("/ofrep/") && !is_evaluation) {
         let id = operation.operation_id.clone().unwrap_or_default();
         let own = OWN_REFUSALS.iter().find(|(name, _)| *name == id).map_or(&[][..], |(_, own)| own);
-        for status in SHARED_REFUSALS.iter().chain(own) {
+        let of_body = operation.request_body.as_ref().map_or(&[][..], |_| BODY_REFUSALS);
+        let of_operators = path.starts_with("/v1/admin/");
+        let of_operators = if of_operators { OPERATING_REFUSALS } else { &[] };
+        for status in SHARED_REFUSALS.iter().chain(of_body).chain(of_operators).chain(own) {
             let content = reference("Problem");
             refuse(operation, *status, "application/problem+json", content);
         }
     }
     if is_evaluation {
-        for status in [400, 401, 403, 412, 413, 415, 429, 500, 503] {
+        for status in SHARED_REFUSALS.iter().chain(BODY_REFUSALS).copied() {
             refuse(operation, status, "application/json", reference("OfrepFailure"));
         }
         if path.ends_with("{key}") {

@@ -14,13 +14,20 @@ use super::query::Query;
 use super::{Shared, caller_of, json, json_with_status};
 use crate::http::openapi::{self, answers};
 
-/// Whether the process lives.
+/// Whether the process lives and can go on without a restart.
 #[utoipa::path(
     get, path = "/healthz", tag = "Operating", operation_id = "healthz",
-    responses((status = 200, description = "It lives.", body = answers::Health))
+    responses(
+        (status = 200, description = "It does.", body = answers::Health),
+        (status = 503, description = "The disk failed: the node takes no more until it is started \
+            again.", body = answers::Health),
+    )
 )]
-pub(super) async fn healthz() -> Answer<Response<Body>> {
-    json(&json!({ "status": "ok" }))
+pub(super) async fn healthz(State(services): Shared) -> Answer<Response<Body>> {
+    match services.runtime.storage_failure() {
+        Some(failure) => not_ready(&failure),
+        None => json(&json!({ "status": "ok" })),
+    }
 }
 
 /// Whether the node takes requests.
@@ -39,11 +46,16 @@ pub(super) async fn readyz(State(services): Shared) -> Answer<Response<Body>> {
         return not_ready("starting");
     }
     let readiness = services.runtime.readiness();
-    if readiness.ready {
-        json(&json!({ "status": "ok" }))
-    } else {
-        not_ready(&readiness.reasons.join("; "))
+    let status = match readiness.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let reasons = readiness.reasons.join("; ");
+    let mut health = json!({ "status": if readiness.ready { "ok" } else { &reasons } });
+    if !readiness.details.is_empty() {
+        health["details"] = json!(readiness.details);
     }
+    json_with_status(status, &health)
 }
 
 fn not_ready(reason: &str) -> Answer<Response<Body>> {
@@ -115,6 +127,7 @@ pub(super) async fn status(State(services): Shared, request: Request) -> Answer<
         "stale": services.runtime.is_stale(),
         "state": agreed,
         "cluster": services.runtime.log().cluster(),
+        "rotation": services.cluster.as_ref().and_then(|cluster| cluster.rotation_now()),
         "outbox": services.cluster.as_ref().map(|cluster| cluster.outbox().status()),
         "runtime": status,
     }))

@@ -135,13 +135,15 @@ pub(super) async fn delete_unit(
     State(services): Shared,
     request: Request,
 ) -> Answer<Response<Body>> {
-    caller_of(&request, Role::Operator)?;
+    let caller = caller_of(&request, Role::Operator)?;
+    // A unit belongs to no flow: its records may be of any.
+    caller.require_whole_scope()?;
     Query::read(request.uri(), &[]).finish()?;
     let unit = last_segment(request.uri())?;
     if unit.is_empty() || unit.chars().count() > 256 {
         return Err(Problem::parameter("key", "1 to 256 characters"));
     }
-    let erased = routing::erase(&services, &unit).await?;
+    let erased = routing::erase(&services, &caller, &unit).await?;
     let everywhere = erased.pending.is_empty();
     let status = if everywhere { StatusCode::OK } else { StatusCode::ACCEPTED };
     let (found, pending) = (erased.found, erased.pending);

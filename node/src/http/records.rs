@@ -10,13 +10,15 @@ use verdict_config::Code;
 use verdict_config::definition::Outcome;
 use verdict_config::settings::Role;
 use verdict_consensus::Log;
-use verdict_consensus::peers::{DecisionRead, NodeAnswer, NodeRequest};
+use verdict_consensus::peers::{DecisionRead, NodeAnswer, NodeRequest, Order};
 use verdict_decisions::ExplainOptions;
 
 use super::decisions::problem_of;
+use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::Query;
 use super::{Services, Shared, caller_of, json, last_segment};
+use crate::cluster::orders::READ_WITHIN_MS;
 use crate::cluster::{Cluster, ClusterError};
 use crate::http::openapi::decision;
 
@@ -34,19 +36,19 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     Query::read(request.uri(), &[]).finish()?;
     let id = last_segment(request.uri())?;
     let read = DecisionRead::Explain { sees_sensitive: caller.role >= SEES_SENSITIVE };
-    read_decision(&services, &id, read).await
+    read_decision(&services, &caller, (&id, read)).await
 }
 
 /// Reads a decision here, or at the node that made it.
 async fn read_decision(
     services: &Services,
-    id: &str,
-    read: DecisionRead,
+    caller: &Caller,
+    (id, read): (&str, DecisionRead),
 ) -> Answer<Response<Body>> {
     let (status, body) = match made_elsewhere(services, id) {
         None => read_here(&services.runtime, id, read).await?,
         Some((cluster, node_id)) => {
-            let request = NodeRequest::Decision { id: id.to_owned(), read };
+            let request = request_to_read(cluster, caller, (id, read)).await?;
             let asked = cluster.ask_for(node_id, &request).await;
             let failed = |error: ClusterError| {
                 Problem::new(error.code, format!("Node {node_id} made it: {error}."))
@@ -62,6 +64,23 @@ async fn read_decision(
     let kind = if status < 300 { "application/json" } else { "application/problem+json" };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// What is sent to the node that made a decision. Once reading needs proof, a voter signs it.
+async fn request_to_read(
+    cluster: &Cluster,
+    caller: &Caller,
+    (id, read): (&str, DecisionRead),
+) -> Answer<NodeRequest> {
+    let id = id.to_owned();
+    if !cluster.log().needs_proof() {
+        return Ok(NodeRequest::Decision { id, read });
+    }
+    let expires_ms = super::now().0.saturating_add(READ_WITHIN_MS);
+    let order = Order::ReadDecision { id, read, reader: cluster.node_id(), expires_ms };
+    let sealed = cluster.have_signed(order, caller.proof()).await;
+    let sealed = sealed.map_err(|error| Problem::new(error.code, error.detail))?;
+    Ok(NodeRequest::CarryOut { sealed })
 }
 
 /// The member that made a decision, if that is not this node.
@@ -161,9 +180,9 @@ pub(super) async fn replay(
     request: Request,
     id: &str,
 ) -> Answer<Response<Body>> {
-    caller_of(&request, Role::Viewer)?;
+    let caller = caller_of(&request, Role::Viewer)?;
     let mut query = Query::read(request.uri(), &["recompute"]);
     let recompute = query.flag("recompute").unwrap_or(false);
     query.finish()?;
-    read_decision(services, id, DecisionRead::Replay { recompute }).await
+    read_decision(services, &caller, (id, DecisionRead::Replay { recompute })).await
 }

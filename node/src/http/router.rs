@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, Response};
-use axum::routing::{get, post};
 use verdict_config::Code;
 
 use super::problem::{Answer, Problem};
@@ -17,51 +16,61 @@ use super::{
     records, watch,
 };
 
+/// Makes the routes and their table from one list, so that a test can go through all of them.
+macro_rules! route_table {
+    ($($path:literal => $($method:ident $handler:path),+;)*) => {
+        /// Every route: its method, as a router's function, and its path.
+        pub const ROUTES: &[(&str, &str)] = &[$($((stringify!($method), $path),)+)*];
+
+        fn table() -> Router<Arc<Services>> {
+            Router::new()$(.route($path, axum::routing::MethodRouter::new()$(.$method($handler))+))*
+        }
+    };
+}
+
+route_table! {
+    "/v1/decisions" => get records::search;
+    "/v1/decisions/{key}" => get records::get, post decisions::post;
+    "/v1/outcomes" => post outcomes::post_outcomes;
+    "/v1/units/{key}" => delete outcomes::delete_unit;
+    "/v1/changes" => post changes::post_changes;
+    "/v1/rollback" => post changes::post_rollback;
+    "/v1/history" => get changes::get_history;
+    "/v1/objects/{kind}" => get objects::list;
+    "/v1/objects/{kind}/{name}" => get objects::get;
+    "/v1/models" => post models::post_blob;
+    "/v1/models/{name}" => get models::get_model;
+    "/v1/watch" => get watch::get;
+    "/v1/status" => get operations::status;
+    "/v1/admin/members" => get admin::members;
+    "/v1/admin/members/{key}" => post admin::post_member;
+    "/v1/admin/backup" => get admin::backup;
+    "/v1/admin/tokens" => post admin::post_token;
+    "/v1/admin/diff" => get admin::diff;
+    "/v1/admin/actors" => get admin::actors;
+    "/v1/admin/blobs" => get admin::blobs;
+    "/v1/admin/refusals" => get admin::refusals;
+    "/v1/admin/loglevel" => post admin::post_log_level;
+    "/v1/admin/clock" => post admin::post_clock;
+    "/v1/admin/drain" => post admin::post_drain;
+    "/v1/admin/certificates" => post admin::post_certificate;
+    "/v1/admin/certificates/own" => post admin::post_own_certificate;
+    "/v1/admin/authority" => get admin::authority;
+    "/v1/admin/authority/{step}" => post admin::post_authority;
+    "/v1/admin/transfers" => post admin::post_transfer;
+    "/v1/admin/transfers/{id}" => get admin::get_transfer, post admin::post_piece, delete admin::delete_transfer;
+    "/ofrep/v1/evaluate/flags" => post ofrep::post_flags;
+    "/ofrep/v1/evaluate/flags/" => post ofrep::post_flags;
+    "/ofrep/v1/evaluate/flags/{key}" => post ofrep::post_flag;
+    "/ofrep/v1/events" => get flag_events::get;
+    "/healthz" => get operations::healthz;
+    "/readyz" => get operations::readyz;
+    "/metrics" => get operations::metrics;
+    "/openapi.json" => get operations::openapi;
+}
+
 pub(super) fn routes(services: Arc<Services>) -> Router {
-    Router::new()
-        .route("/v1/decisions", get(records::search))
-        .route("/v1/decisions/{key}", get(records::get).post(decisions::post))
-        .route("/v1/outcomes", post(outcomes::post_outcomes))
-        .route("/v1/units/{key}", axum::routing::delete(outcomes::delete_unit))
-        .route("/v1/changes", post(changes::post_changes))
-        .route("/v1/rollback", post(changes::post_rollback))
-        .route("/v1/history", get(changes::get_history))
-        .route("/v1/objects/{kind}", get(objects::list))
-        .route("/v1/objects/{kind}/{name}", get(objects::get))
-        .route("/v1/models", post(models::post_blob))
-        .route("/v1/models/{name}", get(models::get_model))
-        .route("/v1/watch", get(watch::get))
-        .route("/v1/status", get(operations::status))
-        .route("/v1/admin/members", get(admin::members))
-        .route("/v1/admin/members/{key}", post(admin::post_member))
-        .route("/v1/admin/backup", get(admin::backup))
-        .route("/v1/admin/tokens", post(admin::post_token))
-        .route("/v1/admin/diff", get(admin::diff))
-        .route("/v1/admin/actors", get(admin::actors))
-        .route("/v1/admin/blobs", get(admin::blobs))
-        .route("/v1/admin/refusals", get(admin::refusals))
-        .route("/v1/admin/loglevel", post(admin::post_log_level))
-        .route("/v1/admin/drain", post(admin::post_drain))
-        .route("/v1/admin/certificates", post(admin::post_certificate))
-        .route("/v1/admin/certificates/own", post(admin::post_own_certificate))
-        .route("/v1/admin/authority", get(admin::authority))
-        .route("/v1/admin/authority/{step}", post(admin::post_authority))
-        .route("/v1/admin/transfers", post(admin::post_transfer))
-        .route(
-            "/v1/admin/transfers/{id}",
-            get(admin::get_transfer).post(admin::post_piece).delete(admin::delete_transfer),
-        )
-        .route("/ofrep/v1/evaluate/flags", post(ofrep::post_flags))
-        .route("/ofrep/v1/evaluate/flags/", post(ofrep::post_flags))
-        .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::post_flag))
-        .route("/ofrep/v1/events", get(flag_events::get))
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
-        .route("/openapi.json", get(operations::openapi))
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .with_state(services)
+    table().fallback(no_route).method_not_allowed_fallback(no_method).with_state(services)
 }
 
 async fn no_route(request: Request) -> Answer<Response<Body>> {
@@ -84,6 +93,7 @@ fn methods(path: &str) -> String {
         "/v1/outcomes" | "/v1/changes" | "/v1/rollback" | "/v1/models" => &[Method::POST],
         "/v1/admin/tokens"
         | "/v1/admin/loglevel"
+        | "/v1/admin/clock"
         | "/v1/admin/drain"
         | "/v1/admin/transfers"
         | "/v1/admin/certificates" => &[Method::POST],

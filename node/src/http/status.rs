@@ -20,7 +20,13 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OperatorUnknown
         | Code::EnvelopeExpired
         | Code::EnvelopeReplayed => StatusCode::UNAUTHORIZED,
-        Code::Forbidden | Code::OutOfScope => StatusCode::FORBIDDEN,
+        Code::Forbidden
+        | Code::OutOfScope
+        | Code::ProofMissing
+        | Code::KeyNotInCatalogue
+        | Code::ProofInvalid
+        | Code::OriginRefused => StatusCode::FORBIDDEN,
+        Code::HostRefused => StatusCode::MISDIRECTED_REQUEST,
         Code::FlagNotFound
         | Code::FlowNotFound
         | Code::DecisionNotFound
@@ -33,11 +39,15 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::ChangeTooOld
         | Code::MembershipRefused
         | Code::AuthorityRefused => StatusCode::CONFLICT,
-        Code::UnitErased | Code::ReplayUnavailable | Code::RevisionNotRetained => StatusCode::GONE,
+        Code::UnitErased
+        | Code::ReplayUnavailable
+        | Code::RevisionNotRetained
+        | Code::RevisionForeign => StatusCode::GONE,
         Code::RevisionNotReached => StatusCode::PRECONDITION_FAILED,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MediaTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidName
+        | Code::FileUnread
         | Code::InvalidSyntax
         | Code::UnknownKey
         | Code::InvalidValue
@@ -49,6 +59,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RuleType
         | Code::RuleUnknownField
         | Code::RuleTestFailed
+        | Code::FlowTestFailed
         | Code::RuleTooCostly
         | Code::TableInvalid
         | Code::FlagInvalid
@@ -67,6 +78,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::OutboxFull
         | Code::NotReady
         | Code::NotAVoter
+        | Code::NodeRemoved
+        | Code::ClockDoubtful
+        | Code::LeaderUnknown
         | Code::StorageFailed
         | Code::DeadlineExceeded
         | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -19,10 +19,12 @@ use verdict_config::Code;
 use verdict_config::settings::Role;
 use verdict_consensus::{Catalogue, ChangeSummary};
 
+use super::changes::refusal;
+use super::decisions::problem_of;
 use super::keys::Caller;
 use super::problem::{Answer, Problem};
 use super::query::Query;
-use super::{Services, Shared, WATCHERS_MAX, caller_of, json};
+use super::{REVISION_WAIT, Services, Shared, WATCHERS_MAX, caller_of, json, revision_of};
 
 /// Change sets read from the history at once.
 const PAGE: usize = 64;
@@ -47,6 +49,8 @@ pub(super) struct PolledChanges {
 #[utoipa::path(
     get, path = "/v1/watch", tag = "Changing", operation_id = "watch",
     params(
+        ("Last-Event-ID" = Option<u64>, Header,
+         description = "The revision that was seen last, as a stream that continues sends it."),
         ("from" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991_u64,
          description = "Changes after this revision; `Last-Event-ID` goes before it. From now on, if absent."),
         ("poll_ms" = Option<u64>, Query, minimum = 0, maximum = 60000,
@@ -64,9 +68,11 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     let poll_ms = query.number("poll_ms", 0, POLL_MS_MAX);
     query.finish()?;
     let resumed = request.headers().get("last-event-id");
-    let resumed: Option<u64> =
-        resumed.and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let resumed = resumed.map(|id| revision_of("Last-Event-ID", id)).transpose()?;
     let catalogues = services.runtime.log().watch();
+    if let Some(seen) = resumed.or(from) {
+        catch_up(&services, seen).await?;
+    }
     let catalogue = Arc::clone(&catalogues.borrow());
     let from = resumed.or(from).unwrap_or(catalogue.revision());
     if let Err(oldest) = catalogue.changes_since(from, 1) {
@@ -84,6 +90,18 @@ pub(super) async fn get(State(services): Shared, request: Request) -> Answer<Res
     }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events(watcher)).keep_alive(keep_alive).into_response())
+}
+
+/// Makes sure that a watcher misses nothing behind the revision that it has seen: another cluster may
+/// have made that revision, and this node may be behind the one that the watcher saw it at.
+async fn catch_up(services: &Services, seen: u64) -> Answer<()> {
+    let catalogue = services.runtime.log().catalogue();
+    catalogue.check_made(seen).map_err(|refused| refusal(&refused))?;
+    if catalogue.revision() < seen {
+        let reached = services.runtime.wait_for_revision(seen, REVISION_WAIT).await;
+        reached.map_err(|error| problem_of(&error))?;
+    }
+    Ok(())
 }
 
 /// What there is for a watcher, or what comes within a time.

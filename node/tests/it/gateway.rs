@@ -91,6 +91,7 @@ impl World {
             tasks: tokio_util::task::TaskTracker::new(),
             runtime: handle.clone(),
             http: settings.http.clone(),
+            flags_strict: true,
             keys: KeyRing::new(vec![
                 key("decider", Role::Decider),
                 key("viewer", Role::Viewer),
@@ -98,7 +99,6 @@ impl World {
                 key("releaser", Role::Releaser),
                 key("operator", Role::Operator),
             ]),
-            open: false,
             prometheus: metrics::install().unwrap(),
             cluster: None,
             data_dir: settings.node.data_dir.clone().into(),

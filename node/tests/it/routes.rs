@@ -240,3 +240,77 @@ fn digest_of(bytes: &[u8]) -> [u8; 32] {
     use sha2::{Digest, Sha256};
     Sha256::digest(bytes).into()
 }
+
+/// Whatever a request gets wrong, its status is one that the description names.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_described() {
+    let world = World::start(|_| {}).await;
+    let document = world.get("/openapi.json").await.json();
+    let mut seen = 0;
+    for (template, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let path = template.replace('{', "").replace('}', "");
+            let id = operation["operationId"].as_str().unwrap();
+            let request = |query: &str| {
+                let method = method.to_uppercase();
+                let uri = format!("{path}{query}");
+                Request::builder().method(method.as_str()).uri(uri).header("x-api-key", "operator")
+            };
+            let json = "application/json";
+            let wrong = [
+                request("?no_such_parameter=1").body(Body::empty()),
+                request("").header("x-verdict-min-revision", "abc").body(Body::empty()),
+                request("").header("x-verdict-min-revision", "999").body(Body::empty()),
+                request("?x=1").header("content-type", "text/plain").body(Body::from("x")),
+                request("?x=1").header("content-type", json).body(Body::from("{")),
+                request("?x=1").header("content-type", json).body(Body::from(r#"{"no_such":1}"#)),
+                request("?x=1").header("x-api-key", "nobody").body(Body::empty()),
+            ];
+            for (number, request) in wrong.into_iter().enumerate() {
+                let reply = world.send_request(request.unwrap()).await;
+                let status = reply.status.as_u16();
+                let described = operation["responses"].get(status.to_string()).is_some();
+                assert!(
+                    described,
+                    "{id} {method} {path}: request {number} gets {status}: {reply:?}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 200, "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_to_go_on_from_are_read_strictly() {
+    let world = World::start(|_| {}).await;
+    for cursor in ["xx", "1", "1.", "+1.0", "1.0.0", "-1.0"] {
+        for path in ["/v1/history", "/v1/decisions"] {
+            let reply = world.get(&format!("{path}?cursor={cursor}")).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.code().as_str()),
+                (400, "VD0808"),
+                "{reply:?}"
+            );
+            assert!(reply.text.contains("next"), "{reply:?}");
+        }
+    }
+    for header in ["last-event-id", "x-verdict-min-revision"] {
+        for value in ["abc", "", "-1", "+1", "1.5", "99999999999999999999999"] {
+            let request = Request::get("/v1/watch").header("x-api-key", "operator");
+            let request = request.header(header, value).body(Body::empty()).unwrap();
+            let reply = world.send_request(request).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.code().as_str()),
+                (400, "VD0808"),
+                "{reply:?}"
+            );
+            assert!(reply.text.contains("expected a revision"), "{reply:?}");
+        }
+    }
+    // A revision that no node has reached is no place to go on from either.
+    let reply = world.get("/v1/watch?from=999&poll_ms=0").await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (412, "VD0809"), "{reply:?}");
+    let reply = world.get("/v1/history?limit=+5").await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+}

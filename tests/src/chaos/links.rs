@@ -17,9 +17,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+mod damage;
+
+use damage::Damaging;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 16 << 10;
@@ -57,11 +61,21 @@ pub enum Mode {
     },
 }
 
+/// Damage to the connections that are open when it is asked for. Later connections are sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// Bytes are read and dropped from now on; the connection stays open.
+    Swallow,
+    /// The next TLS record gets a longer length, so that the receiver waits for its end.
+    LongerRecord,
+}
+
 /// Who sends and who hears.
 pub type Way = (u64, u64);
 
 struct Shared {
     modes: BTreeMap<Way, watch::Sender<Mode>>,
+    damages: BTreeMap<Way, broadcast::Sender<Damage>>,
     targets: Mutex<BTreeMap<u64, SocketAddr>>,
     seeds: AtomicU64,
     /// Bytes that were changed on their way.
@@ -86,6 +100,7 @@ impl Links {
         let ways = || ways().filter(|(from, to)| from != to);
         let shared = Arc::new(Shared {
             modes: ways().map(|way| (way, watch::Sender::new(Mode::Pass))).collect(),
+            damages: ways().map(|way| (way, broadcast::Sender::new(1))).collect(),
             targets: Mutex::default(),
             seeds: AtomicU64::new(seed),
             corrupted: AtomicU64::new(0),
@@ -116,6 +131,13 @@ impl Links {
         if let Some(sender) = self.shared.modes.get(&way) {
             sender.send_replace(mode);
         }
+    }
+
+    /// Damages the connections that carry bytes from one node to another now. Healing does not mend
+    /// them: the nodes must replace them. Returns the number of ways of connections.
+    pub fn damage(&self, way: Way, damage: Damage) -> usize {
+        let sender = self.shared.damages.get(&way);
+        sender.map_or(0, |sender| sender.send(damage).unwrap_or(0))
     }
 
     /// Every way passes again.
@@ -151,12 +173,14 @@ async fn listen(shared: Arc<Shared>, way: Way, listener: TcpListener) {
 async fn carry(shared: &Arc<Shared>, way: Way, client: TcpStream) {
     let target = shared.targets.lock().get(&way.1).copied();
     let back = (way.1, way.0);
-    let (Some(forth_mode), Some(back_mode), Some(target)) =
-        (shared.modes.get(&way), shared.modes.get(&back), target)
+    let faults_of = |way| Some((shared.modes.get(&way)?, shared.damages.get(&way)?));
+    let (Some((forth_mode, forth_damage)), Some((back_mode, back_damage)), Some(target)) =
+        (faults_of(way), faults_of(back), target)
     else {
         return;
     };
     let (mut forth_mode, mut back_mode) = (forth_mode.subscribe(), back_mode.subscribe());
+    let (forth_damage, back_damage) = (forth_damage.subscribe(), back_damage.subscribe());
     // A packet that asks for a connection does not arrive where the way is cut.
     let open = |mode: &Mode| !matches!(mode, Mode::Cut);
     if forth_mode.wait_for(open).await.is_err() || back_mode.wait_for(open).await.is_err() {
@@ -167,17 +191,24 @@ async fn carry(shared: &Arc<Shared>, way: Way, client: TcpStream) {
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     let seed = || shared.seeds.fetch_add(1, Ordering::Relaxed);
+    let faults = |mode, damage| Faults { mode, damage: Damaging::new(damage), seed: seed() };
     tokio::select! {
-        () = pump(shared, forth_mode, seed(), client_read, server_write) => {}
-        () = pump(shared, back_mode, seed(), server_read, client_write) => {}
+        () = pump(shared, faults(forth_mode, forth_damage), client_read, server_write) => {}
+        () = pump(shared, faults(back_mode, back_damage), server_read, client_write) => {}
     }
+}
+
+/// What becomes of the bytes of one way of one connection.
+struct Faults {
+    mode: watch::Receiver<Mode>,
+    damage: Damaging,
+    seed: u64,
 }
 
 /// Carries bytes one way. Ends with the connection.
 async fn pump(
     shared: &Shared,
-    mode: watch::Receiver<Mode>,
-    seed: u64,
+    Faults { mode, mut damage, seed }: Faults,
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
 ) {
@@ -189,6 +220,9 @@ async fn pump(
         loop {
             let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
             let mut piece = buffer[..count].to_vec();
+            if damage.swallows(&mut piece) {
+                continue;
+            }
             let mut at = Instant::now();
             let now = *mode.borrow();
             match now {

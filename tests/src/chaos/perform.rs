@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::cluster::{Cluster, LOOK_AGAIN};
 use super::history::{Kind, Record};
-use super::links::Mode;
+use super::links::{Damage, Mode};
 use super::load::{Client, Load, Shared};
 use super::schedule::{Fault, Step};
 
@@ -162,6 +162,8 @@ impl Performer {
             Fault::DamagedBlob => return self.damaged_blob(step, roles).await,
             Fault::FlippedBit => return self.flipped_bit(step, roles).await,
             Fault::DiskFull => self.disk_full(step, roles)?,
+            Fault::Swallow => self.damage(step, roles, Damage::Swallow),
+            Fault::LongerRecord => self.damage(step, roles, Damage::LongerRecord),
             Fault::Rolling => return self.rolling_restart(step).await,
             Fault::JoinLeaderChange => return self.join_leader_change(step, roles).await,
             Fault::Learner => return self.learner(step, roles).await,
@@ -210,6 +212,15 @@ impl Performer {
             self.cluster().links.set((one, other), Mode::Cut);
             self.cluster().links.set((other, one), Mode::Cut);
         }
+    }
+
+    /// Damages the open connections between the leader and a follower, one way.
+    fn damage(&self, step: Step, roles: &Roles, damage: Damage) {
+        self.begin(step, &[]);
+        let (leader, follower) = (roles.leader, roles.follower);
+        let towards_leader = step.choice.is_multiple_of(2);
+        let way = if towards_leader { (follower, leader) } else { (leader, follower) };
+        self.cluster().links.damage(way, damage);
     }
 
     fn everywhere(&self, step: Step, mode: Mode) {

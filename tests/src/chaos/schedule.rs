@@ -70,11 +70,15 @@ pub enum Fault {
     DiskFull,
     /// A bit of the log's store of a follower is turned while it is down.
     FlippedBit,
+    /// The connections between the leader and a follower, one way, drop bytes from some point on.
+    Swallow,
+    /// On the same connections the header of one TLS record gets a longer length.
+    LongerRecord,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::KillLeader,
         Self::IsolateLeader,
         Self::Corrupt,
@@ -106,6 +110,8 @@ impl Fault {
         Self::DamagedBlob,
         Self::DiskFull,
         Self::FlippedBit,
+        Self::Swallow,
+        Self::LongerRecord,
     ];
 
     /// Its name.
@@ -143,6 +149,8 @@ impl Fault {
             Self::DamagedBlob => "damaged-blob",
             Self::DiskFull => "disk-full",
             Self::FlippedBit => "flipped-bit",
+            Self::Swallow => "swallow",
+            Self::LongerRecord => "longer-record",
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use verdict_tests::chaos::cluster::{Cluster, LOOK_AGAIN};
 use verdict_tests::chaos::episode::Episode;
 use verdict_tests::chaos::http::{Answer, Ask};
-use verdict_tests::chaos::links::Mode;
+use verdict_tests::chaos::links::{Damage, Mode};
 use verdict_tests::chaos::schedule::Fault;
 
 use crate::process::VERDICT;
@@ -63,6 +63,93 @@ async fn a_rollback_is_planned_over_what_was_agreed_and_not_where_a_node_is_cut_
     assert_eq!(now.expect("an answer").body["body"], json!({ "n": 1 }));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_succeeds_though_the_connections_to_the_leader_swallow_bytes() {
+    const WRITE_WITHIN: Duration = Duration::from_secs(3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 3, 5).await.expect("it starts");
+    let mut number = 0;
+    let mut write = async |node: u64| {
+        number += 1;
+        let body = setting(&format!("w{number}"), number);
+        let begun = Instant::now();
+        let answer = cluster.ask(node, Ask::post("/v1/changes", &body).within(WITHIN)).await;
+        (answer.map(|answer| answer.status).ok(), begun.elapsed())
+    };
+    for (damage, towards_leader) in [
+        (Damage::LongerRecord, true),
+        (Damage::LongerRecord, false),
+        (Damage::Swallow, true),
+        (Damage::Swallow, false),
+    ] {
+        let leader = cluster.leader().await.expect("a leader");
+        let follower = if leader == 3 { 2 } else { 3 };
+        // The connection is open and in use when it is damaged.
+        until(
+            &cluster,
+            follower,
+            "/v1/changes",
+            &setting(&format!("{damage:?}-{towards_leader}"), 0),
+            200,
+        )
+        .await;
+        let way = if towards_leader { (follower, leader) } else { (leader, follower) };
+        assert!(cluster.links.damage(way, damage) > 0);
+        for _ in 0..3 {
+            let (status, took) = write(follower).await;
+            assert_eq!(status, Some(200), "{damage:?} {way:?}: after {took:?}");
+            assert!(took < WRITE_WITHIN, "{damage:?} {way:?}: {took:?}");
+        }
+        let ready = cluster.ask(follower, Ask::get("/readyz")).await.expect("an answer");
+        assert_eq!((ready.status, &ready.body["details"]), (200, &Json::Null));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_with_what_to_do_and_health_fails_until_the_restart() {
+    // Below the longest body that stands in the log.
+    const BODY_BYTES: usize = 30 << 10;
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start(Path::new(VERDICT), folder.path(), 1, 3).await.expect("it starts");
+    let healthy = cluster.ask(1, Ask::get("/healthz")).await.expect("an answer");
+    assert_eq!(healthy.status, 200);
+    cluster.kill(1);
+    cluster.restart_limited(1, 1 << 20).expect("it starts");
+    cluster.wait_ready(1).await.expect("it is ready");
+    let mut refused = None;
+    for number in 0..500 {
+        let body = json!({ "request_id": format!("f{number}"), "why": "a test", "changes": [
+            { "kind": "setting", "name": "s", "op": "put",
+                "body": { "n": number, "text": "x".repeat(BODY_BYTES) } } ] });
+        let answer = cluster.ask(1, Ask::post("/v1/changes", &body).within(WITHIN)).await;
+        match answer {
+            Ok(answer) if answer.status == 200 => {}
+            other => {
+                refused = other.ok();
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("a refusal");
+    assert_eq!(refused.body["code"], "VD0704", "{}", refused.body);
+    let says_what_to_do = |text: &Json| {
+        let text = text.as_str().unwrap_or_default();
+        text.contains("free space, then restart") && !text.contains("Os {")
+    };
+    assert!(says_what_to_do(&refused.body["detail"]), "{}", refused.body);
+    for path in ["/healthz", "/readyz"] {
+        let answer = cluster.ask(1, Ask::get(path)).await.expect("an answer");
+        assert_eq!(answer.status, 503, "{path}: {}", answer.body);
+        assert!(says_what_to_do(&answer.body["status"]), "{path}: {}", answer.body);
+    }
+    cluster.kill(1);
+    cluster.restart(1).expect("it starts");
+    cluster.wait_ready(1).await.expect("it is ready");
+    until(&cluster, 1, "/v1/changes", &setting("after", 1), 200).await;
+    let healthy = cluster.ask(1, Ask::get("/healthz")).await.expect("an answer");
+    assert_eq!(healthy.status, 200);
+}
+
 /// An episode of a few faults: each is performed, and every invariant holds.
 async fn hold(seed: u64, only: &[Fault]) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -92,6 +179,11 @@ async fn clocks_that_jump_break_no_invariant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_that_lie_or_are_full_break_no_invariant() {
     hold(13, &[Fault::DamagedBlob, Fault::DiskFull]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_swallow_bytes_break_no_invariant() {
+    hold(17, &[Fault::Swallow, Fault::LongerRecord]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

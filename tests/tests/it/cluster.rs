@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value as Json, json};
 
 use crate::process::{VERDICT, eventually};
-use harness::{Cluster, answer};
+use harness::{Answer, Cluster, answer};
 
 #[test]
 fn a_change_at_any_node_is_served_at_all_and_survives_its_leader() {
@@ -346,6 +346,34 @@ fn a_backup_is_a_cluster_again_elsewhere() {
     let decided = decided.expect("an answer");
     assert_eq!((decided.status, &decided.body["degraded"]), (200, &json!([])), "{}", decided.body);
     assert_eq!(cluster.set_flag(0, "further", "a"), revision + 1);
+    assert!(revision >= 1_000_000, "{revision}");
+    a_revision_of_the_cluster_before_is_gone(&cluster, history["entries"][0]["revision"].as_u64());
+}
+
+/// Everything that takes a revision refuses one that only the cluster of before can have made.
+fn a_revision_of_the_cluster_before_is_gone(cluster: &Cluster, newest: Option<u64>) {
+    let foreign = newest.expect("a revision") + 6;
+    let gone = |answer: Option<Answer>, what: &str| {
+        let answer = answer.expect("an answer");
+        let seen = (answer.status, &answer.body["code"]);
+        assert_eq!(seen, (410, &json!("VD0615")), "{what}: {}", answer.body);
+    };
+    gone(cluster.get(0, "/v1/status", foreign), "X-Verdict-Min-Revision");
+    let paths = ["/v1/watch?from=", "/v1/watch?poll_ms=0&from=", "/v1/objects/flag/f?revision="];
+    for path in paths {
+        gone(cluster.get(0, &format!("{path}{foreign}"), 0), path);
+    }
+    gone(cluster.get(0, &format!("/v1/history?cursor={foreign}.0"), 0), "cursor");
+    let watch = cluster.agent.get(format!("{}/v1/watch", cluster.nodes[0].http));
+    let watch = watch.header("X-API-Key", &cluster.key);
+    gone(answer(watch.header("Last-Event-ID", foreign.to_string()).call()), "Last-Event-ID");
+    let change = json!({ "request_id": "foreign", "why": "a test", "changes": [{ "kind": "flag",
+        "name": "f", "op": "delete", "expected_revision": foreign }] });
+    gone(cluster.post(0, "/v1/changes", &change, 0), "expected_revision");
+    let rollback = json!({ "request_id": "back", "why": "a test", "to_revision": foreign });
+    gone(cluster.post(0, "/v1/rollback", &rollback, 0), "to_revision");
+    let decision = json!({ "input": { "name": "Harbour Bakery" } });
+    gone(cluster.post(0, "/v1/decisions/merchant_onboarding", &decision, foreign), "a decision");
 }
 
 #[test]

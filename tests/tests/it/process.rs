@@ -68,6 +68,7 @@ impl Node {
         let hash = |key: &str| verdict_config::model::sha256_hex(key.as_bytes());
         let config = format!(
             "[node]\nid = 7\ndata_dir = {data:?}\ncatalogue_dir = {catalogue:?}\n\
+             catalogue_key_file = {key_file:?}\n\
              [http]\naddress = \"{port}\"\n\
              [[keys]]\nname = \"tests\"\nsha256 = \"{operator}\"\nrole = \"operator\"\n\
              [[keys]]\nname = \"viewer\"\nsha256 = \"{viewer}\"\nrole = \"viewer\"\n",
@@ -75,7 +76,9 @@ impl Node {
             viewer = hash(VIEWER_KEY),
             data = folder.join("data"),
             catalogue = folder.join("catalogue"),
+            key_file = folder.join("folder-key"),
         );
+        std::fs::write(folder.join("folder-key"), KEY).expect("the folder's key");
         std::fs::create_dir_all(folder.join("catalogue")).expect("folder");
         std::fs::write(folder.join("node.toml"), config).expect("settings");
         Self::spawn(folder, port.to_string())

@@ -5,7 +5,6 @@
 //! command and answers with one line.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::IpAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use verdict_admin::{
     ADMIN_GROUP, AdminActorOptions, AdminAddress, AdminIdentity, AdminServer, AdminServerOptions,
-    AdminService, AnswerFuture, Answering, OperatorKey, Outcome, Refusal, Request,
+    AdminService, AnswerFuture, Answering, OperatorKey, Outcome, Refusal, Request, RequestOrigin,
 };
 use verdict_config::settings::Role;
 use verdict_config::{Code, TimestampMs};
@@ -71,7 +70,7 @@ impl AdminService for Node {
     fn perform(
         &self,
         operator: OperatorKey,
-        from: Option<IpAddr>,
+        origin: RequestOrigin,
         request: Request,
     ) -> AnswerFuture<'_> {
         Box::pin(async move {
@@ -79,7 +78,8 @@ impl AdminService for Node {
                 let detail = format!("this needs the role {}", request.needs());
                 return Outcome::Refused(Refusal::new(Code::Forbidden, detail));
             }
-            let answer = json!({ "asked": request.name(), "by": operator.name, "from": from });
+            let answer =
+                json!({ "asked": request.name(), "by": operator.name, "from": origin.from });
             self.asked.lock().push(serde_json::to_value(&request).unwrap());
             let first = self.first.lock().pop();
             first.unwrap_or(Outcome::Done { revision: 17, answer, trust: String::new() })

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use verdict_config::ObjectKind;
 use verdict_config::definition::{
     FlowDefinition, ListDefinition, SnoozeDefinition, TableDefinition,
 };
 use verdict_config::flags::FlagSet;
+use verdict_config::{ObjectId, ObjectKind};
 use verdict_decisions::{CompiledFlow, FlowFinding, FlowParts, RuleSetPart};
 use verdict_rules::CompiledRuleSet;
 
@@ -241,6 +241,25 @@ impl Compiler<'_> {
     }
 }
 
+/// The object that a path of a rule set leads into, and the path in it: `tables.NAME.rows[3]` and
+/// `lists.NAME.entries[3]` are places in a table and a list that the set reads.
+pub(crate) fn owner_of(object: &ObjectId, path: &str) -> (ObjectId, String) {
+    let owner = || {
+        let (kind, rest) = match path.split_once('.')? {
+            ("tables", rest) => (ObjectKind::Table, rest),
+            ("lists", rest) => (ObjectKind::List, rest),
+            _ => return None,
+        };
+        // Names may hold dots; what follows them begins with one of these.
+        let starts = [".rows", ".columns", ".entries"].map(|start| rest.find(start));
+        let end = starts.into_iter().flatten().min().unwrap_or(rest.len());
+        let inner = rest[end..].trim_start_matches('.');
+        Some((id_of(kind, &rest[..end])?, inner.to_owned()))
+    };
+    let is_set = object.kind == ObjectKind::RuleSet;
+    is_set.then(owner).flatten().unwrap_or_else(|| (object.clone(), path.to_owned()))
+}
+
 /// The findings of a flow itself.
 pub(crate) fn findings_of_flow(name: &str, flow: &CompiledFlow) -> Vec<ObjectFinding> {
     let Some(id) = id_of(ObjectKind::Flow, name) else { return Vec::new() };
@@ -260,9 +279,17 @@ pub(crate) fn findings_of_set(set: &CompiledRuleSet) -> Vec<ObjectFinding> {
             .ok()
             .and_then(|kind| kind.as_str().map(str::to_owned))
             .unwrap_or_default();
-        let (path, message) = (found.path.clone(), found.message.clone());
+        let (object, path) = owner_of(&id, &found.path);
         let refusal = found.refusal.clone();
-        ObjectFinding { refusal, ..ObjectFinding::new(id.clone(), &kind, path, message) }
+        let message = found.message.clone();
+        ObjectFinding { refusal, ..ObjectFinding::new(object, &kind, path, message) }
     };
-    set.findings().iter().map(finding).collect()
+    let mut findings: Vec<ObjectFinding> = Vec::new();
+    for found in set.findings().iter().map(finding) {
+        // A table that several rules read has its findings once.
+        if !findings.contains(&found) {
+            findings.push(found);
+        }
+    }
+    findings
 }

@@ -53,7 +53,7 @@ impl Compiler<'_> {
         }
         let keys = flow.models.keys().map(String::as_str);
         let environment = Environment {
-            schema: &Schema::new(&flow.fields),
+            schema: &Schema::new(&flow.fields).evaluated_by(self.options.limits.evaluation),
             derived: &DerivedFacts::of_flow(keys, flow.classify.is_some()),
             lists: &lists,
             tables: &tables,

@@ -26,20 +26,23 @@ pub(in crate::flags) struct CompiledFile {
 }
 
 impl CompiledFile {
-    /// Compiles a file's setting. What has faults is left out.
-    pub(super) fn compile(setting: &Json, hash: [u8; 32]) -> (Self, Faults) {
+    /// Compiles a file's setting. What has faults is left out; `warnings` gets what is strange but works.
+    pub(super) fn compile(setting: &Json, hash: [u8; 32], warnings: &mut Faults) -> (Self, Faults) {
         let setting = FileSetting::read(setting);
         let keys = setting.keys().map(Arc::from).collect();
         let mut faults = setting.faults;
         let mut evaluators = References::default();
         let part = |name| setting.document.and_then(|document| document.get(name));
+        let strict = part("strict").and_then(Json::as_bool).unwrap_or(true);
         match part("$evaluators") {
             None => {}
             Some(Json::Object(rules)) => {
                 for (name, rule) in rules {
-                    if let Err(found) = compile_shared(name, rule, &mut evaluators) {
-                        let place = format!("$evaluators.{name}");
-                        faults.extend(found.into_iter().map(|fault| fault.under(&place)));
+                    let place = format!("$evaluators.{name}");
+                    let below = |fault: Fault| fault.under(&place);
+                    match compile_shared((name, rule), strict, &mut evaluators) {
+                        Ok(found) => warnings.extend(found.into_iter().map(below)),
+                        Err(found) => faults.extend(found.into_iter().map(below)),
                     }
                 }
             }

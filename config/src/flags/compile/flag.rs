@@ -78,6 +78,7 @@ impl FlagCompiler<'_> {
             hash_version: self.parts.extensions.hash_version,
             references: self.references,
             place,
+            lenient: !self.parts.strict,
         };
         match Logic::compile_with(rule, &options) {
             Ok(logic) => {

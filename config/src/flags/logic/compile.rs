@@ -44,6 +44,8 @@ pub struct CompileOptions<'o> {
     pub references: &'o [&'o References],
     /// Where the rule stands, for faults.
     pub place: &'o str,
+    /// Whether an unknown operator is an error of the evaluation, as in flagd, and no fault.
+    pub lenient: bool,
 }
 
 impl Logic {
@@ -215,6 +217,7 @@ impl Compiler<'_> {
             "reduce" => Node::Reduce(fixed(nodes)),
             "starts_with" => Node::Affix(true, nodes),
             "ends_with" => Node::Affix(false, nodes),
+            _ if self.options.lenient => Node::Unresolved(operator.into()),
             _ => {
                 let message = format!("{operator:?} is no operator");
                 self.fault(Code::FlagInvalid, &trail, message)

@@ -29,8 +29,8 @@ pub enum LogicError {
     /// It made lists or objects that nest too deep.
     #[error("the evaluation makes lists deeper than {MADE_DEPTH_MAX} levels")]
     TooDeep,
-    /// It met a `$ref` that names nothing.
-    #[error("$ref names {0:?}, which no evaluator or segment is called")]
+    /// It met a `$ref` that names nothing; or an unknown operator, in a flag that is not strict.
+    #[error("no operator, evaluator or segment is called {0:?}")]
     Unresolved(String),
 }
 

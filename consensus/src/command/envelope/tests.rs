@@ -17,7 +17,7 @@ fn example() -> Command {
     );
     set.requires = vec![Requirement { object: name("l"), interface: None }];
     set.restores = Some(Restores { to_revision: 7, objects: vec![name("l")] });
-    let author = Author { name: "ann".into(), address: Some("::1".into()) };
+    let author = Author { address: Some("::1".into()), ..Author::named("ann") };
     Command::Propose(Propose { change_set: set, author, at: TimestampMs(1_000) })
 }
 

@@ -60,6 +60,7 @@ pub fn open(folder: &Path, engine: Arc<dyn LogEngine>) -> Result<(LogStore, Foun
         // What was read from the disk may be in memory only, of a process that ended.
         committed_durable: AtomicU64::new(0),
         probe: OnceLock::new(),
+        keep_from: OnceLock::new(),
         committed: Mutex::new(committed),
     };
     let store = LogStore { inner: Arc::new(inner) };

@@ -158,7 +158,7 @@ fn an_entry_waits_for_the_bodies_that_it_names_and_holds_no_byte_of_them() {
     let bytes = snapshot_file::encode(&machine).unwrap();
     let restored = snapshot_file::decode_machine(&bytes).unwrap();
     assert_eq!(restored, machine);
-    let history = restored.catalogue.history(&crate::HistoryQuery::default());
+    let history = restored.catalogue.history(&crate::HistoryQuery::default()).unwrap();
     assert_eq!(history.entries[0].head.evidence.len(), 1);
     assert_eq!(restored.catalogue.stored_bodies().collect::<Vec<_>>(), [stored.hash; 2]);
 }

@@ -6,6 +6,7 @@ use verdict_config::{Code, Fault};
 use crate::apply::{Applied, AppliedChange};
 use crate::command::{EnvelopeError, ObjectIdV1, Op};
 use crate::error::{ChangeRefused, Conflict, ProposeError};
+use crate::proof::Denied;
 use crate::raft::members::{MemberAnswer, MemberPlan, MembershipError, PlannedMember};
 
 /// The result of a proposal.
@@ -31,6 +32,13 @@ pub enum ProposeErrorV1 {
     Storage(String),
     NoLeader,
     OutcomeUnknown,
+    Denied { code: String, detail: String },
+    NeverMade { revision: u64, after: u64, from: u64 },
+}
+
+/// A refusal for want of proof, as it was sent. A newer program may know codes that this one does not.
+fn denied(code: &str, detail: String) -> Denied {
+    Denied { code: Code::from_text(code).unwrap_or(Code::Forbidden), detail }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,8 +103,12 @@ pub fn to_wire(result: Result<Applied, ProposeError>) -> ProposalResultV1 {
             ProposeError::Overloaded => ProposeErrorV1::Overloaded,
             ProposeError::Draining => ProposeErrorV1::Draining,
             ProposeError::Storage(detail) => ProposeErrorV1::Storage(detail),
-            ProposeError::NoLeader => ProposeErrorV1::NoLeader,
+            // The node that was asked looks for another leader.
+            ProposeError::NoLeader | ProposeError::ClockDoubtful => ProposeErrorV1::NoLeader,
             ProposeError::OutcomeUnknown => ProposeErrorV1::OutcomeUnknown,
+            ProposeError::Denied(Denied { code, detail }) => {
+                ProposeErrorV1::Denied { code: code.as_str().to_owned(), detail }
+            }
         }),
     }
 }
@@ -121,6 +133,9 @@ fn refusal(refused: ChangeRefused) -> ProposeErrorV1 {
         }
         ChangeRefused::NotRetained { revision, oldest, newest } => {
             ProposeErrorV1::NotRetained { revision, oldest, newest }
+        }
+        ChangeRefused::NeverMade { revision, after, from } => {
+            ProposeErrorV1::NeverMade { revision, after, from }
         }
     }
 }
@@ -160,11 +175,17 @@ pub fn from_wire(result: ProposalResultV1) -> Result<Result<Applied, ProposeErro
         ProposeErrorV1::NotRetained { revision, oldest, newest } => {
             ChangeRefused::NotRetained { revision, oldest, newest }
         }
+        ProposeErrorV1::NeverMade { revision, after, from } => {
+            ChangeRefused::NeverMade { revision, after, from }
+        }
         ProposeErrorV1::Overloaded => return Ok(Err(ProposeError::Overloaded)),
         ProposeErrorV1::Draining => return Ok(Err(ProposeError::Draining)),
         ProposeErrorV1::Storage(detail) => return Ok(Err(ProposeError::Storage(detail))),
         ProposeErrorV1::NoLeader => return Ok(Err(ProposeError::NoLeader)),
         ProposeErrorV1::OutcomeUnknown => return Ok(Err(ProposeError::OutcomeUnknown)),
+        ProposeErrorV1::Denied { code, detail } => {
+            return Ok(Err(ProposeError::Denied(denied(&code, detail))));
+        }
     };
     Ok(Err(ProposeError::Refused(refused)))
 }
@@ -179,6 +200,7 @@ pub enum MemberResultV1 {
     InProgress,
     OutcomeUnknown,
     Storage(String),
+    Denied { code: String, detail: String },
 }
 
 impl From<Result<MemberAnswer, MembershipError>> for MemberResultV1 {
@@ -191,6 +213,9 @@ impl From<Result<MemberAnswer, MembershipError>> for MemberResultV1 {
             Err(MembershipError::InProgress) => Self::InProgress,
             Err(MembershipError::OutcomeUnknown) => Self::OutcomeUnknown,
             Err(MembershipError::Storage(detail)) => Self::Storage(detail),
+            Err(MembershipError::Denied(Denied { code, detail })) => {
+                Self::Denied { code: code.as_str().to_owned(), detail }
+            }
         }
     }
 }
@@ -205,6 +230,9 @@ impl From<MemberResultV1> for Result<MemberAnswer, MembershipError> {
             MemberResultV1::InProgress => Err(MembershipError::InProgress),
             MemberResultV1::OutcomeUnknown => Err(MembershipError::OutcomeUnknown),
             MemberResultV1::Storage(detail) => Err(MembershipError::Storage(detail)),
+            MemberResultV1::Denied { code, detail } => {
+                Err(MembershipError::Denied(denied(&code, detail)))
+            }
         }
     }
 }

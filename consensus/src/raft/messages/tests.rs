@@ -28,6 +28,9 @@ fn golden_requests() {
         (RequestBody::Member(MemberCommandV1::Replace { node_id: 7, by: 9 }), "05 06 07 09"),
         (RequestBody::Version, "06"),
         (RequestBody::PlanMembers(MemberCommandV1::Promote { node_id: 7 }), "07 02 07"),
+        (RequestBody::Confirm { node_id: 4, term: Some(3) }, "08 04 0103"),
+        (RequestBody::Confirm { node_id: 4, term: None }, "08 04 00"),
+        (RequestBody::Clock, "09"),
     ];
     for (body, text) in cases {
         let text: String = text.split_whitespace().collect();
@@ -53,6 +56,10 @@ fn golden_answers() {
         (Answer::Version { version: 2 }, "0702"),
         (planned, "08 00 01 02 0101 0400 01 0101"),
         (Answer::Planned(PlanResultV1::Failed(MemberResultV1::NoLeader)), "08 01 02"),
+        (Answer::Confirmed { confirmed: true }, "09 01"),
+        (Answer::Clock { now_ms: 4 }, "0a 08"),
+        (Answer::Failed(FailureV1::Removed), "0004"),
+        (Answer::Failed(FailureV1::NotAVoter("n".to_owned())), "0005 01 6e"),
     ];
     for (answer, text) in cases {
         let text: String = text.split_whitespace().collect();
@@ -139,6 +146,7 @@ fn results_come_back_as_they_went() {
         refused(ChangeRefused::Invalid(vec![fault])),
         refused(ChangeRefused::TooOld { request_id: "r".to_owned() }),
         refused(ChangeRefused::NotRetained { revision: 1, oldest: 2, newest: 3 }),
+        refused(ChangeRefused::NeverMade { revision: 9, after: 3, from: 1_000_000 }),
         Err(ProposeError::Overloaded),
         Err(ProposeError::NoLeader),
         Err(ProposeError::OutcomeUnknown),

@@ -94,7 +94,8 @@ impl Explainer<'_> {
             .map(|used| match self.session.output(used) {
                 Ok((model, _)) => format!("{} {} answered", used.role.as_str(), model.label),
                 Err(failure) => {
-                    format!("{} {}: {}", used.role.as_str(), used.name, failure.as_str())
+                    let detail = used.detail.as_ref().map_or(String::new(), |d| format!(" ({d})"));
+                    format!("{} {}: {}{detail}", used.role.as_str(), used.name, failure.as_str())
                 }
             })
             .collect();

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use verdict_config::definition::{Effect, FlowDefinition, RuleDefinition, RuleSetDefinition};
-use verdict_config::{Code, Fault, Faults, ObjectKind, Schema};
+use verdict_config::{Code, EvaluationVersion, Fault, Faults, ObjectKind, Schema};
 use verdict_rules::{DerivedFacts, Environment, Phase, WindowRead};
 
 use super::sets::{FlowSet, SetUse};
 use super::{
-    ClassifyStage, CompiledFlow, FlowError, FlowFinding, FlowModel, ObjectFaults, RiskStage,
-    Snoozes, sets,
+    ClassifyStage, CompiledFlow, Fallback, FlowError, FlowFinding, FlowModel, Misfit, ObjectFaults,
+    RiskStage, Snoozes, sets,
 };
 use crate::canonical;
 use crate::parts::{FlowParts, RuleSetPart};
@@ -66,7 +66,7 @@ struct Compiler<'a> {
     windows: Vec<Arc<WindowRead>>,
     models: BTreeMap<String, Arc<FlowModel>>,
     /// Why a model cannot be used here, by name.
-    misfits: BTreeMap<String, Vec<String>>,
+    misfits: BTreeMap<String, Misfit>,
 }
 
 impl<'a> Compiler<'a> {
@@ -75,7 +75,7 @@ impl<'a> Compiler<'a> {
         Self {
             definition,
             parts,
-            schema: Schema::new(&definition.fields),
+            schema: Schema::new(&definition.fields).evaluated_by(parts.limits.evaluation),
             derived: DerivedFacts::of_flow(keys, definition.classify.is_some()),
             flags: flag_keys(definition, parts.rule_sets),
             faults: Faults::new(),
@@ -99,6 +99,12 @@ impl<'a> Compiler<'a> {
 
     fn check(&mut self) {
         checks::check(self.definition, &mut self.faults, &mut self.findings);
+        if self.parts.limits.evaluation < EvaluationVersion::V2 && !self.definition.tests.is_empty()
+        {
+            let message = "members of the cluster run a program that does not know tests of flows: \
+                           update every node first";
+            self.fault(Code::UnknownKey, "tests", message);
+        }
         for key in self.flags.clone() {
             if !self.parts.flags.contains(&key) {
                 self.finding("flags", format!("flag {key:?} does not exist; it has no effect"));
@@ -260,7 +266,7 @@ impl<'a> Compiler<'a> {
         mut self,
         classify: Option<ClassifyStage>,
         risks: Vec<RiskStage>,
-        fallback: Option<Arc<FlowModel>>,
+        fallback: Option<Fallback>,
         snoozes: Snoozes,
     ) -> Result<CompiledFlow, FlowError> {
         self.check_cost();
@@ -274,6 +280,15 @@ impl<'a> Compiler<'a> {
         }
         if !self.objects.is_empty() {
             return Err(FlowError { objects: self.objects });
+        }
+        if let Some(window) = self.windows.first() {
+            let more = if self.windows.len() > 1 { " and others" } else { "" };
+            let message = format!(
+                "{}{more}: windows count on each node alone, so requests with one key must reach one \
+                 node (docs/cluster.md)",
+                window.text
+            );
+            self.finding("rules", message);
         }
         let expected = |field: &verdict_config::Field| field.need == verdict_config::Need::Expected;
         Ok(CompiledFlow {
@@ -295,6 +310,7 @@ impl<'a> Compiler<'a> {
             segments: self.segments,
             windows: self.windows,
             models: self.models,
+            misfits: self.misfits,
             classify,
             risks,
             fallback,
@@ -334,7 +350,9 @@ impl<'a> Compiler<'a> {
             canonical::write_json(&mut bytes, &value.unwrap_or_default());
             bytes
         };
-        member("flow", &json(serde_json::to_value(self.definition)));
+        // Tests decide nothing: with other tests a flow still replays what it decided before.
+        let decides = FlowDefinition { tests: Vec::new(), ..self.definition.clone() };
+        member("flow", &json(serde_json::to_value(decides)));
         for set in &self.sets {
             member(&set.label, set.compiled.content_hash().as_bytes());
         }

@@ -103,11 +103,6 @@ impl Selection {
             }
         }
     }
-
-    /// Every model that is named.
-    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.members.iter().map(|member| &member.model).chain(&self.shadow)
-    }
 }
 
 impl Choice {

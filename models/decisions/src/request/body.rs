@@ -29,9 +29,14 @@ impl Body {
             faults.push(Fault::new(Code::MissingKey, "input", message));
         }
         match self.input {
-            Some(input) if faults.is_empty() => {
-                Ok(DecideRequest { input, request_id, unit, as_of, test })
-            }
+            Some(input) if faults.is_empty() => Ok(DecideRequest {
+                input,
+                exact: Default::default(),
+                request_id,
+                unit,
+                as_of,
+                test,
+            }),
             _ => Err(faults),
         }
     }

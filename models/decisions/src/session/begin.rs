@@ -1,11 +1,13 @@
 //! The first stage: typed facts, the unit, and every flag that the flow reads, resolved once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use smallvec::SmallVec;
-use verdict_config::flags::{ErrorCode, EvaluationContext, Resolution};
-use verdict_config::{Code, Facts, TimestampMs, Value};
+use verdict_config::flags::{ErrorCode, EvaluationContext, FlagSet, Resolution};
+use verdict_config::schema::Decimals;
+use verdict_config::{Code, Facts, FieldType, TimestampMs, Value};
 use verdict_rules::RuleMask;
 
 use super::{BeginOptions, Planned, Session, Snooze, WindowQuery, Windows};
@@ -14,7 +16,7 @@ use crate::decision::ExperimentArm;
 use crate::flow::{CompiledFlow, SwitchFlags};
 use crate::record::{DecisionRecord, RequestMark};
 use crate::replay::ReplayError;
-use crate::request::RequestRejected;
+use crate::request::{DecideRequest, RequestRejected};
 
 /// What a decision is made from, fixed for its whole life; shared with the rules worker.
 #[derive(Debug)]
@@ -112,10 +114,37 @@ impl CompiledFlow {
     /// # Errors
     /// Every fault of the input.
     pub fn begin(self: &Arc<Self>, options: BeginOptions<'_>) -> Result<Session, RequestRejected> {
+        self.begin_by(options, |flags, key, context, as_of| flags.evaluate(key, context, as_of))
+    }
+
+    /// Begins a decision of a test: flags that the test names give the variants that it says, and no
+    /// kill switch is applied.
+    pub(crate) fn begin_test<'t>(
+        self: &Arc<Self>,
+        options: BeginOptions<'_>,
+        pinned: impl Fn(&str) -> Option<&'t str>,
+    ) -> Result<Session, RequestRejected> {
+        self.begin_by(options, |flags, key, context, as_of| match pinned(key) {
+            Some(variant) => flags.resolve_variant(key, variant),
+            None => flags.evaluate_unswitched(key, context, as_of),
+        })
+    }
+
+    fn begin_by(
+        self: &Arc<Self>,
+        options: BeginOptions<'_>,
+        evaluate: impl for<'s> Fn(
+            &'s FlagSet,
+            &str,
+            &EvaluationContext<'_>,
+            TimestampMs,
+        ) -> Resolution<'s>,
+    ) -> Result<Session, RequestRejected> {
         let request = options.request;
+        let input = self.exact_input(&request);
         let facts = self
             .schema
-            .read(&request.input)
+            .read(&input)
             .map_err(|faults| RequestRejected::new(Code::InputInvalid, faults))?;
         let mark = request.request_id.as_ref().map(|request_id| RequestMark {
             request_id: request_id.as_str().into(),
@@ -124,14 +153,14 @@ impl CompiledFlow {
         });
         let unit = request.unit.as_deref().map(Arc::from).or_else(|| self.unit_of(&facts));
         let as_of = request.as_of.unwrap_or(options.received_at);
-        let mut context = EvaluationContext::new(unit.as_deref(), &request.input);
+        let mut context = EvaluationContext::new(unit.as_deref(), &input);
         if let Some(region) = options.region {
             context = context.in_region(Some(region));
         }
         let mut experiment = None;
         let mut flags = Vec::with_capacity(self.flags.len());
         for key in &self.flags {
-            let resolution = options.flags.evaluate(key, &context, as_of);
+            let resolution = evaluate(options.flags, key, &context, as_of);
             if let (None, Some(assignment)) = (&experiment, &resolution.assignment) {
                 experiment = Some(ExperimentArm {
                     key: assignment.experiment.into(),
@@ -141,7 +170,7 @@ impl CompiledFlow {
             flags.push(ResolvedFlag::new(&resolution));
         }
         let snoozed = self.snoozed(unit.as_deref(), as_of, options.snoozes);
-        let (input_open, input_sensitive) = self.split_input(&request.input);
+        let (input_open, input_sensitive) = self.split_input(&input);
         let given = Given {
             flow: Arc::clone(self),
             id: options.id,
@@ -162,6 +191,21 @@ impl CompiledFlow {
             experiment,
         };
         Ok(Session::new(given))
+    }
+
+    /// The input with the numbers of decimal fields as text where a float would lose digits of them.
+    fn exact_input<'r>(&self, request: &'r DecideRequest) -> Cow<'r, Map<String, Json>> {
+        let mut input = Cow::Borrowed(&request.input);
+        if self.schema.decimals() == Decimals::Rounded {
+            return input;
+        }
+        for (name, text) in &request.exact {
+            let field = self.schema.slot(name).and_then(|slot| self.schema.field(slot));
+            if field.is_some_and(|(_, field)| field.field_type == FieldType::Decimal) {
+                input.to_mut().insert(name.clone(), text.as_ref().into());
+            }
+        }
+        input
     }
 
     fn unit_of(&self, facts: &Facts) -> Option<Arc<str>> {
@@ -270,7 +314,7 @@ impl Given {
             return Err(ReplayError::UnitErased);
         }
         let input = record.input().map_err(|error| ReplayError::Damaged(error.to_string()))?;
-        let facts = flow.schema.read(&input).map_err(ReplayError::Input)?;
+        let facts = flow.schema.read_recorded(&input).map_err(ReplayError::Input)?;
         let flags = flow.flags.iter().map(|key| ResolvedFlag::of_record(record, key));
         let flags = flags.collect::<Result<Vec<ResolvedFlag>, ReplayError>>()?;
         let (input_open, input_sensitive) = flow.split_input(&input);
@@ -326,6 +370,7 @@ impl Session {
             values: vec![None; given.flow.windows.len()],
             lag_ms: None,
             read: queries.is_empty(),
+            partial: false,
         };
         Self {
             given: Arc::new(given),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use verdict_config::EvaluationVersion;
 use verdict_config::definition::{EnsembleMethod, ModelFailurePolicy};
 use verdict_config::model::ModelOutput;
 
@@ -42,6 +43,8 @@ pub(crate) struct ModelUse {
     pub method: Option<EnsembleMethod>,
     /// The call, or why there is none.
     pub call: Result<usize, ModelFailure>,
+    /// What does not fit, where that is why.
+    pub detail: Option<Arc<str>>,
 }
 
 /// A stage's selection, or why there is none.
@@ -80,16 +83,16 @@ impl Session {
     /// The calls that are to be made next. Call it after the rules, bring every answer, and call it
     /// again: models that stand in for failed ones come then. Empty means that nothing is left.
     pub fn model_calls(&mut self) -> Vec<ModelCall> {
-        match self.planned {
-            Planned::Nothing => {
-                self.plan();
-                self.planned = Planned::Selections;
-            }
-            Planned::Selections if self.calls.iter().all(|call| call.result.is_some()) => {
-                self.plan_fallbacks();
-                self.planned = Planned::Fallbacks;
-            }
-            Planned::Selections | Planned::Fallbacks => {}
+        let mut may_fall_back = self.planned == Planned::Selections;
+        if self.planned == Planned::Nothing {
+            self.plan();
+            self.planned = Planned::Selections;
+            // Where no model could be asked there is no answer to wait for.
+            may_fall_back = self.given.flow.evaluation >= EvaluationVersion::V2;
+        }
+        if may_fall_back && self.calls.iter().all(|call| call.result.is_some()) {
+            self.plan_fallbacks();
+            self.planned = Planned::Fallbacks;
         }
         self.hand_out()
     }
@@ -141,6 +144,7 @@ impl Session {
                         name,
                         method: None,
                         call: Err(ModelFailure::Absent),
+                        detail: None,
                     });
                 }
                 Selected::Fixed(_) | Selected::Said(_) => self.plan_members(stage, selected),
@@ -167,6 +171,7 @@ impl Session {
                 name: Arc::clone(&member.model),
                 method: selection.method,
                 call: Err(ModelFailure::Absent),
+                detail: None,
             });
         }
     }
@@ -189,6 +194,7 @@ impl Session {
                     name: Arc::clone(name),
                     method: None,
                     call: Err(ModelFailure::Absent),
+                    detail: None,
                 });
             }
         }
@@ -199,7 +205,11 @@ impl Session {
         if given.flow.definition.on_failure.model != ModelFailurePolicy::FallbackModel {
             return;
         }
-        let Some(model) = &given.flow.fallback else { return };
+        let Some(fallback) = &given.flow.fallback else { return };
+        let name = match &fallback.model {
+            Some(model) => model.interface.name.as_str().into(),
+            None => Arc::clone(&fallback.name),
+        };
         for stage in 0..=given.flow.risks.len() {
             let uses = || self.uses.iter().filter(|used| used.stage == stage && used.counts());
             let asked = uses().next().is_some();
@@ -212,9 +222,10 @@ impl Session {
                 stage,
                 role: ModelRole::Fallback,
                 weight: 1.0,
-                name: model.interface.name.as_str().into(),
+                name: Arc::clone(&name),
                 method: None,
                 call: Err(ModelFailure::Absent),
+                detail: None,
             });
         }
     }
@@ -222,15 +233,26 @@ impl Session {
     fn add_use(&mut self, mut used: ModelUse) {
         let flow = Arc::clone(&self.given.flow);
         let found = match used.role {
-            ModelRole::Fallback => flow.fallback.as_ref(),
+            ModelRole::Fallback => flow.fallback.as_ref().and_then(|found| found.model.as_ref()),
             ModelRole::Primary | ModelRole::Ensemble | ModelRole::Shadow => {
                 flow.models.get(used.name.as_ref())
             }
         };
         used.call = match found {
-            None => Err(ModelFailure::Absent),
-            Some(model) if !flow.suits(model, used.stage) => Err(ModelFailure::Unfit),
+            Some(model) if !flow.suits(model, used.stage) => {
+                // The first version of evaluation says that it is unfit, and not why.
+                let said = flow.evaluation >= EvaluationVersion::V2;
+                let detail = said.then(|| flow.unsuited(model, used.stage)).flatten();
+                used.detail = detail.map(Arc::from);
+                Err(ModelFailure::Unfit)
+            }
             Some(model) => self.call(model, used.role, used.stage),
+            None => {
+                let said = flow.evaluation >= EvaluationVersion::V2;
+                let misfit = flow.misfits.get(used.name.as_ref()).filter(|_| said);
+                used.detail = misfit.map(|misfit| Arc::clone(&misfit.detail));
+                Err(misfit.map_or(ModelFailure::Absent, |_| ModelFailure::Unfit))
+            }
         };
         self.uses.push(used);
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use verdict_config::definition::Outcome;
-use verdict_config::schema::read_value;
-use verdict_config::{Facts, Field, TimestampMs, Value};
+use verdict_config::schema::{Decimals, read_value_as};
+use verdict_config::{EvaluationVersion, Facts, Field, TimestampMs, Value};
 use verdict_rules::Scratch;
 
 use super::assess::Answers;
@@ -13,7 +13,7 @@ use super::calls;
 use super::{Assessment, Decided, FlagValue, ModelRole, Session, WindowEvent};
 use crate::decision::{
     Alternative, Classification, Decision, ModelReport, Risk, RiskSource, RulesReport,
-    ShadowReport, shown_probability,
+    ShadowReport, WindowsReport, shown_probability,
 };
 use crate::flow::{CompiledFlow, FlowModel};
 use crate::record::{
@@ -49,6 +49,7 @@ impl Session {
         decision.models = self.model_reports(&answers, &assessment);
         decision.shadow = self.shadow_reports(&answers, scratch);
         decision.degraded = self.degraded();
+        decision.windows = self.windows_report();
         decision.cost_units = assessment.cost_units;
         self.report_rules(&answers, &assessment, &mut decision);
         decision
@@ -80,6 +81,7 @@ impl Session {
             degraded: Vec::new(),
             cost_units: 0,
             took_us: 0,
+            windows: None,
         }
     }
 
@@ -156,6 +158,7 @@ impl Session {
                     label,
                     points,
                     failure: output.err().map(super::ModelFailure::as_str),
+                    detail: used.detail.clone(),
                 }
             })
             .collect()
@@ -172,6 +175,7 @@ impl Session {
                     label: None,
                     outcome: None,
                     failure: None,
+                    detail: used.detail.clone(),
                 };
                 match self.output(used) {
                     Err(failure) => report.failure = Some(failure.as_str()),
@@ -250,6 +254,9 @@ impl Session {
         if !self.windows.read {
             degraded.push("windows_unavailable".into());
         }
+        if self.windows.partial {
+            degraded.push("windows_partial".into());
+        }
         match &self.rules {
             Some(Ok(_)) => {}
             Some(Err(failure)) => degraded.push(failure.degraded().into()),
@@ -274,6 +281,13 @@ impl Session {
             }
         }
         unique
+    }
+
+    /// Answers of the first version of evaluation say nothing of windows.
+    fn windows_report(&self) -> Option<WindowsReport> {
+        let flow = &self.given.flow;
+        let said = flow.evaluation >= EvaluationVersion::V2 && !flow.windows.is_empty();
+        said.then_some(WindowsReport { lag_ms: self.windows.lag_ms, partial: self.windows.partial })
     }
 
     fn window_events(&self) -> Vec<WindowEvent> {
@@ -327,6 +341,7 @@ impl Session {
             windows,
             windows_read: self.windows.read,
             window_lag_ms: self.windows.lag_ms,
+            windows_partial: self.windows.partial,
             flags: flow
                 .flags
                 .iter()
@@ -396,7 +411,7 @@ impl CompiledFlow {
         };
         let read = |(name, field): (&str, &Field)| {
             let json = input.get(name).filter(|json| !json.is_null())?;
-            read_value(field, json).ok()
+            read_value_as(field, json, Decimals::Rounded).ok()
         };
         let facts = Facts { slots: self.schema.fields().map(read).collect() };
         events(self, &facts, record.open.as_of)

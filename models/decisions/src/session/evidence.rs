@@ -60,31 +60,34 @@ pub(crate) fn shown_evidence(
 ) -> Evidence {
     let name = |slot: &u32| set.slot_names.get(*slot as usize).cloned();
     let hidden = |slot: &u32| is_sensitive(set, *slot) && !may_see_sensitive;
+    let shown = |slot: &u32, text: Option<&Arc<str>>| {
+        text.map(|text| if hidden(slot) { REDACTED.into() } else { Arc::clone(text) })
+    };
     match evidence {
-        rules::Evidence::Terms { field, list, terms } => Evidence {
+        rules::Evidence::Terms { field, list, item, terms } => Evidence {
             field: name(field),
             list: Some(Arc::clone(list)),
+            item: shown(field, item.as_ref()),
             terms: Some(if hidden(field) { vec![REDACTED.into()] } else { terms.to_vec() }),
             ..Evidence::default()
         },
-        rules::Evidence::Listed { field, list } => {
-            Evidence { field: name(field), list: Some(Arc::clone(list)), ..Evidence::default() }
-        }
+        rules::Evidence::Listed { field, list, item } => Evidence {
+            field: name(field),
+            list: Some(Arc::clone(list)),
+            item: shown(field, item.as_ref()),
+            ..Evidence::default()
+        },
+        rules::Evidence::Name { field, list, item, entry, score, explanation } => Evidence {
+            field: name(field),
+            list: Some(Arc::clone(list)),
+            item: shown(field, item.as_ref()),
+            entry: shown(field, Some(entry)),
+            score: Some(crate::decision::shown_probability(*score)),
+            explanation: shown(field, Some(explanation)),
+            ..Evidence::default()
+        },
         rules::Evidence::ListedText { list } => {
             Evidence { list: Some(Arc::clone(list)), ..Evidence::default() }
-        }
-        rules::Evidence::Name { field, list, entry, score, explanation } => {
-            let shown = |text: &Arc<str>| {
-                if hidden(field) { REDACTED.into() } else { Arc::clone(text) }
-            };
-            Evidence {
-                field: name(field),
-                list: Some(Arc::clone(list)),
-                entry: Some(shown(entry)),
-                score: Some(crate::decision::shown_probability(*score)),
-                explanation: Some(shown(explanation)),
-                ..Evidence::default()
-            }
         }
         rules::Evidence::Row { table, row } => {
             Evidence { table: Some(Arc::clone(table)), row: Some(*row), ..Evidence::default() }

@@ -49,11 +49,11 @@ fn an_answer_has_every_member() {
             "snoozed": [], "suppressed": [], "truncated": false},
         "models": [
             {"stage": "classify", "model": "industry@7", "role": "primary", "score": 0.97, "label": "722511",
-             "points": null, "failure": null},
+             "points": null, "failure": null, "detail": null},
             {"stage": "scores.risk", "model": "risk@7", "role": "primary", "score": 0.41, "label": null,
-             "points": null, "failure": null}],
+             "points": null, "failure": null, "detail": null}],
         "shadow": [{"model": "next@7", "stage": "scores.risk", "score": 0.1, "label": null,
-            "outcome": "review", "failure": null}],
+            "outcome": "review", "failure": null, "detail": null}],
         "missing": [],
         "as_of": "2026-01-15T12:00:00Z",
         "test": false,
@@ -63,6 +63,7 @@ fn an_answer_has_every_member() {
         "degraded": [],
         "cost_units": answer["cost_units"],
         "took_us": 38,
+        "windows": null,
     });
     assert_eq!(answer, expected);
     let keys = |json: &Json| -> Vec<String> { json.as_object().unwrap().keys().cloned().collect() };

@@ -141,6 +141,27 @@ impl Checker<'_, '_> {
         Some(found)
     }
 
+    /// A node that must name a fact which is text, or a set of texts.
+    fn texts_fact(&mut self, node: &Node) -> Option<Slot> {
+        let resolved = match &node.kind {
+            NodeKind::Name(name) => self.resolve(name),
+            _ => None,
+        };
+        if !resolved.is_some_and(|(_, of)| of == FieldType::Set) {
+            return self.text_fact(node);
+        }
+        if self.evaluates_by(EvaluationVersion::V2) {
+            return self.fact(node).map(|(slot, _)| slot);
+        }
+        // A program of the version before refuses sets, so all nodes do until the version is raised.
+        let message = format!(
+            "{} is a set, which needs version 3 of the cluster, and the cluster runs at an older \
+             one: start this program on every node, and the leader raises the version",
+            shown(node)
+        );
+        self.type_fault(node, &message)
+    }
+
     /// A node that must name a fact which is text.
     fn text_fact(&mut self, node: &Node) -> Option<Slot> {
         let (slot, field_type) = self.fact(node)?;
@@ -231,7 +252,7 @@ impl Checker<'_, '_> {
 
     fn keywords(&mut self, node: &Node, list: &Node, field: &Node) -> Option<Typed> {
         let mark = self.reads.len();
-        let slot = self.text_fact(field);
+        let slot = self.texts_fact(field);
         let name = self.literal(list, "a list's name")?;
         if !self.builder.environment.lists.contains_key(name) {
             return self.no_list(list, name);
@@ -248,7 +269,7 @@ impl Checker<'_, '_> {
         let mark = self.reads.len();
         let is_field = matches!(field.kind, NodeKind::Name(_));
         let asked = if is_field || !self.evaluates_by(EvaluationVersion::V2) {
-            self.text_fact(field).map(Ok)
+            self.texts_fact(field).map(Ok)
         } else {
             self.text(field).map(Err)
         };
@@ -264,7 +285,11 @@ impl Checker<'_, '_> {
     }
 
     fn name_match(&mut self, list: &Node, fields: &[Node]) -> Option<Typed> {
-        let slots: Vec<Option<Slot>> = fields.iter().map(|field| self.text_fact(field)).collect();
+        let slots: Vec<Option<Slot>> = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| if at == 0 { self.texts_fact(field) } else { self.text_fact(field) })
+            .collect();
         let name = self.literal(list, "a list's name")?;
         let Some(id) = self.builder.names(name) else {
             return self.no_list(list, name);

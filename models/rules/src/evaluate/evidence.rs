@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use verdict_config::{EvaluationVersion, Value};
+
 use super::run::PhaseRun;
 use crate::Evidence;
 use crate::evaluation::Span;
@@ -24,7 +26,7 @@ impl<'a> PhaseRun<'a, '_> {
                         }
                         EvidenceSource::Name { atom, call } => {
                             if self.evaluator.atom(*atom) == Ok(true) {
-                                found.extend(self.name_evidence(*call));
+                                found.extend(self.evaluator.name_evidence(*call));
                             }
                         }
                     }
@@ -52,21 +54,31 @@ impl<'a> PhaseRun<'a, '_> {
         let resources = self.evaluator.resources;
         match &resources.atoms.get(id as usize)?.kind {
             AtomKind::Keywords { list, scan, field } => {
-                let text = self.evaluator.facts.get(*field)?.as_text()?;
-                let hits = self.evaluator.scan(*scan, text);
+                let value = self.evaluator.facts.get(*field)?;
+                let hits = self.evaluator.scan(*scan, value);
                 if !hits.contains(*list) {
                     return None;
                 }
-                let terms = self.evaluator.terms(*scan, *list)?;
+                let (item, terms) = match value {
+                    Value::Set(items) => {
+                        let (item, terms) = self.evaluator.item_with_terms(*scan, *list, items)?;
+                        (Some(item.into()), terms)
+                    }
+                    _ => (None, self.evaluator.terms(*scan, *list)?),
+                };
                 let list = resources.keyword_lists.get(*list as usize)?.clone();
-                Some(Evidence::Terms { field: *field, list, terms })
+                Some(Evidence::Terms { field: *field, list, item, terms })
             }
             AtomKind::Listed { list, field } => {
                 if self.evaluator.atom(id) != Ok(true) {
                     return None;
                 }
+                let item = match self.evaluator.facts.get(*field)? {
+                    value @ Value::Set(_) => self.evaluator.listed(*list, value).map(Arc::from),
+                    _ => None,
+                };
                 let list = resources.code_lists.get(*list as usize)?.0.clone();
-                Some(Evidence::Listed { field: *field, list })
+                Some(Evidence::Listed { field: *field, list, item })
             }
             AtomKind::ListedText { list, .. } => {
                 if self.evaluator.atom(id) != Ok(true) {
@@ -85,19 +97,21 @@ impl<'a> PhaseRun<'a, '_> {
         }
     }
 
-    fn name_evidence(&mut self, call: u32) -> Option<Evidence> {
-        let (list, field, found) = self.evaluator.name_match(call)?;
-        let parts: Vec<String> = found
-            .parts
-            .iter()
-            .map(|part| format!("{}: {} ({:.3})", part.kind, part.detail, part.score))
-            .collect();
-        Some(Evidence::Name {
-            field,
-            list: list.clone(),
-            entry: Arc::from(&*found.value),
-            score: found.score,
-            explanation: parts.join("; ").into(),
-        })
+    /// The evidence of a rule that is unknown: the names that keep it from being true or false.
+    pub(crate) fn unknown_evidence(&mut self, body: &'a RuleBody) -> Span {
+        if self.set.limits.evaluation == EvaluationVersion::V1 {
+            return Span::default();
+        }
+        let spent = self.evaluator.cost_units();
+        let mut found = Vec::new();
+        for source in &body.evidence {
+            if let EvidenceSource::Name { atom, call } = source
+                && self.evaluator.atom(*atom).is_err()
+            {
+                found.extend(self.evaluator.name_evidence(*call));
+            }
+        }
+        self.evaluator.reset_cost_units(spent);
+        self.evaluation.keep_evidence(found)
     }
 }

@@ -277,9 +277,14 @@ impl<'a> PhaseRun<'a, '_> {
         self.evaluation.hits.push(Hit { rule, as_unknown, snoozed, effect, evidence });
     }
 
-    fn unknown(&mut self, rule: u32, body: &RuleBody, cause: UnknownCause, missing: Missing) {
+    fn unknown(&mut self, rule: u32, body: &'a RuleBody, cause: UnknownCause, missing: Missing) {
         if body.unknown_effect.is_some() {
-            self.hit(rule, EffectPlace::Unknown, Span::default(), true);
+            let evidence = if cause == UnknownCause::CostLimit {
+                Span::default()
+            } else {
+                self.unknown_evidence(body)
+            };
+            self.hit(rule, EffectPlace::Unknown, evidence, true);
         }
         let missing = self.evaluation.keep_missing(missing);
         self.push_unknown(rule, cause, missing);

@@ -10,7 +10,6 @@ use crate::arithmetic;
 use crate::cost;
 use crate::expression::{Constant, Constants, Relation, Term, Type};
 use crate::folding;
-use crate::names::NameQuery;
 use crate::{Slot, UnknownCause};
 
 /// A value while it is computed. Times and durations are ints.
@@ -36,6 +35,9 @@ impl<'a> Evaluator<'a, '_> {
             let right = self.int(right)?;
             self.charge(cost::STEP);
             return Ok(relation.holds(left.cmp(&right)));
+        }
+        if let Some(decided) = self.compare_name(relation, left, right) {
+            return decided;
         }
         let left = self.term(left)?;
         let right = self.term(right)?;
@@ -175,7 +177,7 @@ impl<'a> Evaluator<'a, '_> {
                     EvaluationVersion::V2 => Cow::Owned(folding::lower(&text)),
                 }))
             }
-            Term::NameScore(call) => self.name_score(*call).map(Operand::Float),
+            Term::NameScore(call) => self.exact_name_score(*call).map(Operand::Float),
             Term::Lookup { table, column, key } => {
                 let key = self.text(key)?;
                 self.charge(cost::LOOKUP + cost::text(key.len() as u64));
@@ -223,55 +225,6 @@ impl<'a> Evaluator<'a, '_> {
                 _ => Err(UnknownCause::WrongType(slot)),
             },
         }
-    }
-
-    fn name_score(&mut self, call: u32) -> Result<f64, UnknownCause> {
-        if let Some(known) = self.kept.name_score(call) {
-            return known;
-        }
-        self.charge(cost::name_call(call, self.resources));
-        let score = self.name_score_now(call);
-        self.kept.keep_name_score(call, score);
-        score
-    }
-
-    fn name_score_now(&mut self, call: u32) -> Result<f64, UnknownCause> {
-        let resources = self.resources;
-        let call = resources.name_calls.get(call as usize).ok_or(UnknownCause::NoRow)?;
-        let query = self.name_query(call.name, call.country, call.identifier)?;
-        let (_, list, _) =
-            resources.name_lists.get(call.list as usize).ok_or(UnknownCause::NoRow)?;
-        let as_of = self.as_of;
-        arithmetic::finite(list.score(&query, as_of, self.kept.names()))
-    }
-
-    /// Whom to look for. An absent country or identifier only says less.
-    fn name_query(
-        &self,
-        name: Slot,
-        country: Option<Slot>,
-        identifier: Option<Slot>,
-    ) -> Result<NameQuery<'a>, UnknownCause> {
-        let facts = self.facts;
-        let optional = |slot: Option<Slot>| facts.get(slot?).and_then(Value::as_text);
-        let name = match self.value(name)? {
-            Value::Text(text) => &**text,
-            _ => return Err(UnknownCause::WrongType(name)),
-        };
-        Ok(NameQuery { name, country: optional(country), identifier: optional(identifier) })
-    }
-
-    /// The list, the field and the best match of a name look-up, with its explanation.
-    pub(crate) fn name_match(
-        &mut self,
-        call: u32,
-    ) -> Option<(&'a std::sync::Arc<str>, Slot, crate::names::NameMatch)> {
-        let resources = self.resources;
-        let call = resources.name_calls.get(call as usize)?;
-        let query = self.name_query(call.name, call.country, call.identifier).ok()?;
-        let (name, list, _) = resources.name_lists.get(call.list as usize)?;
-        let found = list.find(&query, self.as_of, self.kept.names())?;
-        Some((name, call.name, found))
     }
 }
 

@@ -272,8 +272,10 @@ pub(crate) fn indexed(clause: &Condition, resources: &Resources) -> Option<Index
         AtomKind::Member(Term::Constant(Constant::Text(text)), slot) => {
             Some(Indexed::Keys(*slot, vec![Key::Text(text.clone())], positive))
         }
-        AtomKind::Listed { list, field } => Some(Indexed::Code(*field, *list, positive)),
-        AtomKind::Keywords { list, scan, field } => {
+        AtomKind::Listed { list, field } if !is_set(*field, resources) => {
+            Some(Indexed::Code(*field, *list, positive))
+        }
+        AtomKind::Keywords { list, scan, field } if !is_set(*field, resources) => {
             Some(Indexed::Keyword(*field, *list, *scan, positive))
         }
         AtomKind::Compare(..)
@@ -281,8 +283,15 @@ pub(crate) fn indexed(clause: &Condition, resources: &Resources) -> Option<Index
         | AtomKind::Member(..)
         | AtomKind::Search(..)
         | AtomKind::ListedText { .. }
-        | AtomKind::Matches(..) => None,
+        | AtomKind::Matches(..)
+        // The residual goes through the items of a set.
+        | AtomKind::Listed { .. }
+        | AtomKind::Keywords { .. } => None,
     }
+}
+
+fn is_set(slot: Slot, resources: &Resources) -> bool {
+    resources.slots.get(slot as usize).is_some_and(|info| info.slot_type == Type::Set)
 }
 
 fn compared(slot: Slot, of: Type, relation: Relation, constant: &Constant) -> Option<Indexed> {

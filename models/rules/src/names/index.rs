@@ -1,29 +1,53 @@
-//! Which spellings share tokens with a query, nearly or exactly: bounded work on long lists.
+//! Which spellings of a list may be like a query: bounded work on long lists.
+//!
+//! Two indexes answer together. That of words finds words that are equal, one edit apart, or sound
+//! alike. That of grams (four letters in a row, of the spelling without its spaces) finds names whose
+//! words are joined, split or written letter by letter, where no word is the same.
 
 use std::collections::HashMap;
 
-use super::fold;
-use super::score::similarity;
+use super::pairs::{WEIGHTS, Word, closeness};
+use super::words::{self, Kind};
 use super::{CANDIDATES_MAX, POSTINGS_MAX};
 
-/// Tokens of the list that may stand for one token of the query.
+/// Words of the list that may stand for one word of the query.
 const ALIKE_MAX: usize = 24;
-/// Tokens that are compared per key of the index.
-const KEY_TOKENS_MAX: usize = 512;
+/// Words that are compared per key of the index.
+const KEY_WORDS_MAX: usize = 256;
+/// Grams of a query that are looked up, the rarest.
+const GRAMS_MAX: usize = 64;
+/// Postings of grams that a look-up visits.
+const GRAM_POSTINGS_MAX: usize = 6_000;
+/// Letters of a gram.
+const GRAM_CHARS: usize = 4;
+/// The shortest word that is looked for at the beginning and the end of another.
+const PART_CHARS_MIN: usize = 3;
+/// Neighbours of a query that may be one word of the list.
+const JOINED_MAX: usize = 4;
+/// How much a gram tells, compared with a word.
+const GRAM_SHARE: f32 = 0.25;
 
-/// Every token of the list, what it is near to, and where it stands.
+/// Every word of the list, what it is near to, and where it stands.
 #[derive(Debug, Clone, Default)]
-pub struct TokenIndex {
+pub struct SpellingIndex {
     texts: Vec<Box<str>>,
+    kinds: Vec<Kind>,
+    sounds: Vec<u64>,
     numbers: HashMap<Box<str>, u32>,
-    /// How telling a token is: the rarer, the more.
+    /// How telling a word is: the rarer, the more.
     weights: Vec<f32>,
-    /// Hashes of tokens, tokens with one character left out, and skeletons; sorted.
+    /// Hashes of words, words with one letter left out, and sounds; sorted.
     keys: Vec<(u32, u32)>,
-    /// Spellings of token `n`: `postings[starts[n]..starts[n + 1]]`.
-    starts: Vec<u32>,
-    postings: Vec<u32>,
+    words: Postings,
+    grams: Postings,
     spellings: usize,
+}
+
+/// Spellings of number `n`: `places[starts[n]..starts[n + 1]]`.
+#[derive(Debug, Clone, Default)]
+struct Postings {
+    starts: Vec<u32>,
+    places: Vec<u32>,
 }
 
 /// Buffers of a look-up.
@@ -33,6 +57,8 @@ pub struct Candidates {
     common: Vec<f32>,
     touched: Vec<u32>,
     alike: Vec<(u32, f32)>,
+    grams: Vec<(u32, u32)>,
+    joined: String,
     chosen: Vec<u32>,
 }
 
@@ -43,106 +69,185 @@ impl Candidates {
     }
 }
 
-impl TokenIndex {
-    /// Indexes spellings, given by their tokens; a spelling is known by its position.
+impl Postings {
+    /// Sorts pairs of number and spelling, which come in the order of spellings, by number.
+    fn build(numbers: usize, pairs: impl Fn(&mut dyn FnMut(u32, u32))) -> Self {
+        let mut starts = vec![0u32; numbers + 1];
+        let mut last = vec![u32::MAX; numbers];
+        pairs(&mut |number, spelling| {
+            let number = number as usize;
+            if last[number] != spelling {
+                last[number] = spelling;
+                starts[number + 1] += 1;
+            }
+        });
+        for at in 1..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        let mut places = vec![0u32; starts.last().copied().unwrap_or(0) as usize];
+        let mut next = starts.clone();
+        last.fill(u32::MAX);
+        pairs(&mut |number, spelling| {
+            let number = number as usize;
+            if last[number] != spelling {
+                last[number] = spelling;
+                places[next[number] as usize] = spelling;
+                next[number] += 1;
+            }
+        });
+        Self { starts, places }
+    }
+
+    fn of(&self, number: u32) -> &[u32] {
+        let bounds = (self.starts.get(number as usize), self.starts.get(number as usize + 1));
+        let (Some(start), Some(end)) = bounds else { return &[] };
+        &self.places[*start as usize..*end as usize]
+    }
+
+    /// How many numbers there are.
+    fn len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+}
+
+impl SpellingIndex {
+    /// Indexes spellings, given by their words; a spelling is known by its position.
     pub fn build(spellings: &[Vec<Box<str>>]) -> Self {
         let mut texts: Vec<&Box<str>> = spellings.iter().flatten().collect();
         texts.sort_unstable();
         texts.dedup();
         let texts: Vec<Box<str>> = texts.into_iter().cloned().collect();
         let numbers: HashMap<Box<str>, u32> = texts.iter().cloned().zip(0u32..).collect();
-        let mut placed: Vec<(u32, u32)> = Vec::new();
-        for (spelling, tokens) in (0u32..).zip(spellings) {
-            placed.extend(tokens.iter().filter_map(|token| Some((*numbers.get(token)?, spelling))));
-        }
-        placed.sort_unstable();
-        placed.dedup();
-        let mut starts = vec![0u32; texts.len() + 1];
-        for (token, _) in &placed {
-            starts[*token as usize + 1] += 1;
-        }
-        for index in 1..starts.len() {
-            starts[index] += starts[index - 1];
-        }
+        let words = Postings::build(texts.len(), |add| {
+            for (spelling, words) in (0u32..).zip(spellings) {
+                words.iter().filter_map(|word| numbers.get(word)).for_each(|n| add(*n, spelling));
+            }
+        });
         let mut keys: Vec<(u32, u32)> = Vec::new();
-        for (token, text) in (0u32..).zip(&texts) {
-            for_each_key(text, |key| keys.push((key, token)));
+        for (number, text) in (0u32..).zip(&texts) {
+            for_each_key(&Word::new(text), |key| keys.push((key, number)));
         }
         keys.sort_unstable();
         keys.dedup();
-        #[expect(clippy::cast_precision_loss, reason = "a weight")]
-        let total = spellings.len().max(1) as f32;
-        #[expect(clippy::cast_precision_loss, reason = "a weight")]
-        let weight = |token: usize, text: &str| {
-            let count = (starts[token + 1] - starts[token]).max(1) as f32;
-            let rarity = 1.0 + (total / count).ln();
-            if fold::is_generic(text) { rarity * 0.35 } else { rarity }
+        let rarity = |number: u32, kind: Kind| {
+            let weight = rarity(words.of(number).len(), spellings.len());
+            if kind == Kind::Telling { weight } else { weight * 0.35 }
         };
-        let weights = texts.iter().enumerate().map(|(token, text)| weight(token, text)).collect();
-        let postings = placed.into_iter().map(|(_, spelling)| spelling).collect();
-        Self { texts, numbers, weights, keys, starts, postings, spellings: spellings.len() }
+        let kinds: Vec<Kind> = texts.iter().map(|text| words::kind(text)).collect();
+        let weights = (0u32..).zip(&kinds).map(|(number, kind)| rarity(number, *kind)).collect();
+        let sounds = texts.iter().map(|text| words::sound(text)).collect();
+        let grams = grams_of(spellings);
+        let spellings = spellings.len();
+        Self { texts, kinds, sounds, numbers, weights, keys, words, grams, spellings }
     }
 
-    /// A token's number.
+    /// A word's number.
     pub fn number(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()
     }
 
-    /// A token's text.
-    pub fn text(&self, number: u32) -> &str {
-        self.texts.get(number as usize).map_or("", AsRef::as_ref)
+    /// A word by its number.
+    pub fn word(&self, number: u32) -> Word<'_> {
+        let at = number as usize;
+        Word {
+            text: self.texts.get(at).map_or("", AsRef::as_ref),
+            kind: self.kinds.get(at).copied().unwrap_or(Kind::Telling),
+            sound: self.sounds.get(at).copied().unwrap_or(0),
+        }
     }
 
     /// Chooses the spellings that have most in common with a query, at most [`CANDIDATES_MAX`].
     pub fn candidates(
         &self,
-        query: &[Box<str>],
+        query: &[Word<'_>],
         buffers: &mut Candidates,
         counts: impl Fn(u32) -> bool,
     ) {
-        buffers.alike.clear();
-        for token in query {
-            self.alike(token, &mut buffers.alike);
-        }
-        // Rare tokens first: they tell most and cost least, and the budget may not last.
-        buffers.alike.sort_unstable_by_key(|(token, _)| (self.spellings_of(*token).len(), *token));
         if buffers.common.len() < self.spellings {
             buffers.common.resize(self.spellings, 0.0);
         }
-        let mut budget = POSTINGS_MAX;
-        for (token, alike) in &buffers.alike {
-            let postings = self.spellings_of(*token);
-            let visited = &postings[..postings.len().min(budget)];
-            budget -= visited.len();
-            let gain = self.weights[*token as usize] * alike;
-            for spelling in visited {
-                let common = &mut buffers.common[*spelling as usize];
-                if *common == 0.0 {
-                    buffers.touched.push(*spelling);
-                }
-                *common += gain;
+        buffers.alike.clear();
+        for (at, word) in query.iter().enumerate() {
+            self.alike(word, &mut buffers.alike);
+            if self.number(word.text).is_none() {
+                self.add_parts(word.text, buffers);
             }
+            self.add_joined(&query[at..], buffers);
         }
+        // Rare words first: they tell most and cost least, and the budget may not last.
+        buffers.alike.sort_unstable_by_key(|(word, _)| (self.words.of(*word).len(), *word));
+        let mut budget = POSTINGS_MAX;
+        for at in 0..buffers.alike.len() {
+            let (word, alike) = buffers.alike[at];
+            let gain = self.weights[word as usize] * alike;
+            buffers.add(self.words.of(word), gain, &mut budget);
+        }
+        self.add_grams(query, buffers);
         buffers.choose(counts);
     }
 
-    fn spellings_of(&self, token: u32) -> &[u32] {
-        let bounds = (self.starts.get(token as usize), self.starts.get(token as usize + 1));
-        let (Some(start), Some(end)) = bounds else { return &[] };
-        &self.postings[*start as usize..*end as usize]
+    /// Adds words of the list that a word of the query begins or ends with: it may be several, joined.
+    fn add_parts(&self, word: &str, buffers: &mut Candidates) {
+        for at in PART_CHARS_MIN..word.len().saturating_sub(1) {
+            let (begin, end) = word.split_at(at);
+            let rest = word.len() - at;
+            for (part, letters) in [(begin, at), (end, rest)] {
+                if letters >= PART_CHARS_MIN
+                    && let Some(number) = self.number(part)
+                {
+                    #[expect(clippy::cast_precision_loss, reason = "at most 64")]
+                    buffers.alike.push((number, letters as f32 / word.len() as f32));
+                }
+            }
+        }
     }
 
-    /// Adds the tokens that may stand for one of the query, with how alike they are.
-    fn alike(&self, token: &str, alike: &mut Vec<(u32, f32)>) {
+    /// Adds words of the list that the first words of a query are, joined.
+    fn add_joined(&self, query: &[Word<'_>], buffers: &mut Candidates) {
+        let Candidates { joined, alike, .. } = buffers;
+        joined.clear();
+        for (at, word) in query.iter().take(JOINED_MAX).enumerate() {
+            joined.push_str(word.text);
+            if at > 0
+                && let Some(number) = self.number(joined)
+            {
+                alike.push((number, 1.0));
+            }
+        }
+    }
+
+    fn add_grams(&self, query: &[Word<'_>], buffers: &mut Candidates) {
+        buffers.joined.clear();
+        query.iter().for_each(|word| buffers.joined.push_str(word.text));
+        let Candidates { grams, joined, .. } = &mut *buffers;
+        grams.clear();
+        for_each_gram(joined.as_bytes(), self.grams.len(), |gram| {
+            let count = self.grams.of(gram).len();
+            if count > 0 {
+                grams.push((u32::try_from(count).unwrap_or(u32::MAX), gram));
+            }
+        });
+        grams.sort_unstable();
+        grams.dedup();
+        let mut budget = GRAM_POSTINGS_MAX;
+        for at in 0..buffers.grams.len().min(GRAMS_MAX) {
+            let (count, gram) = buffers.grams[at];
+            let gain = GRAM_SHARE * rarity(count as usize, self.spellings);
+            buffers.add(self.grams.of(gram), gain, &mut budget);
+        }
+    }
+
+    /// Adds the words that may stand for one of the query, with how alike they are.
+    fn alike(&self, word: &Word<'_>, alike: &mut Vec<(u32, f32)>) {
         let from = alike.len();
-        for_each_key(token, |key| {
+        for_each_key(word, |key| {
             let start = self.keys.partition_point(|(known, _)| *known < key);
             let equal = self.keys[start..].iter().take_while(|(known, _)| *known == key);
-            for (_, number) in equal.take(KEY_TOKENS_MAX) {
+            for (_, number) in equal.take(KEY_WORDS_MAX) {
                 if alike[from..].iter().any(|(known, _)| known == number) {
                     continue;
                 }
-                let score = similarity(token, self.text(*number));
+                let score = closeness(&WEIGHTS, word, &self.word(*number));
                 if score > 0.0 {
                     #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
                     alike.push((*number, score as f32));
@@ -158,6 +263,18 @@ impl TokenIndex {
 }
 
 impl Candidates {
+    fn add(&mut self, postings: &[u32], gain: f32, budget: &mut usize) {
+        let visited = &postings[..postings.len().min(*budget)];
+        *budget -= visited.len();
+        for spelling in visited {
+            let common = &mut self.common[*spelling as usize];
+            if *common == 0.0 {
+                self.touched.push(*spelling);
+            }
+            *common += gain;
+        }
+    }
+
     fn choose(&mut self, counts: impl Fn(u32) -> bool) {
         self.chosen.clear();
         self.chosen.extend(self.touched.iter().copied().filter(|spelling| counts(*spelling)));
@@ -177,22 +294,62 @@ impl Candidates {
     }
 }
 
-/// The keys under which a token is found: itself, itself without one character (two tokens one edit
-/// apart share such a key), and how it sounds.
-fn for_each_key(token: &str, mut found: impl FnMut(u32)) {
-    found(hash(token.chars()));
-    if token.chars().count() >= 4 {
-        for left_out in 0..token.chars().count() {
-            let rest = token.chars().enumerate();
-            found(hash(rest.filter(|(index, _)| *index != left_out).map(|(_, char)| char)));
+/// How telling it is that `count` of all spellings share something.
+fn rarity(count: usize, all: usize) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a weight")]
+    let share = all.max(1) as f32 / count.max(1) as f32;
+    1.0 + share.ln().max(0.0)
+}
+
+fn grams_of(spellings: &[Vec<Box<str>>]) -> Postings {
+    let letters: usize = spellings.iter().flatten().map(|word| word.len()).sum();
+    // About one gram a number, so that few grams share one.
+    let numbers = letters.next_power_of_two().clamp(1 << 8, 1 << 18);
+    Postings::build(numbers, |add| {
+        let mut joined = String::new();
+        for (spelling, words) in (0u32..).zip(spellings) {
+            joined.clear();
+            words.iter().for_each(|word| joined.push_str(word));
+            for_each_gram(joined.as_bytes(), numbers, |gram| add(gram, spelling));
+        }
+    })
+}
+
+/// The grams of a name without spaces; a name shorter than a gram is one.
+fn for_each_gram(joined: &[u8], numbers: usize, mut found: impl FnMut(u32)) {
+    let mask = u32::try_from(numbers.saturating_sub(1)).unwrap_or(u32::MAX);
+    let number = |gram: &[u8]| {
+        let key = gram.iter().fold(0u32, |key, byte| key << 8 | u32::from(*byte));
+        let mixed = key.wrapping_mul(0x9e37_79b1);
+        (mixed ^ mixed >> 15) & mask
+    };
+    if joined.len() < GRAM_CHARS {
+        if !joined.is_empty() {
+            found(number(joined));
+        }
+        return;
+    }
+    joined.windows(GRAM_CHARS).for_each(|gram| found(number(gram)));
+}
+
+/// The keys under which a word is found: itself, itself without one letter (two words one edit apart
+/// share such a key), and how it sounds.
+fn for_each_key(word: &Word<'_>, mut found: impl FnMut(u32)) {
+    let bytes = word.text.as_bytes();
+    found(hash(bytes.iter().copied()));
+    if bytes.len() >= 3 {
+        for left_out in 0..bytes.len() {
+            let rest = bytes.iter().enumerate().filter(|(at, _)| *at != left_out);
+            found(hash(rest.map(|(_, byte)| *byte)));
         }
     }
-    if let Some(skeleton) = fold::skeleton(token) {
-        found(hash(std::iter::once('~').chain(skeleton.chars())));
+    if word.sound != 0 {
+        #[expect(clippy::cast_possible_truncation, reason = "a hash")]
+        found((word.sound ^ word.sound >> 32) as u32);
     }
 }
 
-/// FNV-1a over characters; what collides is told apart by comparing.
-fn hash(chars: impl Iterator<Item = char>) -> u32 {
-    chars.fold(0x811c_9dc5, |hash, char| (hash ^ char as u32).wrapping_mul(0x0100_0193))
+/// FNV-1a; what collides is told apart by comparing.
+fn hash(bytes: impl Iterator<Item = u8>) -> u32 {
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

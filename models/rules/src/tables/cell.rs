@@ -221,6 +221,75 @@ fn range(text: &str, field_type: FieldType) -> Result<Range, String> {
     Ok(Range { low: Some(low), high: Some(high) })
 }
 
+/// Why people and programs may read a cell of numbers differently, although it can be read.
+pub fn ambiguity(text: &str, field_type: FieldType) -> Option<String> {
+    let is_number = matches!(field_type, FieldType::Int | FieldType::Decimal | FieldType::Float);
+    if !is_number {
+        return None;
+    }
+    let inner = text.strip_prefix("not(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
+    if has_ambiguous_comma(inner, field_type) {
+        return Some(format!(
+            "{text:?} can be one number or several: write a number without separators of thousands \
+             and with a decimal point (1000.5), and a blank behind each comma between numbers \
+             (1, 2, 3)"
+        ));
+    }
+    let items = inner.split(',').map(str::trim);
+    items.filter(|item| !matches!(*item, "" | "-" | "unknown")).find_map(|item| {
+        let numbers = item.trim_start_matches(['<', '>', '=', '[', ']', '(']);
+        let numbers = numbers.trim_end_matches([']', ')', '[']);
+        numbers.split("..").find_map(|number| number_ambiguity(number.trim(), field_type))
+    })
+}
+
+/// Whether a comma stands between digits and may be a separator of thousands or a decimal comma.
+fn has_ambiguous_comma(text: &str, field_type: FieldType) -> bool {
+    let bytes = text.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let commas = (1..bytes.len()).filter(|at| bytes[*at] == b',');
+    commas.filter(|at| is_digit(at - 1) && is_digit(at + 1)).any(|at| {
+        let before = bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let after = bytes[at + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let item = text[..at].rsplit(',').next().unwrap_or_default();
+        field_type != FieldType::Int
+            || (after == 3 && before <= 3)
+            || item.contains(['<', '>', '[', '(', ']', '.'])
+    })
+}
+
+fn number_ambiguity(text: &str, field_type: FieldType) -> Option<String> {
+    let digits = text.trim_start_matches(['+', '-']);
+    let is_padded = digits.len() > 1
+        && digits.starts_with('0')
+        && digits[1..].starts_with(|next: char| next.is_ascii_digit());
+    if is_padded {
+        return Some(format!("{text:?} begins with a zero: write the number without it"));
+    }
+    let has_thousands = field_type == FieldType::Int
+        && digits.split_once('.').is_some_and(|(_, fraction)| {
+            fraction.len() == 3 && fraction.bytes().all(|byte| byte.is_ascii_digit())
+        });
+    if has_thousands {
+        return Some(format!(
+            "{text:?} may have a separator of thousands, and the field holds whole numbers: write \
+             the number without a point"
+        ));
+    }
+    let read = match field_type {
+        FieldType::Float => verdict_config::number::parse_float(text).map(|_| ()),
+        _ => verdict_config::number::parse_decimal(text).map(|_| ()),
+    };
+    read.err()
+}
+
+/// The texts of a cell that stand without quotation marks.
+pub fn plain_texts(text: &str) -> Vec<&str> {
+    let inner = text.strip_prefix("not(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
+    let items = split(inner).unwrap_or_default();
+    items.into_iter().filter(|item| !item.starts_with('"') && *item != "-").collect()
+}
+
 fn number(text: &str, field_type: FieldType) -> Result<Ordered, String> {
     match field_type {
         FieldType::Time => {
@@ -240,7 +309,7 @@ fn number(text: &str, field_type: FieldType) -> Result<Ordered, String> {
 
 fn no_number(text: &str) -> String {
     format!(
-        "{text:?} is no number: write a number like 1000 or 2.5 (no thousands separators), a \
+        "{text:?} is no number: write a number like 1000 or 2.5 (no separators of thousands), a \
          comparison like >= 10, an interval like [1..5], unknown or -"
     )
 }

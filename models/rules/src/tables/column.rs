@@ -24,6 +24,8 @@ pub struct Column {
     missing_unknown: Bits,
     /// Some cell says `unknown`.
     pub(super) handles_missing: bool,
+    /// The rows whose cell says `unknown`.
+    pub(super) says_unknown: Bits,
 }
 
 /// What the schema says about the values that can come.
@@ -83,6 +85,10 @@ impl Column {
         }
         let says_unknown = |cell: &Cell| matches!(cell, Cell::Tests { tests, .. } if tests.contains(&Test::Unknown));
         let handles_missing = parsed.iter().any(says_unknown);
+        let mut of_unknown = Bits::none(rows);
+        for (row, _) in (0u32..).zip(&parsed).filter(|(_, cell)| says_unknown(cell)) {
+            of_unknown.insert(row);
+        }
         let mut missing_true = Bits::none(rows);
         let mut missing_unknown = Bits::none(rows);
         for (row, cell) in (0u32..).zip(&parsed) {
@@ -111,6 +117,7 @@ impl Column {
             missing_true,
             missing_unknown,
             handles_missing,
+            says_unknown: of_unknown,
         })
     }
 

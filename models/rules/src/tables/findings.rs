@@ -28,6 +28,8 @@ pub struct TableFinding {
     pub kind: TableFindingKind,
     /// The rows concerned, from 0.
     pub rows: Vec<u32>,
+    /// The column, where one cell is concerned.
+    pub column: Option<Box<str>>,
     /// In a sentence, with rows counted from 1 as people do.
     pub message: String,
 }
@@ -43,6 +45,18 @@ pub enum TableFindingKind {
     NeverReached,
     /// The analysis would be too long or the types do not allow it.
     NotAnalysed,
+    /// A cell or row that people and programs read differently. The table's next change is refused.
+    Ambiguous,
+    /// A cell or row that is probably not meant as it is read.
+    Suspect,
+}
+
+impl TableFinding {
+    /// A finding about rows.
+    #[must_use]
+    pub const fn new(kind: TableFindingKind, rows: Vec<u32>, message: String) -> Self {
+        Self { kind, rows, column: None, message }
+    }
 }
 
 /// Values among which no cell of a column tells a difference.
@@ -88,7 +102,7 @@ pub fn analyse(table: &DecisionTable) -> Vec<TableFinding> {
 }
 
 fn not_analysed(message: String) -> TableFinding {
-    TableFinding { kind: TableFindingKind::NotAnalysed, rows: Vec::new(), message }
+    TableFinding::new(TableFindingKind::NotAnalysed, Vec::new(), message)
 }
 
 impl Grid<'_> {
@@ -104,7 +118,7 @@ impl Grid<'_> {
         if !examples.is_empty() {
             let message = format!("no row matches {}", examples.join("; nor "));
             let kind = TableFindingKind::Gap;
-            return vec![TableFinding { kind, rows: Vec::new(), message }];
+            return vec![TableFinding::new(kind, Vec::new(), message)];
         }
         if complete {
             return Vec::new();
@@ -190,7 +204,7 @@ impl Grid<'_> {
                     format!("rows {first} and {second} can match together and say different things")
                 };
                 let kind = TableFindingKind::Overlap;
-                findings.push(TableFinding { kind, rows: vec![one, other], message });
+                findings.push(TableFinding::new(kind, vec![one, other], message));
             }
         }
         findings
@@ -222,6 +236,7 @@ impl Grid<'_> {
             return Vec::new();
         }
         let mut findings = Vec::new();
+        let mut never = Bits::none(self.table.rows);
         let mut steps = 0;
         let rows = u32::try_from(self.table.rows).unwrap_or(u32::MAX);
         for row in 0..rows {
@@ -239,17 +254,31 @@ impl Grid<'_> {
                     row + 1
                 );
                 findings.push(not_analysed(message));
-                return findings;
+                break;
             }
-            if !reached && findings.len() < FINDINGS_MAX {
-                let number = row + 1;
-                let message =
-                    format!("row {number} is never reached: other rows win over it always");
-                let kind = TableFindingKind::NeverReached;
-                findings.push(TableFinding { kind, rows: vec![row], message });
+            if !reached {
+                never.insert(row);
+            }
+        }
+        for row in never.iter().filter(|row| !self.handles_missing_alone(*row, &never)) {
+            let message =
+                format!("row {} is never reached: other rows win over it always", row + 1);
+            let kind = TableFindingKind::NeverReached;
+            findings.push(TableFinding::new(kind, vec![row], message));
+            if findings.len() >= FINDINGS_MAX {
+                break;
             }
         }
         findings
+    }
+
+    /// Whether a row is the only one that is ever reached and says `unknown` in some column: without
+    /// it a missing value would make other rows unknown, so it has a meaning.
+    fn handles_missing_alone(&self, row: u32, never: &Bits) -> bool {
+        self.table.columns.iter().any(|column| {
+            let by_others = column.says_unknown.iter().any(|other| !never.contains(other));
+            column.says_unknown.contains(row) && !by_others
+        })
     }
 }
 

@@ -158,7 +158,7 @@ fn faults_name_row_and_column_and_say_what_to_do() {
     check("channel\nfax", "rows[0].columns[channel]", "web, phone");
     check("at\n31.12.2026", "rows[0].columns[at]", "is no time");
     check("colour\nred", "columns[colour]", "no field or derived fact");
-    check("country|country\nGB|FR", "columns[country]", "stands twice");
+    check("country|country\nGB|FR", "columns[country]", "named twice");
     check("country|then.pints\nGB|1", "columns[then.pints]", "points, outcome");
     check("country|then.points\nGB|1001", "rows[0].columns[then.points]", "between -1000 and 1000");
     check("country|then.outcome\nGB|maybe", "rows[0].columns[then.outcome]", "approve, challenge");
@@ -352,6 +352,75 @@ fn findings_tell_gaps_overlaps_and_rows_never_reached() {
         Unique,
         &["gaps and overlaps were not looked for: the column tags is a set or too large"],
     );
+}
+
+#[test]
+fn rows_and_cells_in_doubt_are_found() {
+    use TableFindingKind::{Ambiguous, Suspect};
+    let check = |text: &str, expected: &[(TableFindingKind, u32, Option<&str>)]| {
+        for policy in [HitPolicy::First, HitPolicy::Collect, HitPolicy::Priority] {
+            let table = compile(text, policy, &Effect::default()).unwrap();
+            let findings = table.findings();
+            let found: Vec<_> = findings
+                .iter()
+                .filter(|finding| matches!(finding.kind, Ambiguous | Suspect))
+                .map(|finding| (finding.kind, finding.rows[0], finding.column.as_deref()))
+                .collect();
+            assert_eq!(found, expected, "{text} {policy:?} {findings:?}");
+        }
+    };
+    // Rows that say nothing match everybody.
+    check("country|then.points\nGB|10\n|", &[(Ambiguous, 1, None)]);
+    check("country|then.points\n  |  \nGB|10", &[(Ambiguous, 0, None)]);
+    check("country|vip|then.points|#\n||| why\nGB|-|1|", &[(Ambiguous, 0, None)]);
+    check("country|then.points\n-|-\nGB|10", &[(Ambiguous, 0, None)]);
+    check("country|then.points\n|5\nGB|10", &[(Suspect, 0, None)]);
+    check("country|then.points\nGB|10\n|5", &[]);
+    check("country|then.points\nGB|10\n-|-", &[]);
+    check("country|vip\nGB|\n|true", &[]);
+    // Numbers that are read differently.
+    for cell in [
+        "> 1,000",
+        "1,000",
+        "100,200,300",
+        "1.000,5",
+        "> 2,5",
+        "1, 000",
+        "[1.000..2.000]",
+        "> 1_000",
+        "007",
+        "not(1,000)",
+    ] {
+        check(&format!("count\n{cell}"), &[(Ambiguous, 0, Some("count"))]);
+    }
+    for cell in ["1,5", "1.25, 2,5", "0.12345678901234567890123456789", "> 1_000.5"] {
+        check(&format!("amount\n{cell}"), &[(Ambiguous, 0, Some("amount"))]);
+    }
+    for cell in ["1, 2, 3", "1,2,3", "5411,5812", "> 1000", "[0..10)", "not(0, 5)", "-5", "1e3"] {
+        check(&format!("count\n{cell}"), &[]);
+    }
+    for cell in ["0.5", "1.000", "> 2.5, 1", "(0.5..1.50]", "unknown"] {
+        check(&format!("amount\n{cell}"), &[]);
+    }
+    // Texts that look like a name of a field or a missing value.
+    check("country\ncountry", &[(Suspect, 0, Some("country"))]);
+    check("country\nnot(channel)", &[(Suspect, 0, Some("country"))]);
+    check("country\nGB, NULL", &[(Suspect, 0, Some("country"))]);
+    check("country\n\"channel\"", &[]);
+    check("country\nunknown", &[]);
+}
+
+#[test]
+fn a_row_that_alone_handles_missing_values_has_a_meaning() {
+    let never = |text: &str| {
+        let table = compile(text, HitPolicy::First, &Effect::default()).unwrap();
+        let findings = table.findings().into_iter();
+        let never = findings.filter(|finding| finding.kind == TableFindingKind::NeverReached);
+        never.map(|finding| finding.rows[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(never("amount|then.points\n< 5|200\n-|100\nunknown|100"), [0u32; 0]);
+    assert_eq!(never("amount|then.points\nunknown|1\n-|100\nunknown|100"), [2]);
+    assert_eq!(never("amount|then.points\n-|100\n> 5|100"), [1]);
 }
 
 #[test]

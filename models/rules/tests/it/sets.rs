@@ -129,7 +129,7 @@ fn lists_and_names_leave_evidence() {
     assert_eq!(evaluation.hits.len(), 3);
     let evidence = |at: usize| evaluation.evidence(&evaluation.hits[at]);
     match evidence(0) {
-        [Evidence::Terms { field, list, terms }] => {
+        [Evidence::Terms { field, list, terms, item: None }] => {
             assert_eq!(set.slot_name(*field), "description");
             assert_eq!(&**list, "gambling");
             let terms: Vec<&str> = terms.iter().map(|term| &**term).collect();

@@ -131,6 +131,7 @@ pub fn show_applied(answer: &Json, output: &Output) -> Outcome {
         for difference in &differences {
             show_difference(difference, output);
         }
+        show_findings(answer, output);
         output.say(format!("Would make revision {}.", answer["revision"]));
         return Ok(EXIT_OK);
     }
@@ -143,6 +144,15 @@ pub fn show_applied(answer: &Json, output: &Output) -> Outcome {
     }
     output.say(format!("Revision {}.", answer["revision"]));
     Ok(EXIT_OK)
+}
+
+/// Shows what a dry run found suspicious.
+pub fn show_findings(answer: &Json, output: &Output) {
+    for finding in answer["findings"].as_array().into_iter().flatten() {
+        let object = format!("{}/{}", plain(&finding["kind"]), plain(&finding["name"]));
+        let kind = output.styled(WARN, &plain(&finding["finding"]));
+        output.say(format!("{object} {kind} {}", plain(&finding["message"])));
+    }
 }
 
 /// A JSON value as text: strings without their quotes.

@@ -83,6 +83,9 @@ pub fn run(command: &MembersCommand, session: &mut Session, output: &Output) -> 
         }
     };
     let answered = session.ask(&request)?;
+    if !write.dry_run && answered.answer["authority"].is_string() {
+        session.follow_rotation(output);
+    }
     match done {
         _ if write.dry_run => show_plan(&answered.answer, output),
         Some(done) => operating::done(&answered, &done, output),

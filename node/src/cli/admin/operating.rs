@@ -75,6 +75,39 @@ fn draining(node_id: u64, answer: &Json) -> String {
     format!("Node {node_id} {lead}, finish what runs and end. It stays a member.")
 }
 
+/// Commands for a node's clock.
+#[derive(Debug, clap::Subcommand)]
+pub enum ClockCommand {
+    /// Say that the clock of the node is right. A node whose clock is far from the newest time that it
+    /// knows, and that most voters do not confirm, does not lead and lets nothing expire until then.
+    #[command(after_help = "Example: verdict admin --node 127.0.0.1:7722 clock confirm")]
+    Confirm {
+        /// Only show what the clock shows.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Confirms a node's clock, or shows it.
+pub fn clock(command: &ClockCommand, session: &mut Session, output: &Output) -> Outcome {
+    let ClockCommand::Confirm { dry_run } = command;
+    let answered = session.ask(&Request::ConfirmClock { dry_run: *dry_run })?;
+    if output.is_json() {
+        output.json(&answered.answer);
+        return Ok(EXIT_OK);
+    }
+    let (node, now) = (answered.node_id, plain(&answered.answer["now"]));
+    output.say(match (answered.answer["doubted"] == true, *dry_run) {
+        (false, _) => format!("The clock of node {node} shows {now} and is not in doubt."),
+        (true, true) => {
+            let newest = plain(&answered.answer["doubt"]["newest"]);
+            format!("The clock of node {node} shows {now}; the newest time it knows is {newest}.")
+        }
+        (true, false) => format!("The clock of node {node} shows {now} and is confirmed."),
+    });
+    Ok(EXIT_OK)
+}
+
 /// Sets what the node logs, or shows what that would change.
 pub fn log_level(
     (directives, for_s, dry_run): (Option<String>, u64, bool),

@@ -169,7 +169,7 @@ fn read_rules(path: &Path) -> Result<(String, Json), Failure> {
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(format!("{} is not UTF-8: save it as UTF-8", path.display())))?;
     let file = path.display().to_string();
-    let (body, _) = read_yaml(&file, &text).map_err(|fault| vec![fault])?;
+    let body = read_yaml(&file, &text)?.json;
     match body["rule_set"].as_str().map(str::to_owned) {
         Some(name) => Ok((name, body)),
         None => Err(Failure::new(format!("{file} says no rule_set"))),

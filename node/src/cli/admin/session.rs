@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value as Json;
@@ -12,9 +12,15 @@ use verdict_admin::{
 
 use super::super::Failure;
 use super::super::client::faults_of;
+use crate::output::Output;
 
 /// How long a look takes at whether a node of this folder listens.
 const PROBE_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long a removal waits for this key's file to follow the authority that takes the place of the
+/// one that the removed voter had, and between two looks.
+const ROTATION_WITHIN: Duration = Duration::from_secs(30);
+const ROTATION_PAUSE: Duration = Duration::from_millis(300);
 
 /// Nodes and a key.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -171,6 +177,25 @@ impl Session {
             }
         }
         Ok(answered)
+    }
+
+    /// Stays while the removal of a voter replaces the cluster's authority, until this key's file follows
+    /// the new one. Where a member holds that up, says so.
+    pub fn follow_rotation(&mut self, output: &Output) {
+        let until = Instant::now() + ROTATION_WITHIN;
+        while Instant::now() < until {
+            std::thread::sleep(ROTATION_PAUSE);
+            self.renewed = false;
+            let Ok(answered) = self.ask(&Request::Authority {}) else { continue };
+            let shown = &answered.answer;
+            let follows = shown["next"] == "remove" && !self.client.is_outdated();
+            if shown["pending"].is_null() || follows {
+                return;
+            }
+        }
+        output.say(
+            "The authority that the node had is still being replaced: `admin authority show`.",
+        );
     }
 
     /// Follows a change of the cluster's authority: the key's file gets a certificate of the one that

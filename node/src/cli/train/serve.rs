@@ -319,6 +319,7 @@ fn empty_flow() -> FlowDefinition {
         switches: Default::default(),
         record: Default::default(),
         cost_units_max: None,
+        tests: Vec::new(),
     }
 }
 

@@ -2,11 +2,12 @@ use verdict_actors::blobs::BlobStore;
 use verdict_config::settings::Settings;
 use verdict_config::{Code, TimestampMs};
 use verdict_consensus::{
-    ChangeRefused, Command, DefinitionValidator, Member, MemberAnswer, NodeAttributes, Op, Propose,
-    apply, plan_rollback,
+    ChangeRefused, Command, DefinitionValidator, HistoryQuery, Member, MemberAnswer,
+    NodeAttributes, Op, Propose, apply, plan_rollback,
 };
 
 use super::*;
+use crate::http::keys::KeyRing;
 
 const PROMOTE: MemberCommand = MemberCommand::Promote { node_id: 4 };
 
@@ -125,7 +126,7 @@ fn no_rollback_touches_what_a_node_is() {
 }
 
 #[test]
-fn whoever_made_the_token_is_the_author_of_what_comes_of_it() {
+fn what_comes_of_a_token_names_its_maker_and_is_a_duty() {
     let token = |used_by| {
         let kept = KeptToken {
             secret_sha256: String::new(),
@@ -139,11 +140,11 @@ fn whoever_made_the_token_is_the_author_of_what_comes_of_it() {
     };
     let issued = with(&Catalogue::default(), "alice", "a token", token(None));
     let used = with(&issued, "node-1", "it joins", token(Some((4, String::new()))));
-    let asked = asked_by_token(&used, 4, 1, "node 4 votes");
-    assert_eq!(asked.author.name, "alice");
+    let asked = asked_by_token(&used, 4, "node 4 votes");
+    assert_eq!(asked.author.name, "duty:members");
     assert_eq!(asked.why, "node 4 votes: it joined by a token of alice and has caught up");
-    let unknown = asked_by_token(&used, 5, 1, "node 5 votes");
-    assert_eq!(unknown.author.name, "node-1");
+    let unknown = asked_by_token(&used, 5, "node 5 votes");
+    assert_eq!(unknown.author.name, "duty:members");
 }
 
 /// A node that is alone.
@@ -152,7 +153,8 @@ async fn alone(folder: &std::path::Path) -> Cluster {
     settings.node.data_dir = folder.display().to_string();
     let blobs = BlobStore::open(folder.join("blobs")).expect("a store");
     let http = "127.0.0.1:0".parse().expect("an address");
-    let opened = super::super::start::open(&settings, http, None, &blobs).await;
+    let opened =
+        super::super::start::open(&settings, http, None, (&blobs, &KeyRing::default())).await;
     opened.map_err(|error| error.to_string()).expect("it opens").cluster
 }
 
@@ -185,7 +187,7 @@ async fn a_node_that_dies_between_an_entry_and_its_change_leaves_no_untruth() {
     let cluster = alone(folder.path()).await;
     let node_id = with_learner(&cluster).await;
     let promote = MemberCommand::Promote { node_id };
-    let recorded = cluster.record(&promote, &asked("r")).await;
+    let recorded = cluster.record(&promote, &[], &asked("r")).await;
     assert_eq!(recorded.expect("an entry"), Some(1));
     cluster.log().drain().await;
     drop(cluster);
@@ -198,12 +200,12 @@ async fn a_node_that_dies_between_an_entry_and_its_change_leaves_no_untruth() {
     assert_eq!(standing_of(&cluster, node_id).await.0, 1);
     cluster.correct_standings(&mut doubts, Duration::ZERO).await.expect("it is corrected");
     assert_eq!(standing_of(&cluster, node_id).await, (2, Some(Standing::Learner)));
-    let newest = cluster.log().history(&HistoryQuery::default()).entries[0].head.clone();
-    assert_eq!(newest.author.name, "node-1");
+    let newest = cluster.log().history(&HistoryQuery::default()).unwrap().entries[0].head.clone();
+    assert_eq!(newest.author.name, "duty:members");
     assert_eq!(newest.why, format!("node {node_id} is a learner, not what revision 1 says"));
     // Whoever asks again under the same name is in the log again.
-    assert_eq!(cluster.record(&promote, &asked("r")).await.expect("an entry"), Some(3));
-    assert_eq!(cluster.record(&promote, &asked("r")).await.expect("it is said"), None);
+    assert_eq!(cluster.record(&promote, &[], &asked("r")).await.expect("an entry"), Some(3));
+    assert_eq!(cluster.record(&promote, &[], &asked("r")).await.expect("it is said"), None);
     cluster.log().drain().await;
 }
 
@@ -218,11 +220,11 @@ async fn what_is_refused_after_its_entry_is_taken_back() {
     assert_eq!(standing_of(&cluster, node_id).await, (0, None));
 
     let remove = MemberCommand::Remove { node_id };
-    let recorded = cluster.record(&remove, &asked("s")).await.expect("an entry").expect("new");
+    let recorded = cluster.record(&remove, &[], &asked("s")).await.expect("an entry").expect("new");
     let error = ClusterError::refused("another took it");
     cluster.take_back(recorded, &error, &asked("s")).await;
     assert_eq!(standing_of(&cluster, node_id).await, (2, Some(Standing::Learner)));
-    let newest = cluster.log().history(&HistoryQuery::default()).entries[0].head.clone();
+    let newest = cluster.log().history(&HistoryQuery::default()).unwrap().entries[0].head.clone();
     assert_eq!(newest.why, "not done for alice: another took it");
 
     cluster.remove(node_id, &asked("t")).await.expect("it goes");
@@ -232,7 +234,7 @@ async fn what_is_refused_after_its_entry_is_taken_back() {
     let set = ChangeSet::new("u", "", vec![list]);
     cluster.log().propose(set, Author::named("bob")).await.expect("a list");
     let other = MemberCommand::Promote { node_id };
-    let taken = cluster.record(&other, &asked("u")).await.expect_err("the name is taken");
+    let taken = cluster.record(&other, &[], &asked("u")).await.expect_err("the name is taken");
     assert_eq!(taken.code, Code::RequestIdConflict);
     let again = cluster.remove(node_id, &asked("t")).await;
     assert_eq!((again, standing_of(&cluster, node_id).await.0), (Ok(()), 4));

@@ -95,7 +95,8 @@ pub(in crate::http) async fn post_own_certificate(
     let catalogue = services.runtime.log().catalogue();
     let object = catalogue.get(&ObjectId { kind, name }).ok_or_else(absent)?;
     let public_key = public_key_of(object).ok_or_else(absent)?;
-    let renewed = cluster(&services)?.certify(&caller.name, &public_key).await.map_err(problem)?;
+    let key = (caller.name.as_str(), public_key.as_slice());
+    let renewed = cluster(&services)?.certify(key, caller.proof()).await.map_err(problem)?;
     tracing::info!(key = caller.name, "an operator's certificate was renewed");
     json(&renewed)
 }

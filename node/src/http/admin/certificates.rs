@@ -44,7 +44,8 @@ pub(in crate::http) async fn post_certificate(
     let catalogue = services.runtime.log().catalogue();
     let object = catalogue.get(&ObjectId { kind, name }).ok_or_else(absent)?;
     let public_key = public_key_of(object).ok_or_else(absent)?;
-    let enrolled = cluster(&services)?.certify(&wanted.name, &public_key).await;
+    let key = (wanted.name.as_str(), public_key.as_slice());
+    let enrolled = cluster(&services)?.certify(key, caller.proof()).await;
     let enrolled = enrolled.map_err(problem)?;
     tracing::info!(by = caller.name, key = wanted.name, "an operator's certificate was signed");
     json(&enrolled)

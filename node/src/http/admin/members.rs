@@ -97,7 +97,11 @@ pub(in crate::http) async fn members(
 ) -> Answer<Response<Body>> {
     caller_of(&request, Role::Viewer)?;
     Query::read(request.uri(), &[]).finish()?;
-    json(&cluster(&services)?.log().cluster())
+    let cluster = cluster(&services)?;
+    let mut shown = serde_json::to_value(cluster.log().cluster()).unwrap_or_default();
+    // A rotation that the removal of a voter began is pending until it is gone from here.
+    shown["rotation"] = json!(cluster.rotation_now());
+    json(&shown)
 }
 
 /// Makes a one-time token that lets a node join, or says what that would allow.
@@ -170,7 +174,11 @@ pub(in crate::http) async fn post_member(
     caller.require_whole_scope()?;
     let key = last_segment(request.uri())?;
     let (id, name) = key.split_once(':').unwrap_or((&key, ""));
-    let node_id: u64 = id.parse().map_err(|_| Problem::parameter("id", "expected a node's id"))?;
+    let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let node_id: Option<u64> = id.parse().ok().filter(|_| digits);
+    let node_id = node_id.ok_or_else(|| {
+        Problem::parameter("id", format!("expected a node's id, a number such as 3; got {id:?}"))
+    })?;
     let verb = Verb::of(name)?;
     let asks_dry_run = asks_dry_run(&request)?;
     let wanted: MemberBody = body::json_or_default(request, BODY_BYTES_MAX, &services.http).await?;
@@ -193,8 +201,25 @@ pub(in crate::http) async fn post_member(
         .map_err(problem)?;
     tracing::info!(by = caller.name, node_id, verb = name, "a member was changed");
     let mut answer = done.unwrap_or_else(|| json!({ "done": name }));
+    if let Some(text) = after_removal(&services, verb) {
+        answer["authority"] = json!(text);
+    }
     answer["node_id"] = json!(node_id);
     json(&answer)
+}
+
+/// What becomes of the authority after a removal, in a sentence.
+fn after_removal(services: &super::super::Services, verb: Verb) -> Option<&'static str> {
+    let cluster = services.cluster.as_ref()?;
+    match verb {
+        Verb::Promote | Verb::Replace => None,
+        Verb::Remove | Verb::Drain if cluster.is_given() => Some(
+            "the operator provides the certificates: nothing is rotated, revoke the node's where it was made",
+        ),
+        Verb::Remove | Verb::Drain => cluster
+            .rotation_now()
+            .map(|_| "a voter had its key: it is being replaced, see GET /v1/admin/authority"),
+    }
 }
 
 fn asked(caller: &Caller, wanted: MemberBody, default_why: &str) -> Asked {

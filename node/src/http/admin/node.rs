@@ -13,7 +13,7 @@ use verdict_config::settings::Role;
 use super::super::problem::{Answer, Problem};
 use super::super::query::Query;
 use super::super::{Shared, body, caller_of, json};
-use super::{BODY_BYTES_MAX, asks_dry_run};
+use super::{BODY_BYTES_MAX, asks_dry_run, cluster};
 use crate::cluster::members::next_leader;
 use crate::logging;
 
@@ -48,6 +48,31 @@ pub(in crate::http) async fn refusals(
     caller_of(&request, Role::Operator)?.require_whole_scope()?;
     Query::read(request.uri(), &[]).finish()?;
     json(&services.refusals.report())
+}
+
+/// Believes the clock of this node, where it is in doubt: the operator says that it is right. Until
+/// then the node does not lead, stamps no change and lets nothing expire.
+#[utoipa::path(
+    post, path = "/v1/admin/clock", tag = "Operating", operation_id = "confirm_clock",
+    params(("dry_run" = Option<bool>, Query, description = "Only says what the clock shows.")),
+    responses((status = 200, description = "What the clock shows, the newest time that the node \
+        knows, and whether the clock was in doubt.", body = Object))
+)]
+pub(in crate::http) async fn post_clock(
+    State(services): Shared,
+    request: Request,
+) -> Answer<Response<Body>> {
+    let caller = caller_of(&request, Role::Operator)?;
+    caller.require_whole_scope()?;
+    let dry_run = asks_dry_run(&request)?;
+    let log = cluster(&services)?.log();
+    let doubt = log.clock_doubt();
+    if !dry_run && log.confirm_clock() {
+        tracing::warn!(by = caller.name, ?doubt, "the clock of this node was confirmed");
+    }
+    json(&json!({
+        "now": crate::http::now(), "doubted": doubt.is_some(), "doubt": doubt, "dry_run": dry_run,
+    }))
 }
 
 /// What is to be logged.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use verdict_config::ObjectKind;
 use verdict_config::definition::KeyDefinition;
+use verdict_config::{ObjectKind, TimestampMs};
 use verdict_consensus::{Catalogue, Object};
 
-use super::{KeyEntry, KnownKey};
+use super::{Caller, KeyEntry, KnownKey};
 
 /// The keys of one revision.
 struct KeysAt {
@@ -23,6 +23,27 @@ struct KeysAt {
 pub(crate) struct CatalogueKeys {
     catalogues: watch::Receiver<Arc<Catalogue>>,
     read: ArcSwap<KeysAt>,
+}
+
+impl super::KeyRing {
+    /// The caller whose key this is, as the settings and a catalogue have it at a time: the leader's
+    /// check of a key that another node took.
+    pub(crate) fn caller_in(
+        &self,
+        key: &str,
+        (catalogue, at): (&Catalogue, TimestampMs),
+    ) -> Option<Caller> {
+        let presented = super::digest(key);
+        let agreed = keys_of(catalogue).keys;
+        let mut found = None;
+        // Every key is compared, so that the time taken says nothing.
+        for known in self.settings.iter().chain(agreed.iter()) {
+            if super::equal(&known.entry.digest, &presented) && found.is_none() {
+                found = Some(Arc::clone(known));
+            }
+        }
+        found.filter(|known| known.holds_at(at)).map(|known| Caller::of(&known))
+    }
 }
 
 impl std::fmt::Debug for CatalogueKeys {

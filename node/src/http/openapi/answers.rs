@@ -127,6 +127,25 @@ pub struct Changed {
     /// Only with `dry_run`: each object before and after.
     #[schema(required = false)]
     differences: Vec<ObjectDifference>,
+    /// Only with `dry_run`: what is suspicious about the objects, and what the change brings about.
+    #[schema(required = false)]
+    findings: Vec<FindingOfObject>,
+}
+
+/// Something suspicious about an object.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FindingOfObject {
+    /// The object's kind.
+    kind: Kind,
+    /// Its name.
+    name: String,
+    /// What kind of finding it is.
+    finding: String,
+    /// Where in the object.
+    path: String,
+    /// What is suspicious and what would be right, in a sentence.
+    message: String,
 }
 
 /// An object before and after a change.
@@ -250,4 +269,7 @@ pub struct ObjectAnswer {
 pub struct Health {
     /// `ok`, or why not.
     status: String,
+    /// Faults that do not keep the node from serving, such as changes that do not reach the leader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    details: Vec<String>,
 }

@@ -116,6 +116,20 @@ pub struct Decision {
     cost_units: u64,
     /// Microseconds that it took.
     took_us: u64,
+    /// What the windows rest on; `null` for a flow without windows.
+    #[schema(required = true)]
+    windows: Option<WindowsReport>,
+}
+
+/// What the windows of a decision rest on.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowsReport {
+    /// How old what other nodes told of them may be, in milliseconds.
+    #[schema(required = true)]
+    lag_ms: Option<u64>,
+    /// Whether a window that was read has not counted for as long as it is.
+    partial: bool,
 }
 
 /// The class of a decision.

@@ -13,11 +13,12 @@ use verdict_actors::outbox::Kept;
 use verdict_actors::{Handle, NewOutcomeInput};
 use verdict_config::Code;
 use verdict_consensus::Log;
-use verdict_consensus::peers::{NodeAnswer, NodeRequest};
+use verdict_consensus::peers::{NodeAnswer, NodeRequest, Order};
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::http::Services;
 use crate::http::decisions::problem_of;
+use crate::http::keys::Caller;
 use crate::http::problem::{Answer, Problem};
 
 /// Outcomes of one node, with their positions in the request.
@@ -146,14 +147,26 @@ pub(super) struct Erased {
 
 /// Destroys a unit's key on every node that can be reached. For those that cannot, a majority of the
 /// members keeps the erasure, so that it outlives any one of them.
-pub(super) async fn erase(services: &Services, unit: &str) -> Answer<Erased> {
+///
+/// Once erasures need proof, a voter signs this one before anything is erased.
+pub(super) async fn erase(services: &Services, caller: &Caller, unit: &str) -> Answer<Erased> {
+    let order = match &services.cluster {
+        Some(cluster) if cluster.log().needs_proof() => {
+            let order = Order::EraseUnit { unit: unit.to_owned() };
+            Some(cluster.have_signed(order, caller.proof()).await.map_err(kept_problem)?)
+        }
+        _ => None,
+    };
     let here = services.runtime.erase_unit(unit).await;
     let mut found = here.map_err(|error| problem_of(&error))?;
     let Some(cluster) = &services.cluster else { return Ok(Erased { found, pending: Vec::new() }) };
     let members: Vec<u64> =
         cluster.log().members().members.into_iter().map(|member| member.node_id).collect();
     let others = members.iter().copied().filter(|node_id| *node_id != cluster.node_id());
-    let request = &NodeRequest::EraseUnit { unit: unit.to_owned() };
+    let request = &match &order {
+        Some(sealed) => NodeRequest::CarryOut { sealed: sealed.clone() },
+        None => NodeRequest::EraseUnit { unit: unit.to_owned() },
+    };
     let asked = others.map(|id| async move { (id, cluster.ask_for(id, request).await) });
     let (mut reached, mut pending, mut failed) = (Vec::new(), Vec::new(), None);
     for (node_id, answer) in join_all(asked).await {
@@ -172,10 +185,19 @@ pub(super) async fn erase(services: &Services, unit: &str) -> Answer<Erased> {
     if pending.is_empty() {
         return Ok(Erased { found, pending });
     }
-    let kept = vec![Kept::Erasure(unit.to_owned())];
+    let (kept, request) = match order {
+        Some(sealed) => (
+            Kept::order(unit.to_owned(), &sealed),
+            NodeRequest::KeepOrder { sealed, nodes: pending.clone() },
+        ),
+        None => (
+            Kept::Erasure(unit.to_owned()),
+            NodeRequest::KeepErasure { unit: unit.to_owned(), nodes: pending.clone() },
+        ),
+    };
+    let kept = vec![kept];
     cluster.keep_for(pending.clone(), kept).await.map_err(kept_problem)?;
-    let request = &NodeRequest::KeepErasure { unit: unit.to_owned(), nodes: pending.clone() };
-    let keeping = reached.into_iter().map(|id| cluster.ask_for(id, request));
+    let keeping = reached.into_iter().map(|id| cluster.ask_for(id, &request));
     let keeping = join_all(keeping).await;
     let keepers = 1 + keeping.iter().filter(|kept| matches!(kept, Ok(NodeAnswer::Done))).count();
     if keepers * 2 > members.len() {

@@ -87,3 +87,17 @@ async fn bytes_are_changed_and_counted() {
     assert_eq!(heard.iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
     assert_eq!(links.corrupted(), 1);
 }
+
+#[tokio::test]
+async fn damage_hits_connections_that_are_open_and_later_ones_are_sound() {
+    let (links, route) = echo().await;
+    let mut old = TcpStream::connect(route).await.unwrap();
+    assert_eq!(say(&mut old, b"one").await.unwrap(), b"one");
+    assert_eq!(links.damage((1, 2), Damage::Swallow), 1);
+    old.write_all(b"two").await.unwrap();
+    assert!(silent(&mut old).await);
+    links.heal();
+    let mut new = TcpStream::connect(route).await.unwrap();
+    assert_eq!(say(&mut new, b"three").await.unwrap(), b"three");
+    assert!(silent(&mut old).await);
+}

@@ -92,7 +92,7 @@ fn next(
     let change_set = set.normalised().map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let at: TimestampMs = serde_json::from_value(head["at"].clone())?;
     let name = head["author"].as_str().unwrap_or_default().to_owned();
-    let author = Author { name, address: head["address"].as_str().map(str::to_owned) };
+    let author = Author { name, address: head["address"].as_str().map(str::to_owned), proof: None };
     let command = Command::Propose(Propose { change_set, author, at });
     let index = head["log_index"].as_u64().unwrap_or(0);
     let made = apply(catalogue, &command, index, &NoValidation)

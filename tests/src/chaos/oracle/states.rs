@@ -70,7 +70,8 @@ fn restored(records: &[Record], verdict: &mut Verdict) {
     });
     for record in records {
         let Record::Restored { least, entries, failure: None } = record else { continue };
-        let newest = entries.last().and_then(|entry| entry["revision"].as_u64()).unwrap_or(0);
+        let given = without_farewells(entries).last();
+        let newest = given.and_then(|entry| entry["revision"].as_u64()).unwrap_or(0);
         if newest < *least {
             let what = format!("the backup has revision {newest}, and {least} was acknowledged");
             verdict.add(1, what);

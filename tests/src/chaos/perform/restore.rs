@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value as Json, json};
 
+use verdict_consensus::REVISION_STEP;
+
 use super::Performer;
 use crate::chaos::cluster::Cluster;
 use crate::chaos::history::Record;
@@ -43,6 +45,23 @@ impl Performer {
         let changed = new.ask(1, Ask::post("/v1/changes", &body)).await;
         let changed = changed.map_err(|error| anyhow::anyhow!("{error:?}"))?;
         anyhow::ensure!(changed.status == 200, "a change is refused: {}", changed.body);
+        // What the restored cluster was given; it has made changes of its own since.
+        let given = entries.iter().filter_map(|entry| entry["revision"].as_u64());
+        let newest = given.filter(|revision| *revision < REVISION_STEP).max().unwrap_or(0);
+        let next = changed.body["revision"].as_u64().unwrap_or(0);
+        anyhow::ensure!(
+            next > REVISION_STEP,
+            "revision {next} follows {newest}: the cluster of before may have given it"
+        );
+        // A client of the cluster of before that has seen more than the backup reads anew.
+        let behind = new.ask(1, Ask::get("/v1/status").at_least(newest + 1)).await;
+        let behind = behind.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        anyhow::ensure!(
+            behind.status == 410,
+            "a minimum of the cluster of before gets {}: {}",
+            behind.status,
+            behind.body
+        );
         Ok(entries)
     }
 }

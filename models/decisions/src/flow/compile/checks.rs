@@ -6,6 +6,7 @@ use verdict_config::{Code, Fault, Faults, Field, FieldType};
 
 use crate::flow::FlowFinding;
 use crate::score::SCORE_MAX;
+use crate::testing;
 
 /// The most fields of a flow.
 const FIELDS_MAX: usize = 512;
@@ -26,6 +27,7 @@ pub(super) fn check(
     check.models(definition);
     check.score(definition);
     check.sizes(definition);
+    check.faults.extend(testing::check_sizes(&definition.tests));
 }
 
 struct Check<'a> {

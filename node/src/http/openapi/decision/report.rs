@@ -38,6 +38,9 @@ pub struct Evidence {
     /// The list.
     #[schema(required = true)]
     list: Option<String>,
+    /// The item of the field that was found, where the field is a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<String>,
     /// Terms that were found.
     #[schema(required = true)]
     terms: Option<Vec<String>>,
@@ -119,6 +122,9 @@ pub struct ModelReport {
     /// Why it has no score.
     #[schema(required = true)]
     failure: Option<String>,
+    /// What does not fit, with the column or label that it is about, where it is `unfit`.
+    #[schema(required = true)]
+    detail: Option<String>,
 }
 
 /// A model that ran beside the others.
@@ -141,4 +147,7 @@ pub struct ShadowReport {
     /// Why it has no score.
     #[schema(required = true)]
     failure: Option<String>,
+    /// What does not fit, where it is `unfit`.
+    #[schema(required = true)]
+    detail: Option<String>,
 }
