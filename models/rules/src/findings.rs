@@ -1,5 +1,6 @@
 //! Static findings: what is suspicious about a set that nevertheless compiles.
 
+mod lower;
 mod region;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ pub enum FindingKind {
     TableOverlap,
     /// The analysis stopped at its bound; more may be wrong.
     Truncated,
+    /// A text in lower case is compared with a literal that has capitals.
+    NeverEqual,
 }
 
 /// One finding.
@@ -69,6 +72,7 @@ pub(crate) fn find(definition: &RuleSetDefinition, set: &CompiledRuleSet) -> Vec
     let mut analysed = Vec::new();
     for (at, (rule, body)) in definition.rules.iter().zip(&set.bodies).enumerate() {
         table_findings(at, rule, body, &mut findings);
+        findings.extend(lower::find(at, rule, body, set));
         let arms = arms_of(body.clauses.iter().map(|clause| &clause.condition));
         let mut regions: Vec<Region> =
             arms.iter().map(|arm| Region::of(arm, &set.resources, &set.schema)).collect();
