@@ -28,11 +28,12 @@ use verdict_rules::RuleLimits;
 
 use crate::blobs::{BlobStore, LogSpan};
 use crate::catalogue::{
-    CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, compile, is_compiled_against,
+    CatalogueObjects, CompileOptions, LastCompiled, ObjectFault, ObjectFinding, compile,
+    is_compiled_against,
 };
 use crate::inference::Inference;
 use crate::readiness::Staging;
-use crate::serving::{PublisherStatus, Serving, ServingState};
+use crate::serving::{FINDINGS_MAX, PublisherStatus, Serving, ServingState};
 use crate::spawn::{Spawner, caught};
 use crate::supervisor::{ChildSpec, RestartPolicy, TreeEntry};
 use crate::window_ages::WindowAges;
@@ -97,8 +98,11 @@ impl Publisher {
         let state = Arc::new(state);
         compiled.served(&state);
         let models_unavailable = warm(inference, &state);
+        let findings = first_findings(&state);
+        log_findings(&findings, &[]);
         let serving = Serving::new(state);
         serving.set_status(PublisherStatus {
+            findings,
             serving_revision: catalogue.revision(),
             catalogue_revision: catalogue.revision(),
             models_unavailable,
@@ -236,6 +240,12 @@ impl Publisher {
         kept.extend(self.staging.kept(Instant::now()));
         self.compiled.served(&state);
         self.ages.observe(&state, crate::clock::now());
+        // Findings are about flows and what they read.
+        if !Arc::ptr_eq(&state.flows, &before.flows) {
+            let findings = first_findings(&state);
+            log_findings(&findings, &status.findings);
+            status.findings = findings;
+        }
         self.serving.publish(state);
         // The state before this one may still be pinned by requests, and is the likely rollback.
         self.inference.retain(&kept);
@@ -293,6 +303,23 @@ fn warm(inference: &Inference, state: &ServingState) -> BTreeMap<String, String>
         }
     }
     unavailable
+}
+
+/// The findings of a state for which changes of its objects are refused, as many as a status names.
+fn first_findings(state: &ServingState) -> Arc<[ObjectFinding]> {
+    state.refusals().into_iter().take(FINDINGS_MAX).collect()
+}
+
+/// Logs findings that were not known before.
+fn log_findings(findings: &[ObjectFinding], known: &[ObjectFinding]) {
+    for finding in findings.iter().filter(|finding| !known.contains(finding)) {
+        tracing::warn!(
+            object = %finding.object,
+            path = finding.path,
+            finding = finding.message,
+            "an object is served that the next change of it must correct"
+        );
+    }
 }
 
 fn models_of(state: &ServingState) -> impl Iterator<Item = Arc<str>> + '_ {

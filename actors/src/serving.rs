@@ -143,6 +143,9 @@ impl std::fmt::Debug for ServedFlow {
     }
 }
 
+/// The most findings that a status names.
+pub(crate) const FINDINGS_MAX: usize = 100;
+
 /// How publication stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PublisherStatus {
@@ -154,6 +157,9 @@ pub struct PublisherStatus {
     pub faults: Vec<ObjectFault>,
     /// Models of the served revision that cannot be loaded, with the reason.
     pub models_unavailable: BTreeMap<String, String>,
+    /// Why objects that are served would be refused today, at most a hundred: an older program
+    /// accepted them, and the refusal comes with their next change.
+    pub findings: Arc<[ObjectFinding]>,
     /// How long the last compilation took, in microseconds.
     pub compile_us_last: u64,
     /// States that were swapped in since the start.

@@ -1,5 +1,6 @@
 //! Static findings: what is suspicious about a set that nevertheless compiles.
 
+mod lower;
 mod region;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub enum FindingKind {
     TableAmbiguous,
     /// A cell or row of a decision table that is probably not meant as it is read.
     TableSuspect,
+    /// A text in lower case is compared with a literal that has capitals.
+    NeverEqual,
 }
 
 /// One finding.
@@ -78,6 +81,7 @@ pub(crate) fn find(definition: &RuleSetDefinition, set: &CompiledRuleSet) -> Vec
     let mut analysed = Vec::new();
     for (at, (rule, body)) in definition.rules.iter().zip(&set.bodies).enumerate() {
         table_findings(at, rule, body, &mut findings);
+        findings.extend(lower::find(at, rule, body, set));
         let arms = arms_of(body.clauses.iter().map(|clause| &clause.condition));
         let mut regions: Vec<Region> =
             arms.iter().map(|arm| Region::of(arm, &set.resources, &set.schema)).collect();

@@ -192,6 +192,12 @@ pub fn show_status(url: &str, status: &Json, output: &Output) {
         let message = text(&fault["fault"]["message"]);
         output.say(format!("  {} {message}", output.styled(BAD, "fault")));
     }
+    for finding in items(&status["publisher"]["findings"]) {
+        let object = &finding["object"];
+        let object = format!("{}/{}", text(&object["kind"]), text(&object["name"]));
+        let message = format!("{object} {}: {}", text(&finding["path"]), text(&finding["message"]));
+        output.say(format!("  {} {message}", output.styled(WARN, "finding")));
+    }
     let mut rows = Vec::new();
     tree_rows(&status["tree"], 0, &mut rows);
     if !rows.is_empty() {

@@ -105,3 +105,25 @@ fn shadowed_and_contradictory_pairs() {
         2
     );
 }
+
+#[test]
+fn a_literal_with_capitals_is_never_in_lower_case() {
+    let world = World::new();
+    let set = world
+        .compile(json!([
+            { "id": "a", "when": "lower(country) == \"GB\" || name.lower() in [\"x\", \"\u{c9}a\"]" },
+            { "id": "b", "when": "lower(country) == \"gb\" && country != \"GB\"" },
+        ]))
+        .unwrap();
+    let found: Vec<_> = set
+        .findings()
+        .iter()
+        .filter(|finding| finding.kind == FindingKind::NeverEqual)
+        .map(|finding| (finding.path.as_str(), finding.message.as_str()))
+        .collect();
+    let expected = [
+        ("rules[0].when", "no text in lower case is \"GB\": write \"gb\""),
+        ("rules[0].when", "no text in lower case is \"\u{c9}a\": write \"\u{e9}a\""),
+    ];
+    assert_eq!(found, expected);
+}
