@@ -88,14 +88,14 @@ codes! {
     AuthorityRefused = "VD0612", "the step of the authority's rotation is refused", "Do what the detail names; GET /v1/admin/authority shows how far each node is.";
     NotAVoter = "VD0613", "the node that was asked does not vote", "Ask a voter: GET /v1/admin/members lists them.";
     CertificateInvalid = "VD0614", "the certificate that the node was given cannot be used", "Correct what the detail names in the files of cluster.tls_certificate, tls_key and tls_authorities.";
+    RevisionForeign = "VD0615", "that revision was made in another cluster", "Read again what you need, and go on from the revision of that response: the cluster was restored or recovered from an older state.";
     NodeRemoved = "VD0620", "this node was removed from the cluster", "Stop it; to add the machine again, start it with an empty state folder and a new token.";
     ClockDoubtful = "VD0621", "the node's clock is in doubt", "Correct the clock; if it is right, confirm it with `verdict admin clock confirm`.";
     LeaderUnknown = "VD0622", "the node does not know its leader", "Start the voters that the node knows; where they are gone, stop the node and name a leader with `verdict recover --trust-leader NODE`.";
-    RevisionForeign = "VD0615", "that revision was made in another cluster", "The cluster was restored or recovered from an older state. Read again what you need, and go on from the revision of that response.";
     StateDamaged = "VD0701", "a file of the state folder is damaged", "Restore the folder from a backup, or move the file away and start again.";
     StateVersion = "VD0702", "the state folder was written by a newer program", "Start the newer program, or restore a backup that this one has written.";
     StateLocked = "VD0703", "another process uses the state folder", "Stop the other process first.";
-    StorageFailed = "VD0704", "the disk refused a write", "If the disk is full, free space; else check its health. Then restart the node where the message says so.";
+    StorageFailed = "VD0704", "the disk refused a write", "Free space where the disk is full, else check its health. Then restart the node where the message says so.";
     StateGap = "VD0705", "acknowledged entries of the log are gone", "Move the folder away and join again under a new node id.";
     StateForeign = "VD0706", "the state folder belongs to another node or cluster", "Start with the folder that belongs to these settings.";
     Unauthenticated = "VD0801", "no valid API key", "Send Authorization: Bearer KEY, or X-API-Key.";

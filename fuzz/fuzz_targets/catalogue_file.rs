@@ -1,4 +1,5 @@
-//! No catalogue file makes the reader panic, and faults can always be placed in it.
+//! No catalogue file makes the reader panic, faults can always be placed in it, and what was read is
+//! written as files that are read again.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ libfuzzer_sys::fuzz_target!(|input: (u8, &[u8])| {
     let files = BTreeMap::from([(path.to_owned(), input.1.to_vec())]);
     if let Ok(text) = read_files(&files) {
         let objects = text.objects.into_iter().map(|(id, object)| (id, object.body)).collect();
-        assert!(write_files(&objects).is_ok(), "what was read can be written");
+        match write_files(&objects) {
+            Ok(files) => assert!(read_files(&files).is_ok(), "what was written can be read"),
+            Err(faults) => panic!("what was read can be written: {faults:?}"),
+        }
     }
 });

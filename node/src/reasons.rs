@@ -42,17 +42,11 @@ pub fn without_numbers(text: String) -> String {
 /// What is wrong with a JSON text, and where.
 #[must_use]
 pub fn json(error: &serde_json::Error) -> String {
-    use serde_json::error::Category;
-    let place = format!("line {}, column {}", error.line(), error.column());
-    match error.classify() {
-        Category::Eof => {
-            format!("the JSON ends too early, at {place}: close every bracket and quote")
-        }
-        Category::Syntax => {
-            format!("it is not JSON from {place} on: correct it there (quotes, commas, brackets)")
-        }
-        Category::Data => format!("the JSON has another form than expected at {place}"),
-        Category::Io => "it cannot be read".to_owned(),
+    let reason = verdict_config::plain::plain_json_error(error);
+    match error.line() {
+        // A value that was parsed already has no place.
+        0 => reason,
+        line => format!("at line {line}, column {}: {reason}", error.column()),
     }
 }
 
@@ -113,9 +107,9 @@ mod tests {
             let found = json(&error);
             assert!(found.contains(part) && !found.contains("EOF"), "{found}");
         };
-        check("[1,", "ends too early");
-        check("[1 2]", "line 1, column 4");
-        check("{}", "another form");
+        check("[1,", "the text ends");
+        check("[1 2]", "line 1, column");
+        check("{}", "expected a list");
         let error = std::fs::read("/no/such/file").unwrap_err();
         assert!(!io(&error).contains("os error"));
     }

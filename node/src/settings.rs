@@ -188,6 +188,7 @@ fn place(known: &mut Json, path: &[&str], value: &Json, figment: &Figment, fault
             let message = error.into_inner().to_string();
             // The position is one in our own rendering and would mislead.
             let message = message.split(" at line ").next().unwrap_or_default();
+            let message = verdict_config::plain::plain_message(message);
             faults.push(sourced(
                 &path.join("."),
                 figment,

@@ -54,3 +54,5 @@ mod readme;
 mod release_fixtures;
 #[path = "it/rotation.rs"]
 mod rotation;
+#[path = "it/wrong_files.rs"]
+mod wrong_files;

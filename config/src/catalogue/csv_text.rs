@@ -61,19 +61,30 @@ fn refuse_line_breaks(file: &str, text: &CsvText, is_comment: impl Fn(&str) -> b
     faults
 }
 
-/// Reads `lists/NAME.csv`: `value`, and optionally `expires`, `comment` and qualifiers.
+/// Reads `lists/NAME.csv`: `value`, and optionally `expires`, `comment` and qualifiers. Columns that
+/// nothing reads become remarks.
 ///
 /// # Errors
 /// Every fault with its line and column.
-pub fn read_list(file: &str, bytes: &[u8]) -> Result<ListDefinition, Faults> {
+pub fn read_list(file: &str, bytes: &[u8], remarks: &mut Faults) -> Result<ListDefinition, Faults> {
     let text = records(file, bytes)?;
     let known: Vec<&str> = ["expires", "comment"].into_iter().chain(QUALIFIERS).collect();
     let wanted = Wanted { required: &["value"], known: &known, synonyms: &SYNONYMS };
-    check_header(&text.header, &wanted).map_err(|found| {
+    let others = check_header(&text.header, &wanted).map_err(|found| {
         let mut faults = placed(file, found);
         faults.iter_mut().for_each(|fault| fault.code = Code::UnknownKey);
         faults
     })?;
+    for column in others {
+        let name = text.header.get(column).unwrap_or_default();
+        let message = format!(
+            "nothing reads the column {}: lists have value, expires, country, identifier, aliases \
+             and comment",
+            crate::csv::shown(name)
+        );
+        let (line, place) = text.header.place(column);
+        remarks.push(Fault::new(Code::UnknownKey, "", message).at(file, line, place));
+    }
     let mut faults = refuse_line_breaks(file, &text, |name| name == "comment");
     let mut entries = Vec::with_capacity(text.rows.len());
     for row in &text.rows {
@@ -210,6 +221,10 @@ pub fn write_table(table: &TableDefinition) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn read_list(file: &str, bytes: &[u8]) -> Result<ListDefinition, Faults> {
+        super::read_list(file, bytes, &mut Faults::new())
+    }
+
     #[test]
     fn a_list_goes_to_its_file_and_back() {
         let text = "value,expires,country,comment\n\"a, b\",2026-01-01T00:00:00Z,,x\nc,,XX,\n";
@@ -254,6 +269,14 @@ mod tests {
         check("Value", 1, "did you mean `value`?");
         check("value,value", 7, "twice");
         check("word,comment", 1, "must name a column `value`");
+    }
+
+    #[test]
+    fn a_column_that_nothing_reads_is_a_finding() {
+        let mut remarks = Faults::new();
+        let list = super::read_list("l.csv", b"value,colour\nx,red\n", &mut remarks).unwrap();
+        assert_eq!(list.entries[0].qualifiers["colour"], "red");
+        assert_eq!((remarks[0].line, remarks[0].column), (Some(1), Some(7)), "{}", remarks[0]);
     }
 
     #[test]

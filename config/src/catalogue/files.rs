@@ -146,7 +146,7 @@ pub fn read_files(files: &BTreeMap<String, Vec<u8>>) -> Result<CatalogueText, Fa
             Spelling::Yaml(kind, name) => {
                 read_yaml(path, (kind, name), bytes, &mut catalogue.remarks)
             }
-            Spelling::List(name) => csv_text::read_list(path, bytes)
+            Spelling::List(name) => csv_text::read_list(path, bytes, &mut catalogue.remarks)
                 .and_then(|list| one(ObjectKind::List, name, to_json(&list))),
             Spelling::Table(name) => csv_text::read_table(path, bytes)
                 .and_then(|table| one(ObjectKind::Table, name, to_json(&table))),

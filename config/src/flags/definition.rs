@@ -184,7 +184,9 @@ pub fn check_flag<'b>(key: &str, body: &'b Json) -> CheckedFlag<'b> {
         None => true,
         Some(Json::Bool(strict)) => *strict,
         Some(_) => {
-            checker.fault("strict", "must be true or false");
+            // Flags of before could say anything here; nothing read it.
+            let message = "is neither true nor false, so it counts as true";
+            checker.warnings.push(Fault::new(Code::InvalidValue, "strict", message));
             true
         }
     };

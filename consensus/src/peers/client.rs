@@ -306,8 +306,12 @@ fn is_distrust(error: &std::io::Error) -> bool {
     matches!(
         tls,
         Some(
-            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)
-                | rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA)
+            // Authorities of one cluster have one name: then it is the signature that does not fit.
+            rustls::Error::InvalidCertificate(
+                rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature
+            ) | rustls::Error::AlertReceived(
+                rustls::AlertDescription::UnknownCA | rustls::AlertDescription::DecryptError
+            )
         )
     )
 }

@@ -55,6 +55,9 @@ pub struct View {
     pub voters: Vec<BTreeSet<NodeId>>,
     /// The voters of the last committed membership.
     pub committed: BTreeSet<NodeId>,
+    /// Whether the membership has this node. Until then the log of a node that joined is of before it
+    /// joined, and names voters that may be long gone.
+    pub knows_itself: bool,
     /// The voters that the answer to joining named.
     pub root: BTreeSet<NodeId>,
     /// The leader that an operator named.
@@ -73,12 +76,19 @@ pub enum Admission {
 }
 
 impl View {
-    /// The voters whose word counts.
+    /// Whether this node has joined and its log does not say so yet.
+    fn joins(&self) -> bool {
+        !self.root.is_empty() && !self.knows_itself
+    }
+
+    /// The voters whose word counts: those that let the node in, or the leader that an operator named,
+    /// or those of the log.
     fn naming(&self) -> Vec<BTreeSet<NodeId>> {
-        if self.voters.iter().any(|set| !set.is_empty()) {
-            return self.voters.clone();
+        match self.named {
+            _ if self.joins() => vec![self.root.clone()],
+            Some(named) => vec![BTreeSet::from([named])],
+            None => self.voters.clone(),
         }
-        vec![self.root.clone()]
     }
 }
 
@@ -95,18 +105,15 @@ pub fn decide(view: &View, sender: NodeId, candidate: NodeId) -> Admission {
     if sender != candidate {
         return Admission::Refuse("the vote is another node's");
     }
-    let named = view.voters.iter().any(|set| set.contains(&sender));
-    if named || view.committed.contains(&sender) || view.named == Some(sender) {
-        return Admission::Admit;
-    }
+    let votes = view.voters.iter().any(|set| set.contains(&sender));
+    let known = match view.joins() {
+        true => view.root.contains(&sender),
+        false => votes || view.committed.contains(&sender) || view.named == Some(sender),
+    };
     let naming = view.naming();
     let knows_nobody = naming.iter().all(BTreeSet::is_empty);
-    let joined = view.voters.iter().all(BTreeSet::is_empty) && !view.root.is_empty();
-    if knows_nobody || !(view.strict || joined) {
-        // A log without a membership, made by a program of before, or the rules of before.
-        return Admission::Admit;
-    }
-    if joined && view.root.contains(&sender) {
+    if known || knows_nobody || !(view.strict || view.joins()) {
+        // The last two: a log without a membership, made by a program of before; the rules of before.
         return Admission::Admit;
     }
     let others = naming.iter().flatten().any(|id| *id != view.own);
@@ -132,9 +139,10 @@ impl Standing {
 
     /// What this node knows now.
     pub fn view(&self) -> View {
-        let voters = {
+        let (voters, knows_itself) = {
             let metrics = self.metrics.borrow();
-            metrics.membership_config.membership().get_joint_config().clone()
+            let members = metrics.membership_config.membership();
+            (members.get_joint_config().clone(), members.get_node(&self.own).is_some())
         };
         let root = self.root.read();
         View {
@@ -142,6 +150,7 @@ impl Standing {
             strict: self.is_strict(),
             voters,
             committed: self.shared.committed_voters(),
+            knows_itself,
             root: root.voters.keys().copied().collect(),
             named: root.named,
         }
@@ -172,6 +181,7 @@ mod tests {
             own: 3,
             strict: true,
             voters: voters.iter().map(|ids| set(ids)).collect(),
+            knows_itself: true,
             ..View::default()
         }
     }
@@ -199,12 +209,16 @@ mod tests {
 
     #[test]
     fn a_node_that_joined_follows_those_that_let_it_in() {
-        let empty = View { strict: false, root: set(&[1, 2]), ..view(&[]) };
+        let empty = View { strict: false, knows_itself: false, root: set(&[1, 2]), ..view(&[]) };
         assert_eq!(decide(&empty, 1, 1), Admission::Admit);
         assert_eq!(decide(&empty, 9, 9), Admission::Confirm(vec![set(&[1, 2])]));
+        // The beginning of the log names voters of long ago.
+        let begun = View { voters: vec![set(&[8])], committed: set(&[8]), ..empty };
+        assert_eq!(decide(&begun, 1, 1), Admission::Admit);
+        assert_eq!(decide(&begun, 8, 8), Admission::Confirm(vec![set(&[1, 2])]));
         // A folder that a program of before made knows nobody.
         assert_eq!(decide(&view(&[]), 9, 9), Admission::Admit);
-        // Once it knows the members, the answer to joining counts no more.
+        // Once the log has the node itself, the answer to joining counts no more.
         let knows = View { root: set(&[1, 2]), ..view(&[&[5, 6]]) };
         assert_eq!(decide(&knows, 1, 1), Admission::Confirm(vec![set(&[5, 6])]));
     }
@@ -213,7 +227,8 @@ mod tests {
     fn an_operator_names_a_leader_where_those_that_are_known_are_gone() {
         let named = View { named: Some(9), ..view(&[&[1, 2, 3]]) };
         assert_eq!(decide(&named, 9, 9), Admission::Admit);
-        assert!(matches!(decide(&named, 8, 8), Admission::Confirm(_)));
+        // One that follows it in the lead is confirmed by it.
+        assert_eq!(decide(&named, 8, 8), Admission::Confirm(vec![set(&[9])]));
         assert!(matches!(decide(&view(&[&[3]]), 9, 9), Admission::Refuse(_)));
     }
 

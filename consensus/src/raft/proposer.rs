@@ -259,7 +259,9 @@ impl Proposer {
                 refuse_all(held, &ProposeError::Storage(error.to_string()));
             }
             Ok(Err(RaftError::Fatal(fatal))) => {
-                refuse_all(held, &ProposeError::Storage(fatal.to_string()));
+                // The store says what happened; what openraft says of it is for its developers.
+                let failure = core.failure().unwrap_or_else(|| fatal.to_string());
+                refuse_all(held, &ProposeError::Storage(failure));
             }
         }
     }

@@ -7,7 +7,7 @@ use verdict_config::{Code, ObjectKind, TimestampMs};
 use verdict_consensus::peers::{NodeAnswer, NodeRequest, name_of_node};
 use verdict_consensus::{
     Author, Change, ChangeSet, ClusterStatus, Log, Member, MemberAnswer, MemberCommand,
-    MembershipError, PeerChannel, PeerTransport, Proof,
+    MembershipError, PeerChannel, PeerError, PeerTransport, Proof,
 };
 
 use super::orders::denied_by;
@@ -23,6 +23,9 @@ const REPLACEMENT_VALID: Duration = Duration::from_secs(86_400);
 const DRAIN_WITHIN: Duration = Duration::from_secs(8);
 /// Between two looks at whether it has.
 const CATCH_UP_PERIOD: Duration = Duration::from_millis(200);
+
+/// How often another member is asked the same where connections break.
+const ASK_TRIES: u32 = 3;
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy)]
@@ -342,7 +345,20 @@ impl Cluster {
             .peer(node_id)
             .ok_or_else(|| ClusterError::refused(format!("node {node_id} is no member")))?;
         let bytes = request.encode().map_err(|error| ClusterError::refused(error.to_string()))?;
-        let answer = self.clients().call(peer, PeerChannel::Blob, bytes, ASK_WITHIN).await?;
+        let until = tokio::time::Instant::now() + ASK_WITHIN;
+        let mut tries_left = ASK_TRIES;
+        let answer = loop {
+            tries_left -= 1;
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let asked = self.clients().call(peer.clone(), PeerChannel::Blob, bytes.clone(), left);
+            match asked.await {
+                // The connection broke. Whatever nodes ask of each other may be asked again: it reads, or
+                // does the same once more.
+                Err(PeerError::NoAnswer(_))
+                    if tries_left > 0 && tokio::time::Instant::now() < until => {}
+                other => break other?,
+            }
+        };
         match NodeAnswer::decode(&answer) {
             Ok(NodeAnswer::Refused { detail }) => Err(ClusterError::refused(detail)),
             Ok(NodeAnswer::Denied { code, detail }) => Err(denied_by(&code, detail)),

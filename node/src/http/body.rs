@@ -10,6 +10,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use verdict_config::plain::plain_json_error;
 use verdict_config::settings::HttpSettings;
 use verdict_config::{Code, Fault};
 
@@ -257,18 +258,24 @@ pub async fn json_or_default<T: DeserializeOwned + Default>(
     Ok(parse::<Option<T>>(&bytes, http.json_depth_max)?.unwrap_or_default())
 }
 
-/// What serde_json says, as a problem: broken syntax and wrong shape are told apart.
+/// An error of serde_json as a problem: broken syntax and wrong shape have codes of their own.
 #[must_use]
 pub fn shape_problem(path: String, error: &serde_json::Error) -> Problem {
     match error.classify() {
         serde_json::error::Category::Data => {
-            let fault = Fault::new(Code::RequestInvalid, path, error.to_string());
+            let fault = Fault::new(Code::RequestInvalid, path, plain_json_error(error));
             Problem::new(Code::RequestInvalid, fault.message.clone()).with_faults(vec![fault])
         }
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => {
-            Problem::new(Code::InputNotJson, format!("The body is not JSON: {error}."))
+            let detail = format!(
+                "The body is not JSON at line {}, column {}: {}.",
+                error.line(),
+                error.column(),
+                plain_json_error(error)
+            );
+            Problem::new(Code::InputNotJson, detail)
         }
     }
 }

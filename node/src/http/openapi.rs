@@ -114,6 +114,9 @@ const OWN_REFUSALS: &[(&str, &[u16])] = &[
 /// node that is busy, draining, behind, or at fault.
 const SHARED_REFUSALS: &[u16] = &[400, 401, 403, 410, 412, 429, 500, 503];
 
+/// Refusals of operations without a key: a header or a revision that is not right; a node at fault.
+const OPEN_REFUSALS: &[u16] = &[400, 410, 412, 429, 500];
+
 /// Refusals of every operation that takes a body.
 const BODY_REFUSALS: &[u16] = &[413, 415];
 
@@ -164,6 +167,11 @@ fn complete(path: &str, operation: &mut Operation) {
         }
         if path.ends_with("{key}") {
             refuse(operation, 404, "application/json", reference("OfrepFailure"));
+        }
+    }
+    if operation.security.is_none() {
+        for status in OPEN_REFUSALS {
+            refuse(operation, *status, "application/problem+json", reference("Problem"));
         }
     }
     for response in operation.responses.responses.values_mut() {

@@ -369,10 +369,10 @@ fn a_node_whose_clock_is_wrong_does_not_lead_while_others_agree() {
     start_with_clock(&mut cluster, leader, &ahead);
     cluster.wait_ready(leader);
     // It is asked to lead, and does not; the others do.
-    cluster.set_flag(other, "after", "c");
+    let after = cluster.set_flag(other, "after", "c");
     let leads = cluster.leader(other);
     assert_ne!(leads, leader);
-    let history = cluster.history(leader, 0);
+    let history = cluster.history(leader, after);
     let entries = history["entries"].as_array().expect("entries");
     assert!(entries.len() > before, "{history}");
     let far = entries.iter().any(|entry| entry["at"].to_string().contains("2028"));

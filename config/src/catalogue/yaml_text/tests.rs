@@ -112,3 +112,82 @@ fn a_comment_that_may_belong_to_the_value_is_a_finding() {
     assert_eq!(remarks("a: see #12\nb: x # note\nc: y #\n"), 1);
     assert_eq!(remarks("a: 'see #12'\nb: a#b\n"), 0);
 }
+
+#[test]
+fn what_the_writer_writes_is_read_again() {
+    let texts = [
+        "",
+        "~",
+        "null",
+        "Null",
+        "0742",
+        "0x10",
+        "0b1",
+        "0o7",
+        "1_000",
+        "! vip",
+        "!x",
+        "&a",
+        "*a",
+        "# x",
+        "a #b",
+        "a: b",
+        "a:",
+        "- a",
+        "-",
+        "? a",
+        "?",
+        "'",
+        "\"",
+        "'a' b",
+        "%x",
+        "@x",
+        "`x",
+        "1e3",
+        "12:30",
+        "yes",
+        "on",
+        "true",
+        "TRUE",
+        "<<",
+        "=",
+        " lead",
+        "trail ",
+        "two\nlines\n",
+        "\n",
+        "tab\tin",
+        "\ttab",
+        "\u{feff}x",
+        "\u{85}",
+        "---",
+        "...",
+        "--- x",
+        "1.123456789012345678",
+        ".inf",
+        "|",
+        ">",
+        ">5",
+        "[",
+        "{a}",
+        ",",
+        "1,000",
+        "+5",
+        ".5",
+        "5.",
+        "2026-01-01",
+        "\\",
+        "\u{1}",
+        "\r",
+        "a\r\nb",
+        "18446744073709551616",
+        "-0",
+        "00",
+        "é\u{2028}x",
+    ];
+    for text in texts {
+        let object = serde_json::json!({ "a": text, "b": [text, { text: text }] });
+        let written = serde_saphyr::to_string(&object).unwrap();
+        let read = read("x.yaml", &written).map(|found| found.json);
+        assert_eq!(read, Ok(object), "{text:?} is written as {written}");
+    }
+}

@@ -85,7 +85,7 @@ impl Builder {
         }
         let json = match style {
             ScalarStyle::Plain => scalar::plain(value),
-            ScalarStyle::Literal | ScalarStyle::Folded if value.trim().is_empty() => Err(
+            ScalarStyle::Literal | ScalarStyle::Folded if value.is_empty() => Err(
                 "`>` or `|` begins a text on the lines below, and there is none: put the value \
                      in quotes"
                     .to_owned(),

@@ -75,9 +75,12 @@ fn what_cannot_be_compiled_is_refused_in_any_mode() {
         }
         assert_ne!(validate_flag("f", &flag), [], "{targeting}");
     }
+    // What a flag of before says there stays, and counts for nothing.
     let mut flag = targeted(&json!({}));
     flag["strict"] = json!("no");
-    assert_eq!(validate_flag("f", &flag)[0].path, "strict");
+    assert_eq!(validate_flag("f", &flag), []);
+    let set = compile_with(&json!({ "f": flag }), &Json::Null, &BTreeMap::new()).unwrap();
+    assert_eq!(set.warnings()[0].path, "flag/f.strict");
 }
 
 #[test]

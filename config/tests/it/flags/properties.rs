@@ -251,6 +251,11 @@ proptest! {
             for key in ["f", "g"] {
                 let answer = ofrep::evaluate_one(&set, key, &context, (AT, false));
                 prop_assert!(serde_json::from_str::<Json>(&answer.body).is_ok(), "{}", answer.body);
+                let reach = set.variant_reach(key);
+                let given = set.evaluate(key, &context, AT).variant.map(str::to_owned);
+                let reachable =
+                    |name: &String| reach.iter().any(|one| one.name == name && one.reachable);
+                prop_assert!(given.as_ref().is_none_or(reachable), "{given:?} of {reach:?}");
             }
         }
     }

@@ -18,8 +18,11 @@ use super::{Claim, Standing, is_majority};
 
 /// How long a voter may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// For how long a sender that was confirmed is taken without asking again.
+/// For how long a candidate that was confirmed is taken without asking again.
 const CONFIRMED_FOR: Duration = Duration::from_secs(5);
+/// The same of a leader of a term. A term has one leader, so that stays true: a node that catches up
+/// meets memberships of long ago, whose voters may be gone.
+const LEADS_FOR: Duration = Duration::from_secs(86_400);
 /// For how long one that was not is refused without asking again.
 const REFUSED_FOR: Duration = Duration::from_millis(500);
 /// Senders that are remembered; the oldest goes.
@@ -49,7 +52,12 @@ impl Inquiry {
 
     fn remember(&self, sender: NodeId, claim: Claim, confirmed: bool) {
         let now = Instant::now();
-        let until = now + if confirmed { CONFIRMED_FOR } else { REFUSED_FOR };
+        let until = now
+            + match claim {
+                _ if !confirmed => REFUSED_FOR,
+                Claim::Lead { .. } => LEADS_FOR,
+                Claim::Stand => CONFIRMED_FOR,
+            };
         let mut known = self.known.lock();
         known.retain(|_, one| one.until > now);
         if known.len() >= REMEMBERED_MAX

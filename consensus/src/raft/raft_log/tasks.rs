@@ -82,8 +82,22 @@ pub(super) async fn learn_standing(core: Arc<Core>) {
                 false => tracing::warn!("this node is a member"),
             }
         }
+        forget_voters_of_joining(&core);
         forget_named_leader(&core);
         tokio::time::sleep(STANDING_PERIOD).await;
+    }
+}
+
+/// The answer to joining counts until the log has this node.
+fn forget_voters_of_joining(core: &Core) {
+    let joined = !core.standing.root.read().voters.is_empty();
+    if !joined || core.shared.machine().members.membership().get_node(&core.node_id).is_none() {
+        return;
+    }
+    let mut root = core.standing.root.write();
+    root.voters.clear();
+    if let Err(error) = root.save(&core.folder) {
+        tracing::warn!(%error, "what the answer to joining named is not forgotten yet");
     }
 }
 

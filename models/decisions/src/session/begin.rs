@@ -153,7 +153,7 @@ impl CompiledFlow {
         });
         let unit = request.unit.as_deref().map(Arc::from).or_else(|| self.unit_of(&facts));
         let as_of = request.as_of.unwrap_or(options.received_at);
-        let mut context = EvaluationContext::new(unit.as_deref(), &input);
+        let mut context = EvaluationContext::new(unit.as_deref(), &request.input);
         if let Some(region) = options.region {
             context = context.in_region(Some(region));
         }

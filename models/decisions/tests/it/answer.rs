@@ -120,3 +120,47 @@ fn faults_of_an_input_are_all_named() {
     let paths: Vec<&str> = rejected.faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(paths, ["input.amount", "input.age_days", "input.colour"]);
 }
+
+#[test]
+fn decimals_of_a_body_are_exact_in_rules_and_records_or_refused() {
+    let exact = "amount == 12345678901234567.89";
+    let world = World::new(json!({"flow": "test", "fields": fields(), "rules": ["risk"]}))
+        .rules("risk", json!([{"id": "exact", "when": exact, "then": {"points": 7}}]));
+    let check = |number: &str, hit: bool| {
+        let body = format!(r#"{{"input": {{"amount": {number}}}}}"#);
+        let request = verdict_decisions::request::parse_body(body.as_bytes()).unwrap();
+        let sealed = world.decide_request(request).seal(1, false).unwrap();
+        let answer: Json = serde_json::from_slice(&sealed.answer).unwrap();
+        assert_eq!(answer["risk"]["score"], json!(if hit { 7 } else { 0 }), "{number}");
+        let open = sealed.record.encode_open().unwrap();
+        let record = verdict_decisions::DecisionRecord::decode(&open, None).unwrap();
+        let replayed = verdict_decisions::replay::replay(
+            &record,
+            &world.compile(),
+            verdict_decisions::replay::ReplayOptions::default(),
+            &mut verdict_rules::Scratch::default(),
+        );
+        assert!(replayed.unwrap().equal, "{number}");
+    };
+    check("12345678901234567.89", true);
+    check("12345678901234567.88", false);
+    check("12345678901234567.9", false);
+    check("\"12345678901234567.89\"", true);
+    check("1234567890123456789e-2", true);
+
+    for number in ["\"1.00000000000000000000000000001\"", "1e-30", "\"1,000\"", "\"1_000\""] {
+        let body = format!(r#"{{"input": {{"amount": {number}}}}}"#);
+        let request = verdict_decisions::request::parse_body(body.as_bytes()).unwrap();
+        let options = verdict_decisions::BeginOptions {
+            request,
+            flags: &world.flags,
+            region: None,
+            id: "x".into(),
+            received_at: super::support::NOW,
+            revision: 1,
+            snoozes: &[],
+        };
+        let rejected = world.compile().begin(options).unwrap_err();
+        assert_eq!(rejected.faults[0].path, "input.amount", "{number}");
+    }
+}

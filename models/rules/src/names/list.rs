@@ -20,8 +20,8 @@ use super::{
 pub const FINDINGS_MAX: usize = 20;
 
 /// Cost units of a look-up in the worst case: to begin with, per byte of the name, per word of the
-/// query (keys and their words), for all postings, per candidate, and per pair of words of one. From
-/// `names/worst` of `benches/components.rs`.
+/// query (keys and their words), for all postings, per candidate, and per pair of words of one.
+/// Estimates from the bounds of the work; no benchmark has measured the worst case yet.
 const COST_BASE: u64 = 2_000;
 const COST_PER_BYTE: u64 = 24;
 const COST_PER_WORD: u64 = 12_000;
