@@ -200,7 +200,7 @@ impl Worker {
         let request = Request::builder()
             .method(Method::POST)
             .uri(&self.run.path)
-            .header("host", "load")
+            .header("host", "localhost")
             .header("content-type", "application/json")
             .header("x-api-key", &self.run.key)
             .body(Full::new(self.bodies[body].clone()))?;

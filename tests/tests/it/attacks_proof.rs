@@ -141,17 +141,14 @@ impl Hostile {
 /// A signed request of the cluster's operator, as the node with this id would take it.
 fn signed(folder: &Path, node_id: u64, body: &Json) -> Vec<u8> {
     let key = KeyFile::load(&folder.join("cluster/operator.key")).unwrap().open(None).unwrap();
-    let now = i64::try_from(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(),
-    )
-    .unwrap();
+    let now = verdict_actors::clock::now();
     let envelope = RequestEnvelope {
         cluster_id: key.file.cluster_id.clone(),
         node_id,
         key: key.file.name.clone(),
         nonce: [7; 16],
-        issued_at: TimestampMs(now),
-        expires_at: TimestampMs(now + 60_000),
+        issued_at: now,
+        expires_at: TimestampMs(now.0 + 60_000),
         body: body.to_string().into_bytes(),
     };
     key.signer().unwrap().seal(&envelope).unwrap()
@@ -304,7 +301,7 @@ fn send(address: &str, head: &[&str], body: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let length = format!("content-length: {}", body.len());
-    let head = [head, &[&length, "connection: close"]].concat().join("\r\n");
+    let head = [head, &[length.as_str(), "connection: close"]].concat().join("\r\n");
     stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -315,8 +312,8 @@ fn send(address: &str, head: &[&str], body: &str) -> (u16, String) {
 #[test]
 fn a_web_page_changes_nothing_at_a_node_on_loopback() {
     let node = Node::start(&[]);
-    let own = format!("host: {}", node.address);
-    let key = format!("x-api-key: {KEY}");
+    let (own, key) = (format!("host: {}", node.address), format!("x-api-key: {KEY}"));
+    let (own, key) = (own.as_str(), key.as_str());
     let body = json!({ "request_id": "r", "why": "", "changes": [
         { "kind": "list", "name": "l", "op": "put", "body": { "entries": [] } } ] });
     let body = body.to_string();
@@ -328,14 +325,14 @@ fn a_web_page_changes_nothing_at_a_node_on_loopback() {
         assert!(found == status && text.contains(code), "{head:?}: {text}");
         assert!(!text.contains("access-control-allow-origin: *"), "{text}");
     };
-    check(&[post, rebound, &key, json], 421, "VD0822");
+    check(&[post, rebound, key, json], 421, "VD0822");
     check(&["GET /metrics HTTP/1.1", rebound], 421, "VD0822");
-    check(&[post, &own, &key, json, "origin: https://evil.example"], 403, "VD0823");
-    check(&[post, &own, &key, json, "origin: null"], 403, "VD0823");
-    check(&[post, &own, &key], 415, "VD0810");
-    check(&[post, &own, &key, "content-type: text/plain"], 415, "VD0810");
-    check(&[post, &own, json], 401, "VD0801");
-    check(&[post, &own, &key, json], 200, "revision");
+    check(&[post, own, key, json, "origin: https://evil.example"], 403, "VD0823");
+    check(&[post, own, key, json, "origin: null"], 403, "VD0823");
+    check(&[post, own, key], 415, "VD0810");
+    check(&[post, own, key, "content-type: text/plain"], 415, "VD0810");
+    check(&[post, own, json], 401, "VD0801");
+    check(&[post, own, key, json], 200, "revision");
 }
 
 #[test]
@@ -347,16 +344,16 @@ fn a_node_without_keys_makes_one() {
     assert_eq!(mode & 0o777, 0o600);
     assert!(node.log().contains("api-key"), "{}", node.log());
     let key = std::fs::read_to_string(&file).unwrap();
-    let own = format!("host: {}", node.address);
+    let (own, key) = (format!("host: {}", node.address), format!("x-api-key: {}", key.trim()));
+    let (own, key) = (own.as_str(), key.as_str());
     let status = |head: &[&str]| send(&node.address, head, "").0;
     let get = "GET /v1/status HTTP/1.1";
-    assert_eq!(status(&[get, &own]), 401);
-    assert_eq!(status(&[get, &own, &format!("x-api-key: {}", key.trim())]), 200);
+    assert_eq!(status(&[get, own]), 401);
+    assert_eq!(status(&[get, own, key]), 200);
     // Its catalogue folder has no key: a save is refused with a code.
     let list = node.folder.join("catalogue/lists/words.csv");
     std::fs::create_dir_all(list.parent().unwrap()).unwrap();
     std::fs::write(&list, "value\na\n").unwrap();
     eventually(|| node.log(), |log| log.contains("VD0819"));
-    let object = format!("x-api-key: {}", key.trim());
-    assert_eq!(status(&["GET /v1/objects/list/words HTTP/1.1", &own, &object]), 404);
+    assert_eq!(status(&["GET /v1/objects/list/words HTTP/1.1", own, key]), 404);
 }

@@ -14,7 +14,7 @@ fn raw_post(node: &Node, path: &str, content_type: &str, body: &[u8]) -> (u16, S
     let mut stream = TcpStream::connect(&node.address).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: {content_type}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-type: {content_type}\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
@@ -95,7 +95,7 @@ fn keys_are_asked_for() {
     let node = Node::start(FILES);
     let mut stream = TcpStream::connect(&node.address).unwrap();
     stream
-        .write_all(b"GET /v1/objects/flow HTTP/1.1\r\nhost: x\r\nx-api-key: wrong\r\nconnection: close\r\n\r\n")
+        .write_all(b"GET /v1/objects/flow HTTP/1.1\r\nhost: localhost\r\nx-api-key: wrong\r\nconnection: close\r\n\r\n")
         .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -130,7 +130,7 @@ fn a_body_that_comes_after_its_head_costs_no_connection() {
         ("/v1/decisions/payment", "wrong", 401),
     ] {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n\
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n\
              content-type: application/json\r\ncontent-length: 4\r\n\r\n"
         );
         stream.get_mut().write_all(head.as_bytes()).unwrap();

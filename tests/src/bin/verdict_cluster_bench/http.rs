@@ -65,7 +65,7 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "bench")
+            .header("host", "localhost")
             .header("content-type", "application/json")
             .header("x-api-key", &self.key)
             .body(Full::new(body))?;
