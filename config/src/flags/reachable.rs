@@ -94,9 +94,11 @@ fn add_gates(
         }
     }
     let segments = &gates.segments;
-    let may_keep_out = !gates.regions.is_empty()
-        || !gates.prerequisites.is_empty()
-        || !(segments.any.is_empty() && segments.all.is_empty() && segments.none.is_empty());
+    let may_keep_out = !(gates.regions.is_empty()
+        && gates.prerequisites.is_empty()
+        && segments.any.is_empty()
+        && segments.all.is_empty()
+        && segments.none.is_empty());
     falls_through || may_keep_out
 }
 

@@ -180,7 +180,8 @@ async fn whoever_is_not_who_they_say_is_refused() {
     };
     // An authority of another cluster with the same name.
     let foreign = clients(identity(&theirs, 2));
-    unreachable(call(&foreign, &host.peer(1), PeerChannel::Raft, b"x").await);
+    let refused = call(&foreign, &host.peer(1), PeerChannel::Raft, b"x").await;
+    assert!(matches!(refused, Err(PeerError::Distrusted(1))), "{refused:?}");
     // A peer at whose address another node lives now.
     let honest = clients(identity(&ours, 2));
     unreachable(call(&honest, &host.peer(3), PeerChannel::Raft, b"x").await);
@@ -375,6 +376,7 @@ struct Swallowing {
 }
 
 impl Swallowing {
+    #[allow(clippy::disallowed_methods, reason = "of a test")]
     async fn start(target: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

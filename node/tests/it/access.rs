@@ -165,7 +165,8 @@ async fn every_role_and_scope_at_every_route() {
             let body =
                 json!({ "role": role, "hash": hex::encode(digest(&secret)), limit: [value] });
             let change = json!({ "kind": "key", "name": name, "op": "put", "body": body });
-            let set = json!({ "request_id": name, "why": "", "changes": [change] });
+            let set =
+                json!({ "request_id": name, "why": "a key of each role", "changes": [change] });
             let reply = world.post("/v1/changes", set).await;
             assert_eq!(reply.status, 200, "{reply:?}");
             keys.push((Some(secret), Some((role, true))));

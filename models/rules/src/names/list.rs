@@ -217,11 +217,12 @@ impl NameList {
         let pairs = words * self.words_max as u64;
         let spellings = self.spellings.len() as u64;
         let postings = words * spellings.min(super::POSTINGS_MAX as u64) / 8 + spellings.min(6_000);
-        COST_BASE
+        (COST_BASE
             + COST_PER_BYTE * name_bytes
             + COST_PER_WORD * words.min(self.spellings.len() as u64)
             + COST_PER_POSTING * postings.min(super::POSTINGS_MAX as u64 + 6_000)
-            + candidates * (COST_PER_CANDIDATE + COST_PER_PAIR * pairs)
+            + candidates * (COST_PER_CANDIDATE + COST_PER_PAIR * pairs))
+            / 100
     }
 
     /// Entries that cannot be compared as they should be.

@@ -48,6 +48,7 @@ impl Quality {
         2.0 * self.right / (2.0 * self.right + self.wrong + self.missed).max(1.0)
     }
 
+    #[allow(clippy::print_stdout, reason = "figures of a test")]
     fn show(&self, what: &str) {
         let recall = self.right / (self.right + self.missed).max(1.0);
         println!(
@@ -59,6 +60,7 @@ impl Quality {
 }
 
 /// The pairs; `None` where the data is absent, which is a failure where `CI` is set.
+#[allow(clippy::print_stdout, reason = "a test that cannot measure says so")]
 fn pairs() -> Option<Vec<Labelled>> {
     let folder = std::env::var("VERDICT_TESTDATA").unwrap_or_else(|_| {
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").to_owned()
@@ -92,8 +94,8 @@ fn group(all: &mut [Labelled]) {
         at
     }
     let mut first: HashMap<Vec<Box<str>>, usize> = HashMap::new();
-    for at in 0..all.len() {
-        for folded in &all[at].folded {
+    for (at, pair) in all.iter().enumerate() {
+        for folded in &pair.folded {
             let mut words = folded.tokens.clone();
             words.sort_unstable();
             let other = *first.entry(words).or_insert(at);
@@ -101,8 +103,8 @@ fn group(all: &mut [Labelled]) {
             root[one] = other;
         }
     }
-    for at in 0..all.len() {
-        all[at].group = find(&root, at);
+    for (at, pair) in all.iter_mut().enumerate() {
+        pair.group = find(&root, at);
     }
 }
 

@@ -118,7 +118,7 @@ impl Compiler<'_> {
         let choice =
             definition.model.as_ref().and_then(|written| self.choice(written, "classify.model"));
         if let Some(Choice::Fixed(selection)) = &choice {
-            self.judge_selection(selection, "classify.model", |model| no_labels(model));
+            self.judge_selection(selection, "classify.model", no_labels);
         }
         if definition.model.is_none() && definition.rules.is_empty() {
             self.fault(Code::MissingKey, "classify", "classify needs rules, a model or both");
