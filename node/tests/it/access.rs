@@ -120,8 +120,7 @@ fn every_admin_command_needs_the_role_of_its_route() {
                 && parts.0.zip(parts.1).all(|(known, part)| known.starts_with('{') || known == part)
         };
         let method = call.method.to_lowercase();
-        let mut rows =
-            MATRIX.iter().filter(|(known, route, _)| *known == method && matches(*route));
+        let mut rows = MATRIX.iter().filter(|(known, route, _)| *known == method && matches(route));
         // A path without a variable part comes before one with it.
         let row = rows.clone().find(|(_, route, _)| !route.contains('{')).or_else(|| rows.next());
         let (_, route, needs) = row.unwrap_or_else(|| panic!("{} {path}", request.name()));

@@ -249,7 +249,7 @@ async fn every_refusal_is_described() {
     let mut seen = 0;
     for (template, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let path = template.replace('{', "").replace('}', "");
+            let path = template.replace(['{', '}'], "");
             let id = operation["operationId"].as_str().unwrap();
             let request = |query: &str| {
                 let method = method.to_uppercase();

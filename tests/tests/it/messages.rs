@@ -152,7 +152,8 @@ fn by_node(messages: &mut Messages) {
     {
         note(messages, &node.get(path).json());
     }
-    let requests: [(&str, &str, &[(&str, &str)], &str); 6] = [
+    type Attempt<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+    let requests: [Attempt<'_>; 6] = [
         ("GET", "/v1/status", &[("X-API-Key", "wrong")], ""),
         ("POST", "/v1/changes", &[("X-API-Key", VIEWER_KEY)], "{}"),
         ("POST", decide, &[("X-API-Key", KEY)], "{\"input\": "),
