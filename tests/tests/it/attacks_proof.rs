@@ -129,7 +129,7 @@ impl Hostile {
 
     fn change_at_learner(&self, key: &str, request_id: &str) -> (u16, Json) {
         let list = json!({ "kind": "list", "name": "l", "op": "put", "body": { "entries": [] } });
-        let body = json!({ "request_id": request_id, "why": "", "changes": [list] });
+        let body = json!({ "request_id": request_id, "why": "an attack", "changes": [list] });
         let url = format!("{}/v1/changes", self.cluster.nodes[self.learner].http);
         let request = self.cluster.agent.post(url).header("X-API-Key", key);
         let request = request.content_type("application/json");
@@ -314,7 +314,7 @@ fn a_web_page_changes_nothing_at_a_node_on_loopback() {
     let node = Node::start(&[]);
     let (own, key) = (format!("host: {}", node.address), format!("x-api-key: {KEY}"));
     let (own, key) = (own.as_str(), key.as_str());
-    let body = json!({ "request_id": "r", "why": "", "changes": [
+    let body = json!({ "request_id": "r", "why": "an attack", "changes": [
         { "kind": "list", "name": "l", "op": "put", "body": { "entries": [] } } ] });
     let body = body.to_string();
     let post = "POST /v1/changes HTTP/1.1";
