@@ -184,7 +184,7 @@ fn the_authority_gives_way_to_another_under_writes_and_restarts() {
         assert!(!text.contains(secret), "node {node} has the old key");
     }
     let refused = ask_as(&before, &folder(&desk, 0), (id, &http));
-    assert!(matches!(refused, Err(PeerError::Unreachable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(PeerError::Distrusted(_))), "{refused:?}");
     let now = KeptIdentity::load(&folder(&desk, 0)).unwrap().unwrap();
     ask_as(&now, &folder(&desk, 0), (id, &http)).expect("one of the cluster is answered");
     let revisions = writes.end();

@@ -101,7 +101,11 @@ fn a_renamed_folder_deletes_nothing() {
     eventually(|| node.log(), |log| log.contains("would be deleted") && log.contains("flags/"));
     assert_eq!(node.get("/v1/objects/flag/four-0").status, 200);
     std::fs::rename(catalogue.join("flag"), catalogue.join("flags")).unwrap();
-    std::fs::write(catalogue.join("lists/bad_words.csv"), "value\nraffle\n").unwrap();
+    std::fs::write(
+        catalogue.join("lists/bad_words.csv"),
+        "value\ncasino\nunregistered arms\nraffle\n",
+    )
+    .unwrap();
     eventually(|| node.get("/v1/objects/list/bad_words").text, |text| text.contains("raffle"));
     assert_eq!(node.get("/v1/objects/flag/four-0").status, 200);
 }
