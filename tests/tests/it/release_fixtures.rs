@@ -110,6 +110,49 @@ fn a_state_folder_of_an_older_release_starts_and_serves_what_it_held() {
 }
 
 #[test]
+fn what_an_older_release_accepted_is_served_and_refused_when_it_changes() {
+    let folder = TempDir::new().unwrap();
+    unpack("state.tar.gz", folder.path());
+    let address = write_settings(folder.path());
+    let node = Node::spawn(folder.path(), address);
+    wait_raised(&node);
+    let listed = || {
+        let status = node.get("/v1/status").json();
+        let findings = status["runtime"]["publisher"]["findings"].as_array().cloned();
+        let shown = |finding: &Json| {
+            let (object, code) = (&finding["object"], &finding["refusal"]["code"]);
+            format!("{}/{} {code}", object["kind"], object["name"]).replace('"', "")
+        };
+        findings.iter().flatten().map(shown).collect::<Vec<_>>()
+    };
+    let expected = ["table/limits VD0206", "flow/refunds VD0503"];
+    eventually(listed, |listed| listed == &expected);
+    let object = |kind: &str, name: &str| {
+        node.get(&format!("/v1/objects/{kind}/{name}")).json()["body"].clone()
+    };
+    let mut limits = object("table", "limits");
+    limits["rows"][0][1] = json!("> 11");
+    let mut refunds = object("flow", "refunds");
+    refunds["score"] = json!({"base": 1, "levels": {"medium": 300, "high": 600, "critical": 850}});
+    for (kind, name, body, code) in
+        [("table", "limits", limits, "VD0206"), ("flow", "refunds", refunds, "VD0503")]
+    {
+        let change = json!({"request_id": name, "why": "test",
+            "changes": [{"kind": kind, "name": name, "op": "put", "body": body}]});
+        let refused = node.post("/v1/changes", &change);
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert_eq!(refused.json()["faults"][0]["code"], code, "{refused:?}");
+    }
+    // Put right, they are accepted, and no finding is left.
+    let mut limits = object("table", "limits");
+    limits["rows"][1][1] = json!("> 1000");
+    let change = json!({"request_id": "right", "why": "test",
+        "changes": [{"kind": "table", "name": "limits", "op": "put", "body": limits}]});
+    assert_eq!(node.post("/v1/changes", &change).status, 200);
+    eventually(listed, |listed| listed == &expected[1..]);
+}
+
+#[test]
 fn a_backup_of_an_older_release_is_restored() {
     let folder = TempDir::new().unwrap();
     unpack("backup.tar.gz", folder.path());

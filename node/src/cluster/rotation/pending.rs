@@ -23,7 +23,8 @@ use super::{WantedStep, authority_object, using};
 const TOKENS_WAITED_FOR: Duration = Duration::from_secs(120);
 /// For how long after `use` the old authority is trusted still: key files that are in use follow.
 const KEYS_WAITED_FOR: Duration = Duration::from_secs(5);
-/// Who takes the steps, in the audit.
+/// The author of the steps. The leader alone takes them: the list of what nodes may change without a
+/// person has none of them, so a step that another node forwards is refused.
 const AUTHOR: &str = "duty:authority";
 
 /// What comes next in a rotation.
