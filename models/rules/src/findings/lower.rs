@@ -22,10 +22,8 @@ pub(super) fn find(
     literals.sort_unstable();
     literals.dedup();
     let found = |literal: String| {
-        let message = format!(
-            "no text in lower case is {literal:?}: write {:?}",
-            folding::lower(&literal)
-        );
+        let message =
+            format!("no text in lower case is {literal:?}: write {:?}", folding::lower(&literal));
         finding(FindingKind::NeverEqual, at, rule, message)
     };
     literals.into_iter().map(found).collect()
