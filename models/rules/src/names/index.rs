@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::fold::TOKEN_CHARS_MAX;
 use super::pairs::{WEIGHTS, Word, closeness};
 use super::words::{self, Kind};
 use super::work::{self, Letters, Work};
@@ -35,17 +36,25 @@ pub struct SpellingIndex {
     kinds: Vec<Kind>,
     sounds: Vec<u64>,
     letters: Vec<Letters>,
-    numbers: HashMap<Box<str>, u32>,
     /// How telling a word is: the rarer, the more.
     weights: Vec<f32>,
-    /// Hashes of words, words with one letter left out, and sounds; sorted.
+    /// Hashes of words.
+    whole: Keys,
+    /// Hashes of words, words with one letter left out, and sounds.
+    near: Keys,
+    words: Postings,
+    grams: Postings,
+    spellings: usize,
+}
+
+/// Words by hashes.
+#[derive(Debug, Clone, Default)]
+struct Keys {
+    /// Hash and word, sorted.
     keys: Vec<(u32, u32)>,
     /// Where the keys begin whose first bits are a number, and how many bits are left.
     heads: Vec<u32>,
     tail_bits: u32,
-    words: Postings,
-    grams: Postings,
-    spellings: usize,
 }
 
 /// Spellings of number `n`: `places[starts[n]..starts[n + 1]]`.
@@ -123,6 +132,23 @@ impl Postings {
     }
 }
 
+impl Keys {
+    fn new(mut keys: Vec<(u32, u32)>) -> Self {
+        keys.sort_unstable();
+        keys.dedup();
+        let (heads, tail_bits) = heads_of(&keys);
+        Self { keys, heads, tail_bits }
+    }
+
+    fn of(&self, key: u32) -> impl Iterator<Item = u32> {
+        let head = key.checked_shr(self.tail_bits).unwrap_or(0) as usize;
+        let start = self.heads.get(head).map_or(self.keys.len(), |start| *start as usize);
+        let keys = self.keys.get(start..).unwrap_or_default();
+        let equal = keys.iter().skip_while(move |(known, _)| *known < key);
+        equal.take_while(move |(known, _)| *known == key).map(|(_, number)| *number)
+    }
+}
+
 impl SpellingIndex {
     /// Indexes spellings, given by their words; a spelling is known by its position.
     pub fn build(spellings: &[Vec<Box<str>>]) -> Self {
@@ -140,9 +166,9 @@ impl SpellingIndex {
         for (number, text) in (0u32..).zip(&texts) {
             for_each_key(&Word::new(text), |key| keys.push((key, number)));
         }
-        keys.sort_unstable();
-        keys.dedup();
-        let (heads, tail_bits) = heads_of(&keys);
+        let near = Keys::new(keys);
+        let keys = (0u32..).zip(&texts).map(|(number, text)| (mixed(hashed(text)), number));
+        let whole = Keys::new(keys.collect());
         let rarity = |number: u32, kind: Kind| {
             let weight = rarity(words.of(number).len(), spellings.len());
             if kind == Kind::Telling { weight } else { weight * 0.35 }
@@ -153,25 +179,19 @@ impl SpellingIndex {
         let letters = texts.iter().map(|text| Letters::of(text)).collect();
         let grams = grams_of(spellings);
         let spellings = spellings.len();
-        Self {
-            texts,
-            kinds,
-            sounds,
-            letters,
-            numbers,
-            weights,
-            keys,
-            heads,
-            tail_bits,
-            words,
-            grams,
-            spellings,
-        }
+        Self { texts, kinds, sounds, letters, weights, whole, near, words, grams, spellings }
     }
 
     /// A word's number.
     pub fn number(&self, text: &str) -> Option<u32> {
-        self.numbers.get(text).copied()
+        self.known(hashed(text), text)
+    }
+
+    /// The number of a word whose hash is known.
+    fn known(&self, hash: u64, text: &str) -> Option<u32> {
+        self.whole
+            .of(mixed(hash))
+            .find(|number| self.texts.get(*number as usize).is_some_and(|known| **known == *text))
     }
 
     /// A word by its number.
@@ -188,7 +208,7 @@ impl SpellingIndex {
     /// Postings of words and of grams that a look-up visits at most.
     pub fn postings_max(&self, words: usize) -> usize {
         let of_words = words.saturating_mul(self.words.places.len()).min(POSTINGS_MAX);
-        of_words + (GRAMS_MAX * self.spellings).min(GRAM_POSTINGS_MAX)
+        of_words + self.grams.places.len().min(GRAM_POSTINGS_MAX)
     }
 
     /// Chooses the spellings that have most in common with a query, at most [`CANDIDATES_MAX`].
@@ -229,15 +249,21 @@ impl SpellingIndex {
 
     /// Adds words of the list that a word of the query begins or ends with: it may be several, joined.
     fn add_parts(&self, word: &str, buffers: &mut Candidates) {
-        for at in PART_CHARS_MIN..word.len().saturating_sub(1) {
+        let (mut before, mut after, mut power) = (hashed(word), 0u64, 1u64);
+        for (at, byte) in word.bytes().enumerate().rev() {
+            before = without_last(before, byte);
+            after = after.wrapping_add(value(byte).wrapping_mul(power));
+            power = power.wrapping_mul(BASE);
             let (begin, end) = word.split_at(at);
-            let rest = word.len() - at;
-            for (part, letters) in [(begin, at), (end, rest)] {
-                if letters >= PART_CHARS_MIN
-                    && let Some(number) = self.number(part)
+            if begin.len() < PART_CHARS_MIN || end.len() < 2 {
+                continue;
+            }
+            for (part, hash) in [(begin, before), (end, after)] {
+                if part.len() >= PART_CHARS_MIN
+                    && let Some(number) = self.known(hash, part)
                 {
                     #[expect(clippy::cast_precision_loss, reason = "at most 64")]
-                    buffers.alike.push((number, letters as f32 / word.len() as f32));
+                    buffers.alike.push((number, part.len() as f32 / word.len() as f32));
                 }
             }
         }
@@ -247,10 +273,15 @@ impl SpellingIndex {
     fn add_joined(&self, query: &[Word<'_>], buffers: &mut Candidates) {
         let Candidates { joined, alike, .. } = buffers;
         joined.clear();
+        let mut hash = 0;
         for (at, word) in query.iter().take(JOINED_MAX).enumerate() {
+            if joined.len() + word.text.len() > TOKEN_CHARS_MAX {
+                return;
+            }
             joined.push_str(word.text);
+            hash = word.text.bytes().fold(hash, appended);
             if at > 0
-                && let Some(number) = self.number(joined)
+                && let Some(number) = self.known(hash, joined)
             {
                 alike.push((number, 1.0));
             }
@@ -286,10 +317,7 @@ impl SpellingIndex {
         let (from, mut whole) = (alike.len(), true);
         near.clear();
         for_each_key(word, |key| {
-            let start = self.heads.get((key >> self.tail_bits) as usize).copied().unwrap_or(0);
-            let keys = self.keys.get(start as usize..).unwrap_or_default();
-            let equal = keys.iter().skip_while(|(known, _)| *known < key);
-            let mut equal = equal.take_while(|(known, _)| *known == key).map(|(_, number)| *number);
+            let mut equal = self.near.of(key);
             near.extend(equal.by_ref().take(KEY_WORDS_MAX));
             whole &= equal.next().is_none();
         });
@@ -407,7 +435,7 @@ fn heads_of(keys: &[(u32, u32)]) -> (Vec<u32>, u32) {
 /// share such a key), and how it sounds.
 fn for_each_key(word: &Word<'_>, mut found: impl FnMut(u32)) {
     let bytes = word.text.as_bytes();
-    let whole = bytes.iter().fold(0, |hash, byte| appended(hash, *byte));
+    let whole = hashed(word.text);
     found(mixed(whole));
     if bytes.len() >= 3 {
         // The hash is a sum over places, so that of a rest comes from those of two parts.
@@ -415,7 +443,7 @@ fn for_each_key(word: &Word<'_>, mut found: impl FnMut(u32)) {
         let mut before = whole;
         for (at, byte) in bytes.iter().enumerate().rev() {
             // Turns the hash of the first `at + 1` letters into that of the first `at`.
-            before = before.wrapping_sub(value(*byte)).wrapping_mul(BASE_INVERSE);
+            before = without_last(before, *byte);
             // Of equal letters in a row it is all the same which is left out.
             if bytes.get(at + 1) != Some(byte) {
                 found(mixed(before.wrapping_mul(power).wrapping_add(after)));
@@ -452,6 +480,14 @@ const fn appended(hash: u64, byte: u8) -> u64 {
     hash.wrapping_mul(BASE).wrapping_add(value(byte))
 }
 
+const fn without_last(hash: u64, byte: u8) -> u64 {
+    hash.wrapping_sub(value(byte)).wrapping_mul(BASE_INVERSE)
+}
+
+fn hashed(text: &str) -> u64 {
+    text.bytes().fold(0, appended)
+}
+
 /// A key of a hash; what collides is told apart by comparing.
 #[expect(clippy::cast_possible_truncation, reason = "a hash")]
 const fn mixed(hash: u64) -> u32 {
@@ -476,7 +512,7 @@ mod tests {
         assert_eq!(BASE.wrapping_mul(BASE_INVERSE), 1);
         for other in ["petrov", "petro", "etrov", "petov", "pertov", "petroff", "aetrov", "petrova"]
         {
-            assert_eq!(share("petrov", other), true, "{other}");
+            assert!(share("petrov", other), "{other}");
         }
         assert!(share("anna", "ana") && !share("petrov", "smith"));
     }

@@ -11,7 +11,7 @@ use super::fold::{Folded, READ_MAX, TOKENS_MAX, fold};
 use super::index::{Candidates, SpellingIndex};
 use super::pairs::{PairScratch, WEIGHTS, Word};
 use super::qualifiers::{Listed, Qualifiers, country, identifier};
-use super::work::{self, WORK_MAX, Work};
+use super::work::{self, Work};
 use super::{
     CANDIDATES_MAX, NAME_BYTES_MAX, NAMES_MAX, NameFinding, NameGap, NameMatch, NamePart,
     NameQuery, NameScore, score,
@@ -23,7 +23,7 @@ pub const FINDINGS_MAX: usize = 20;
 /// Cost units of a look-up (`names/work.rs` has the others): to begin with, per byte that is read,
 /// and per word of the query.
 const COST_BASE: u64 = 1_500;
-const COST_PER_BYTE: u64 = 30;
+const COST_PER_BYTE: u64 = 50;
 const COST_PER_WORD: u64 = 300;
 
 type Words<'t> = SmallVec<[Word<'t>; 8]>;
@@ -193,7 +193,7 @@ impl NameList {
         let entry = self.entries.get(spelling.entry as usize)?;
         let other = self.words(spelling);
         // It was compared within the bounds before.
-        scratch.pairs.work = Work::new(WORK_MAX);
+        scratch.pairs.work = Work::new(self.work_max());
         score::score(&WEIGHTS, &words, &other, &mut scratch.pairs);
         let detail = score::describe(&words, &other, &scratch.pairs.chosen);
         let mut parts = vec![NamePart { kind: "words", detail, score: best.base }];
@@ -222,7 +222,11 @@ impl NameList {
         // Each word but the last is followed by a space.
         let words = letters.div_ceil(2).min(TOKENS_MAX as u64);
         let postings = self.index.postings_max(usize::try_from(words).unwrap_or(TOKENS_MAX));
-        fixed_units(letters, words) + work::POSTING * postings as u64 + WORK_MAX
+        fixed_units(letters, words) + work::POSTING * postings as u64 + self.work_max()
+    }
+
+    fn work_max(&self) -> u64 {
+        work::work_max(self.spellings.len().min(CANDIDATES_MAX))
     }
 
     /// What a look-up cost.
@@ -266,7 +270,7 @@ impl NameList {
         scratch: &mut NameScratch,
     ) -> (Option<Best>, bool) {
         let NameScratch { candidates, pairs, .. } = scratch;
-        pairs.work = Work::new(WORK_MAX);
+        pairs.work = Work::new(self.work_max());
         let known = |spelling: u32| {
             let entry = self.spellings.get(spelling as usize).map(|spelling| spelling.entry);
             entry.and_then(|entry| self.entries.get(entry as usize))
@@ -284,6 +288,10 @@ impl NameList {
             else {
                 continue;
             };
+            // Only an earlier entry can be as good as one that is certain.
+            if best.is_some_and(|best| best.score >= 1.0 && best.spelling < spelling) {
+                continue;
+            }
             pairs.work.spend(work::CANDIDATE);
             let base = score::score(&WEIGHTS, words, &self.words(of), pairs);
             if pairs.work.is_cut() {
@@ -353,7 +361,7 @@ impl Scripts {
 
 /// What reading and looking up the letters and words of a query costs.
 const fn fixed_units(letters: u64, words: u64) -> u64 {
-    COST_BASE + (COST_PER_BYTE + work::KEY) * letters + COST_PER_WORD * words
+    COST_BASE + COST_PER_BYTE * letters + COST_PER_WORD * words
 }
 
 fn words_of(folded: &Folded) -> Words<'_> {

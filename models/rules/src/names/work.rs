@@ -4,19 +4,24 @@
 //! A unit is about a nanosecond (`benches/RESULTS.md`). What is done is counted, so a look-up costs
 //! what it took; what is left undone is told, so a look-up that was cut short is no answer.
 
-/// What comparing a query with the spellings of a list may cost.
-pub const WORK_MAX: u64 = 80_000;
+/// What comparing a query with the words and the candidates of a list may cost: to begin with, and for
+/// each candidate. Of ordinary names a comparison takes a tenth of that.
+const WORK_MAX: u64 = 30_000;
+const WORK_MAX_PER_CANDIDATE: u64 = 3_000;
 /// A candidate: its words, and its pairs in order.
-pub const CANDIDATE: u64 = 160;
+pub const CANDIDATE: u64 = 200;
 /// Two words that are told apart by their letters.
-pub const PAIR: u64 = 8;
-/// A key of a word in the index.
-pub const KEY: u64 = 24;
+pub const PAIR: u64 = 3;
 /// A spelling that has a word or a gram in common with the query.
 pub const POSTING: u64 = 12;
 /// Edits of two words, beyond their letters, and a letter of them.
-const EDITS: u64 = 80;
-const EDITS_PER_LETTER: u64 = 6;
+const EDITS: u64 = 60;
+const EDITS_PER_LETTER: u64 = 5;
+
+/// What the comparisons with so many candidates may cost.
+pub const fn work_max(candidates: usize) -> u64 {
+    WORK_MAX + WORK_MAX_PER_CANDIDATE * candidates as u64
+}
 
 /// What it costs to go through the words of two names.
 pub const fn pairs(one: usize, other: usize) -> u64 {
