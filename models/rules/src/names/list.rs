@@ -23,7 +23,7 @@ pub const FINDINGS_MAX: usize = 20;
 /// Cost units of a look-up (`names/work.rs` has the others): to begin with, per byte that is read,
 /// and per word of the query.
 const COST_BASE: u64 = 1_500;
-const COST_PER_BYTE: u64 = 50;
+const COST_PER_BYTE: u64 = 100;
 const COST_PER_WORD: u64 = 300;
 
 type Words<'t> = SmallVec<[Word<'t>; 8]>;

@@ -167,6 +167,7 @@ pub fn pair_up(
             }
         }
     }
+    work.spend(work::SORTED * found.len() as u64);
     let mut taken = take(found, chosen, (0, 0));
     // What is equal needs no second look: only the other words may be joined or split.
     let is_open = |taken: u32, count: usize| taken.count_ones() < u32::try_from(count).unwrap_or(0);
@@ -187,10 +188,12 @@ pub fn pair_up(
         windows.find((entry, fixed.1), (query, fixed.0));
         if found.len() > before {
             chosen.clear();
+            work.spend(work::SORTED * found.len() as u64);
             taken = take(found, chosen, (0, 0));
         }
     }
     conflicts(weights, (query, taken.0), (entry, taken.1), (found, work));
+    work.spend(work::SORTED * found.len() as u64);
     take(found, chosen, taken);
 }
 

@@ -7,16 +7,18 @@
 /// What comparing a query with the words and the candidates of a list may cost: to begin with, and for
 /// each candidate. Of ordinary names a comparison takes a tenth of that.
 const WORK_MAX: u64 = 30_000;
-const WORK_MAX_PER_CANDIDATE: u64 = 3_000;
+const WORK_MAX_PER_CANDIDATE: u64 = 8_000;
 /// A candidate: its words, and its pairs in order.
-pub const CANDIDATE: u64 = 200;
+pub const CANDIDATE: u64 = 400;
 /// Two words that are told apart by their letters.
-pub const PAIR: u64 = 3;
+pub const PAIR: u64 = 4;
+/// A pair that is put in order among others.
+pub const SORTED: u64 = 20;
 /// A spelling that has a word or a gram in common with the query.
 pub const POSTING: u64 = 12;
 /// Edits of two words, beyond their letters, and a letter of them.
-const EDITS: u64 = 60;
-const EDITS_PER_LETTER: u64 = 5;
+const EDITS: u64 = 100;
+const EDITS_PER_LETTER: u64 = 6;
 
 /// What the comparisons with so many candidates may cost.
 pub const fn work_max(candidates: usize) -> u64 {
