@@ -234,22 +234,27 @@ fn alike(
     if is_affixed(one.text, other.text) {
         return Some((weights.join, How::Joined));
     }
-    let (loss, ratio) = edits(weights, one, other, work)?;
     let most = weights.conflict * one.weight().min(other.weight());
+    let (loss, ratio) = edits(weights, (one, other), most, work)?;
     // Of short words with as many edits as that, nothing is the same.
     (ratio > 0.3 && loss < most).then_some((loss, How::Edited))
 }
 
 /// What the edits between two words cost, and which share of their letters is the same; `None` where
-/// there are more than four.
+/// there are more than four, and perhaps where they cost `most_loss` or more.
 fn edits(
     weights: &Weights,
-    one: &Word<'_>,
-    other: &Word<'_>,
+    (one, other): (&Word<'_>, &Word<'_>),
+    most_loss: f64,
     work: &mut Work,
 ) -> Option<(f64, f64)> {
     let most = weights.edits.len();
     if one.text.len().abs_diff(other.text.len()) > most || one.letters.apart(other.letters) > most {
+        return None;
+    }
+    let cheap = |loss: &f64| loss * weights.sound.min(1.0) < most_loss;
+    let useful = weights.edits.iter().rposition(cheap).map_or(0, |at| at + 1);
+    if one.letters.apart(other.letters) > useful {
         return None;
     }
     if !work.spend(work::edits(one.text.len() + other.text.len())) {
@@ -416,7 +421,7 @@ fn joined_loss(
     if joined.text == word.text || is_affixed(joined.text, word.text) {
         return Some(weights.join);
     }
-    let (loss, ratio) = edits(weights, joined, word, work)?;
+    let (loss, ratio) = edits(weights, (joined, word), f64::INFINITY, work)?;
     (ratio >= JOINED_FROM).then_some(weights.join + loss)
 }
 
@@ -471,7 +476,8 @@ fn conflicts(
     for (i, one) in query.0.iter().enumerate().filter(|(i, _)| query.1 & bit(*i) == 0) {
         for (j, other) in entry.0.iter().enumerate().filter(|(j, _)| entry.1 & bit(*j) == 0) {
             let most = weights.conflict * one.weight().min(other.weight());
-            let loss = edits(weights, one, other, work).map_or(most, |(loss, _)| loss.min(most));
+            let loss =
+                edits(weights, (one, other), most, work).map_or(most, |(loss, _)| loss.min(most));
             found.push(Pair { left: bit(i), right: bit(j), loss, how: How::Conflict });
         }
     }
