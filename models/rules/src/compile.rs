@@ -131,6 +131,11 @@ fn assemble(
     let early = early.finish(&resources, &bodies);
     let late = late.finish(&resources, &bodies);
     let shared = early.cost_units_max(&resources).saturating_add(late.cost_units_max(&resources));
+    // Each phase that has rules keeps its own scores.
+    let phase = |wanted: Phase| u64::from(rules.iter().any(|rule| rule.phase == wanted));
+    let phases = phase(Phase::Early) + phase(Phase::Late);
+    let names = crate::cost::names_shared_max(&resources).saturating_mul(phases);
+    let shared = shared.saturating_add(names);
     let cost_units_max =
         rules.iter().fold(shared, |sum, rule| sum.saturating_add(rule.cost_units_max));
     CompiledRuleSet {

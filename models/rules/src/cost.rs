@@ -3,7 +3,8 @@
 //! never exceeds the worst case.
 
 use crate::Slot;
-use crate::expression::{AtomKind, Condition, Constant, Constants, Term, Type};
+use crate::expression::{AtomKind, Condition, Constant, Constants, NameCall, Term, Type};
+use crate::names::NameList;
 use crate::resources::Resources;
 
 /// A condition, atom or term that is looked at.
@@ -41,13 +42,26 @@ pub(crate) const fn scan(bytes: u64) -> u64 {
     SCAN + SCAN_PER_BYTE * bytes
 }
 
-/// What a fuzzy look-up costs, whatever it finds: it is charged at its worst case.
+/// What a mention of a fuzzy look-up costs at most. By the first version the whole look-up, each time;
+/// since then a look-up is counted once a set ([`names_shared_max`]), for its score is kept.
 pub(crate) fn name_call(call: u32, resources: &Resources) -> u64 {
     let Some(call) = resources.name_calls.get(call as usize) else { return NAME };
-    let bytes = bytes_max(call.name, resources);
-    let list = resources.name_lists.get(call.list as usize);
-    let one = list.map_or(NAME, |(_, list)| list.cost_units(bytes));
-    one.saturating_mul(names_max(call.name, resources))
+    let Some((_, list)) = resources.name_lists.get(call.list as usize) else { return NAME };
+    if list.is_counted_once() { LOOKUP } else { looked_up_max(call, list, resources) }
+}
+
+/// What the fuzzy look-ups of a set cost at most that all its mentions of them share, in one phase.
+pub(crate) fn names_shared_max(resources: &Resources) -> u64 {
+    let of = |call: &NameCall| {
+        let (_, list) = resources.name_lists.get(call.list as usize)?;
+        list.is_counted_once().then(|| looked_up_max(call, list, resources))
+    };
+    resources.name_calls.iter().filter_map(of).fold(0, u64::saturating_add)
+}
+
+fn looked_up_max(call: &NameCall, list: &NameList, resources: &Resources) -> u64 {
+    let one = list.cost_units(bytes_max(call.name, resources));
+    one.saturating_mul(names_max(call.name, resources)).max(NAME)
 }
 
 /// How many texts a field holds that a list is asked for.

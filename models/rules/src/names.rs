@@ -7,9 +7,10 @@
 //!         legal forms
 //! ```
 //!
-//! The work of a look-up is bounded by constants, however long the list: words, index keys, postings
-//! and candidates are all capped, rare words first. The bounds cost recall only where more than
-//! [`POSTINGS_MAX`] entries share the query's rarest words.
+//! The work of a look-up is bounded by constants, however long the list: words, index keys, postings,
+//! candidates and comparisons are all capped, rare words first (`names/work.rs`). A look-up that a
+//! bound cuts short has a gap ([`NameGap::Cut`]); only the choice of the [`CANDIDATES_MAX`] best
+//! candidates, and a word that many companies share in more than [`POSTINGS_MAX`] entries, are none.
 //!
 //! Scores are made to be explained, not learned: [`MATCH_FROM`] is a match, and a flow settles a hit
 //! only far above it. Qualifiers that agree raise a score, those that disagree lower it, an equal
@@ -32,6 +33,7 @@ mod score;
 mod script;
 mod v1;
 mod words;
+mod work;
 
 /// From this score on two names are taken for the same.
 pub const MATCH_FROM: f64 = 0.70;
@@ -91,7 +93,7 @@ pub enum NameGap {
     Empty,
     /// The name is in a script that is only read and not folded, and entries are in another.
     Script,
-    /// The name is too long: only its beginning was compared.
+    /// The name is too long, or like too much of the list: not all of it was compared.
     Cut,
 }
 
@@ -116,7 +118,8 @@ impl NameGap {
                  score is a lower bound"
             }
             Self::Cut => {
-                "the name is too long, only its beginning was compared: the score is a lower bound"
+                "the name is too long or like too many entries, not all of it was compared: the score \
+                 is a lower bound"
             }
         }
     }
@@ -218,6 +221,21 @@ impl NameList {
         match &self.matcher {
             Matcher::V1(list) => list.cost_units(),
             Matcher::V2(list) => list.cost_units(name_bytes),
+        }
+    }
+
+    /// Whether a set counts a look-up once, however often its rules mention it.
+    pub(crate) fn is_counted_once(&self) -> bool {
+        matches!(self.matcher, Matcher::V2(_))
+    }
+
+    /// What the look-up that was just done cost, in cost units; never more than
+    /// [`cost_units`](Self::cost_units).
+    #[must_use]
+    pub fn spent_units(&self, scratch: &NameScratch) -> u64 {
+        match &self.matcher {
+            Matcher::V1(list) => list.cost_units(),
+            Matcher::V2(_) => scratch.v2.spent(),
         }
     }
 

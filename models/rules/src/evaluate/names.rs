@@ -57,24 +57,12 @@ impl<'a> Evaluator<'a, '_> {
         if let Some(known) = self.kept.name_score(call) {
             return known;
         }
-        let cost_units = self.name_cost(call);
-        self.charge(cost_units);
+        let before = self.cost_units();
         let score = self.best_name(call).map(|(score, _)| score);
+        let spent = self.cost_units().saturating_sub(before);
+        self.charge(cost::NAME.saturating_sub(spent));
         self.kept.keep_name_score(call, score);
         score
-    }
-
-    /// What a look-up costs: that of the first version whatever the name, later ones by its length.
-    fn name_cost(&self, call: u32) -> u64 {
-        let resources = self.resources;
-        let of = |call: &NameCall| {
-            let (_, list) = resources.name_lists.get(call.list as usize)?;
-            let value = self.facts.get(call.name);
-            let bytes = value.map_or(&[][..], texts).iter().map(|text| text.len() as u64);
-            Some(bytes.map(|bytes| list.cost_units(bytes)).sum())
-        };
-        let call = resources.name_calls.get(call as usize);
-        call.and_then(of).unwrap_or(0).max(cost::NAME)
     }
 
     /// The best score of a look-up, and the name that has it: of a set the best item counts, and a
@@ -93,6 +81,8 @@ impl<'a> Evaluator<'a, '_> {
         for name in texts(value) {
             let query = self.name_query(call, name);
             let found = list.score(&query, self.as_of, self.kept.names());
+            let spent = list.spent_units(self.kept.names());
+            self.charge(spent);
             if best.1.is_none() || found.score > best.0.score {
                 best = (found, Some(&**name));
             }
@@ -114,7 +104,11 @@ impl<'a> Evaluator<'a, '_> {
 
     /// The evidence of a name look-up: the entry that is most alike, and how the score came about.
     pub(super) fn name_evidence(&mut self, call: u32) -> Option<Evidence> {
-        let (found, name) = self.best_name(call).ok()?;
+        // Told after the fact, so it costs the request nothing.
+        let spent = self.cost_units();
+        let best = self.best_name(call);
+        self.reset_cost_units(spent);
+        let (found, name) = best.ok()?;
         let resources = self.resources;
         let call = resources.name_calls.get(call as usize)?;
         let (list_name, list) = resources.name_lists.get(call.list as usize)?;

@@ -17,6 +17,8 @@ const PIECES_MIN: usize = 4;
 /// Pieces and letters of a name that are read; a name with more is cut.
 const RAWS_MAX: usize = 256;
 const LETTERS_MAX: usize = 2_048;
+/// Characters of a name that are read, those that show nothing included; a name with more is cut.
+pub const READ_MAX: usize = 4_096;
 
 /// A name as it is compared.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,8 @@ pub struct Folded {
     pub read: Option<Script>,
     /// Part of the name was left out.
     pub cut: bool,
+    /// How many bytes were read, at most [`READ_MAX`] characters.
+    pub letters: usize,
 }
 
 /// A token before its letters are made Latin.
@@ -49,6 +53,10 @@ struct Text {
 /// Folds a name.
 pub fn fold(name: &str) -> Folded {
     let mut folded = Folded::default();
+    let end = name.char_indices().nth(READ_MAX).map_or(name.len(), |(end, _)| end);
+    folded.cut = end < name.len();
+    folded.letters = end;
+    let name = &name[..end];
     let raws = split(name, &mut folded);
     let some_latin = raws.iter().any(|raw| raw.latin > 0 && raw.other == 0);
     let mut all: Vec<Text> = Vec::with_capacity(raws.len());

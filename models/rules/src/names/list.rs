@@ -7,10 +7,11 @@ use unicode_script::Script;
 use verdict_config::definition::{ListDefinition, ListEntry};
 use verdict_config::{Code, Fault, Faults, TimestampMs};
 
-use super::fold::{Folded, TOKENS_MAX, fold};
+use super::fold::{Folded, READ_MAX, TOKENS_MAX, fold};
 use super::index::{Candidates, SpellingIndex};
 use super::pairs::{PairScratch, WEIGHTS, Word};
 use super::qualifiers::{Listed, Qualifiers, country, identifier};
+use super::work::{self, Work};
 use super::{
     CANDIDATES_MAX, NAME_BYTES_MAX, NAMES_MAX, NameFinding, NameGap, NameMatch, NamePart,
     NameQuery, NameScore, score,
@@ -19,15 +20,11 @@ use super::{
 /// The most findings of a list.
 pub const FINDINGS_MAX: usize = 20;
 
-/// Cost units of a look-up in the worst case: to begin with, per byte of the name, per word of the
-/// query (keys and their words), for all postings, per candidate, and per pair of words of one.
-/// Estimates from the bounds of the work; no benchmark has measured the worst case yet.
-const COST_BASE: u64 = 2_000;
-const COST_PER_BYTE: u64 = 24;
-const COST_PER_WORD: u64 = 12_000;
-const COST_PER_POSTING: u64 = 4;
-const COST_PER_CANDIDATE: u64 = 1_500;
-const COST_PER_PAIR: u64 = 120;
+/// Cost units of a look-up (`names/work.rs` has the others): to begin with, per byte that is read,
+/// and per word of the query.
+const COST_BASE: u64 = 1_500;
+const COST_PER_BYTE: u64 = 100;
+const COST_PER_WORD: u64 = 300;
 
 type Words<'t> = SmallVec<[Word<'t>; 8]>;
 
@@ -39,7 +36,6 @@ pub struct NameList {
     index: SpellingIndex,
     identifiers: HashMap<Box<str>, Vec<u32>>,
     scripts: Scripts,
-    words_max: usize,
     findings: Vec<NameFinding>,
 }
 
@@ -76,6 +72,14 @@ struct Scripts {
 pub struct NameScratch {
     candidates: Candidates,
     pairs: PairScratch,
+    spent: u64,
+}
+
+impl NameScratch {
+    /// What the last look-up cost.
+    pub const fn spent(&self) -> u64 {
+        self.spent
+    }
 }
 
 /// The best entry before it is explained.
@@ -105,7 +109,6 @@ impl NameList {
                 Ok(spellings) => {
                     list.add_findings(index, &spellings);
                     for (text, folded) in spellings {
-                        list.words_max = list.words_max.max(folded.tokens.len());
                         list.spellings.push(Spelling { entry: index, text, words: Box::default() });
                         reads.push((index, folded.read));
                         words.push(folded.tokens);
@@ -167,10 +170,12 @@ impl NameList {
         scratch: &mut NameScratch,
     ) -> NameScore {
         let folded = fold(query.name);
-        let best = self.best(query, &words_of(&folded), as_of, scratch);
+        let (best, whole) = self.best(query, &words_of(&folded), as_of, scratch);
         let score = best.map_or(0.0, |best| best.score);
+        scratch.spent = self.spent_units(&folded, scratch);
+        let gap = self.gap(&folded, as_of).or((!whole).then_some(NameGap::Cut));
         // What is certain can be no better.
-        let gap = self.gap(&folded, as_of).filter(|_| score < 1.0);
+        let gap = gap.filter(|_| score < 1.0);
         NameScore { score, gap }
     }
 
@@ -183,10 +188,12 @@ impl NameList {
     ) -> Option<NameMatch> {
         let folded = fold(query.name);
         let words = words_of(&folded);
-        let best = self.best(query, &words, as_of, scratch)?;
+        let best = self.best(query, &words, as_of, scratch).0?;
         let spelling = self.spellings.get(best.spelling as usize)?;
         let entry = self.entries.get(spelling.entry as usize)?;
         let other = self.words(spelling);
+        // It was compared within the bounds before.
+        scratch.pairs.work = Work::new(self.work_max());
         score::score(&WEIGHTS, &words, &other, &mut scratch.pairs);
         let detail = score::describe(&words, &other, &scratch.pairs.chosen);
         let mut parts = vec![NamePart { kind: "words", detail, score: best.base }];
@@ -211,18 +218,23 @@ impl NameList {
 
     /// What a look-up of a name of so many bytes costs in the worst case.
     pub fn cost_units(&self, name_bytes: u64) -> u64 {
+        let letters = name_bytes.min(4 * READ_MAX as u64);
         // Each word but the last is followed by a space.
-        let words = name_bytes.div_ceil(2).min(TOKENS_MAX as u64);
-        let candidates = (self.spellings.len()).min(2 * CANDIDATES_MAX) as u64;
-        let pairs = words * self.words_max as u64;
-        let spellings = self.spellings.len() as u64;
-        let postings = words * spellings.min(super::POSTINGS_MAX as u64) / 8 + spellings.min(6_000);
-        (COST_BASE
-            + COST_PER_BYTE * name_bytes
-            + COST_PER_WORD * words.min(self.spellings.len() as u64)
-            + COST_PER_POSTING * postings.min(super::POSTINGS_MAX as u64 + 6_000)
-            + candidates * (COST_PER_CANDIDATE + COST_PER_PAIR * pairs))
-            / 100
+        let words = letters.div_ceil(2).min(TOKENS_MAX as u64);
+        let postings = self.index.postings_max(usize::try_from(words).unwrap_or(TOKENS_MAX));
+        fixed_units(letters, words) + work::POSTING * postings as u64 + self.work_max()
+    }
+
+    fn work_max(&self) -> u64 {
+        work::work_max(self.spellings.len().min(CANDIDATES_MAX))
+    }
+
+    /// What a look-up cost.
+    fn spent_units(&self, folded: &Folded, scratch: &NameScratch) -> u64 {
+        let postings = work::POSTING * scratch.candidates.visited() as u64;
+        let letters = folded.letters as u64;
+        let words = folded.tokens.len() as u64;
+        fixed_units(letters, words) + postings + scratch.pairs.work.spent()
     }
 
     /// Entries that cannot be compared as they should be.
@@ -256,23 +268,37 @@ impl NameList {
         words: &[Word<'_>],
         as_of: TimestampMs,
         scratch: &mut NameScratch,
-    ) -> Option<Best> {
+    ) -> (Option<Best>, bool) {
+        let NameScratch { candidates, pairs, .. } = scratch;
+        pairs.work = Work::new(self.work_max());
         let known = |spelling: u32| {
             let entry = self.spellings.get(spelling as usize).map(|spelling| spelling.entry);
             entry.and_then(|entry| self.entries.get(entry as usize))
         };
-        self.index.candidates(words, &mut scratch.candidates, |spelling| {
+        let buffers = (&mut *candidates, &mut pairs.work);
+        let mut whole = self.index.candidates(words, buffers, |spelling| {
             known(spelling).is_some_and(|entry| as_of.0 < entry.expires_ms)
         });
         let qualifiers = Qualifiers::new(query);
         let by_identifier = self.with_identifier(qualifiers.identifier.as_deref(), as_of);
         let mut best: Option<Best> = None;
-        for spelling in scratch.candidates.chosen().iter().copied().chain(by_identifier) {
+        // An equal identifier is certain, so it comes first.
+        for spelling in by_identifier.into_iter().chain(candidates.chosen().iter().copied()) {
             let (Some(of), Some(entry)) = (self.spellings.get(spelling as usize), known(spelling))
             else {
                 continue;
             };
-            let base = score::score(&WEIGHTS, words, &self.words(of), &mut scratch.pairs);
+            // Only an earlier entry can be as good as one that is certain.
+            if best.is_some_and(|best| best.score >= 1.0 && best.spelling < spelling) {
+                continue;
+            }
+            pairs.work.spend(work::CANDIDATE);
+            let base = score::score(&WEIGHTS, words, &self.words(of), pairs);
+            if pairs.work.is_cut() {
+                // What was compared in part says nothing.
+                whole = false;
+                break;
+            }
             let score = qualifiers.qualify(&entry.qualifiers, base).score;
             let better = best.is_none_or(|best| {
                 score > best.score || (score == best.score && spelling < best.spelling)
@@ -281,7 +307,7 @@ impl NameList {
                 best = Some(Best { spelling, base, score });
             }
         }
-        best
+        (best, whole)
     }
 
     /// The first spelling of each entry whose identifier is the query's, at most
@@ -331,6 +357,11 @@ impl Scripts {
         let known = self.lacking_ms.iter().find(|(known, _)| *known == script);
         known.map_or(self.all_ms, |(_, until)| *until)
     }
+}
+
+/// What reading and looking up the letters and words of a query costs.
+const fn fixed_units(letters: u64, words: u64) -> u64 {
+    COST_BASE + COST_PER_BYTE * letters + COST_PER_WORD * words
 }
 
 fn words_of(folded: &Folded) -> Words<'_> {

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::fold::TOKENS_MAX;
 use super::words::{self, Kind};
+use super::work::{self, Letters, Work};
 
 /// What differences cost. A score is `exp(-loss)`, so losses add up and scores multiply.
 ///
@@ -73,12 +74,20 @@ pub struct Word<'t> {
     pub kind: Kind,
     /// A hash of how it sounds; 0 for words too short to tell.
     pub sound: u64,
+    /// Which letters it has.
+    pub letters: Letters,
 }
 
 impl<'t> Word<'t> {
     /// A word of a name.
     pub fn new(text: &'t str) -> Self {
-        Self { text, kind: words::kind(text), sound: words::sound(text) }
+        let letters = Letters::of(text);
+        Self { text, kind: words::kind(text), sound: words::sound(text), letters }
+    }
+
+    /// Words joined: nothing is known of them but their letters.
+    const fn joined(text: &'t str, letters: Letters) -> Self {
+        Self { text, kind: Kind::Telling, sound: 0, letters }
     }
 
     /// How much it tells, 0 to 1.
@@ -131,6 +140,8 @@ pub struct PairScratch {
     other: String,
     /// The pairs that were taken, those without conflict first.
     pub chosen: Vec<Pair>,
+    /// What the comparisons cost.
+    pub work: Work,
 }
 
 const fn bit(place: usize) -> u32 {
@@ -145,16 +156,18 @@ pub fn pair_up(
     entry: &[Word<'_>],
     scratch: &mut PairScratch,
 ) {
-    let PairScratch { found, text, chosen, .. } = scratch;
+    let PairScratch { found, text, chosen, work, .. } = scratch;
     found.clear();
     chosen.clear();
+    work.spend(work::pairs(query.len(), entry.len()));
     for (i, one) in query.iter().enumerate() {
         for (j, other) in entry.iter().enumerate() {
-            if let Some((loss, how)) = alike(weights, one, other) {
+            if let Some((loss, how)) = alike(weights, one, other, work) {
                 found.push(Pair { left: bit(i), right: bit(j), loss, how });
             }
         }
     }
+    work.spend(work::SORTED * found.len() as u64);
     let mut taken = take(found, chosen, (0, 0));
     // What is equal needs no second look: only the other words may be joined or split.
     let is_open = |taken: u32, count: usize| taken.count_ones() < u32::try_from(count).unwrap_or(0);
@@ -167,17 +180,20 @@ pub fn pair_up(
         };
         let fixed = equal(chosen);
         let before = found.len();
-        let mut windows = Windows { weights, text, found, left: WINDOWS_MAX, swapped: false };
+        let left = WINDOWS_MAX;
+        let mut windows = Windows { weights, text, found, work, left, swapped: false };
         windows.find((query, fixed.0), (entry, fixed.1));
         windows.swapped = true;
         windows.left = WINDOWS_MAX;
         windows.find((entry, fixed.1), (query, fixed.0));
         if found.len() > before {
             chosen.clear();
+            work.spend(work::SORTED * found.len() as u64);
             taken = take(found, chosen, (0, 0));
         }
     }
-    conflicts(weights, (query, taken.0), (entry, taken.1), found);
+    conflicts(weights, (query, taken.0), (entry, taken.1), (found, work));
+    work.spend(work::SORTED * found.len() as u64);
     take(found, chosen, taken);
 }
 
@@ -197,13 +213,18 @@ fn take(found: &mut [Pair], chosen: &mut Vec<Pair>, mut taken: (u32, u32)) -> (u
 }
 
 /// How alike two words are, 0 to 1; 0 if neither may stand for the other.
-pub fn closeness(weights: &Weights, one: &Word<'_>, other: &Word<'_>) -> f64 {
-    alike(weights, one, other).map_or(0.0, |(loss, _)| (-loss).exp())
+pub fn closeness(weights: &Weights, one: &Word<'_>, other: &Word<'_>, work: &mut Work) -> f64 {
+    alike(weights, one, other, work).map_or(0.0, |(loss, _)| (-loss).exp())
 }
 
 /// What it costs that one word stands for another, if it may.
-fn alike(weights: &Weights, one: &Word<'_>, other: &Word<'_>) -> Option<(f64, How)> {
-    if one.text == other.text {
+fn alike(
+    weights: &Weights,
+    one: &Word<'_>,
+    other: &Word<'_>,
+    work: &mut Work,
+) -> Option<(f64, How)> {
+    if one.letters == other.letters && one.text == other.text {
         return Some((0.0, How::Equal));
     }
     let initial = |short: &str, long: &str| short.len() == 1 && long.starts_with(short);
@@ -213,17 +234,30 @@ fn alike(weights: &Weights, one: &Word<'_>, other: &Word<'_>) -> Option<(f64, Ho
     if is_affixed(one.text, other.text) {
         return Some((weights.join, How::Joined));
     }
-    let (loss, ratio) = edits(weights, one, other)?;
     let most = weights.conflict * one.weight().min(other.weight());
+    let (loss, ratio) = edits(weights, (one, other), most, work)?;
     // Of short words with as many edits as that, nothing is the same.
     (ratio > 0.3 && loss < most).then_some((loss, How::Edited))
 }
 
 /// What the edits between two words cost, and which share of their letters is the same; `None` where
-/// there are more than four.
-fn edits(weights: &Weights, one: &Word<'_>, other: &Word<'_>) -> Option<(f64, f64)> {
+/// there are more than four, and perhaps where they cost `most_loss` or more.
+fn edits(
+    weights: &Weights,
+    (one, other): (&Word<'_>, &Word<'_>),
+    most_loss: f64,
+    work: &mut Work,
+) -> Option<(f64, f64)> {
     let most = weights.edits.len();
-    if one.text.len().abs_diff(other.text.len()) > most {
+    if one.text.len().abs_diff(other.text.len()) > most || one.letters.apart(other.letters) > most {
+        return None;
+    }
+    let cheap = |loss: &f64| loss * weights.sound.min(1.0) < most_loss;
+    let useful = weights.edits.iter().rposition(cheap).map_or(0, |at| at + 1);
+    if one.letters.apart(other.letters) > useful {
+        return None;
+    }
+    if !work.spend(work::edits(one.text.len() + other.text.len())) {
         return None;
     }
     let args = osa::Args::default().score_cutoff(most);
@@ -255,6 +289,7 @@ struct Windows<'s> {
     weights: &'s Weights,
     text: &'s mut String,
     found: &'s mut Vec<Pair>,
+    work: &'s mut Work,
     left: usize,
     swapped: bool,
 }
@@ -276,15 +311,15 @@ impl Windows<'_> {
 
     fn from(&mut self, many: (&[Word<'_>], u32), from: usize, single: (usize, &Word<'_>)) {
         let (place, word) = single;
-        let mut mask = 0;
-        self.text.clear();
+        let (mut mask, mut length, mut letters) = (0, 0, Letters::default());
         for (at, part) in many.0.iter().enumerate().skip(from) {
-            if many.1 & bit(at) != 0
-                || self.text.len() + part.text.len() > word.text.len() + AFFIX_CHARS_MAX
+            self.work.spend(work::PAIR);
+            if many.1 & bit(at) != 0 || length + part.text.len() > word.text.len() + AFFIX_CHARS_MAX
             {
                 return;
             }
-            self.text.push_str(part.text);
+            length += part.text.len();
+            letters = letters.with(part.letters);
             mask |= bit(at);
             if at == from {
                 continue;
@@ -292,17 +327,18 @@ impl Windows<'_> {
             if are_initials(&many.0[from..=at], word.text) {
                 self.push(mask, place, self.weights.initial, How::Initial);
             }
-            if self.text.len() + 2 < word.text.len() || self.left == 0 {
+            if length + 2 < word.text.len() || self.left == 0 {
                 continue;
             }
             self.left -= 1;
-            let joined = Word { text: &*self.text, kind: Kind::Telling, sound: 0 };
-            let mut best = joined_loss(self.weights, &joined, word);
-            if at == from + 1 {
-                let turned = format!("{}{}", part.text, many.0[from].text);
-                let turned = Word { text: &turned, kind: Kind::Telling, sound: 0 };
-                let loss = joined_loss(self.weights, &turned, word);
-                best = [best, loss].into_iter().flatten().min_by(f64::total_cmp);
+            if !may_be_joined((length, letters), word) {
+                continue;
+            }
+            let parts = &many.0[from..=at];
+            let mut best = self.compare(parts.iter(), letters, word);
+            if let [_, _] = parts {
+                let turned = self.compare(parts.iter().rev(), letters, word);
+                best = [best, turned].into_iter().flatten().min_by(f64::total_cmp);
             }
             if let Some(loss) = best {
                 self.push(mask, place, loss, How::Joined);
@@ -310,12 +346,32 @@ impl Windows<'_> {
         }
     }
 
+    fn compare<'w>(
+        &mut self,
+        parts: impl Iterator<Item = &'w Word<'w>>,
+        letters: Letters,
+        word: &Word<'_>,
+    ) -> Option<f64> {
+        self.text.clear();
+        parts.for_each(|part| self.text.push_str(part.text));
+        joined_loss(self.weights, &Word::joined(self.text, letters), word, self.work)
+    }
+
     /// Three and more words joined in another order: each of them is in the single word.
     fn scattered(&mut self, many: (&[Word<'_>], u32), single: (usize, &Word<'_>)) {
         let (place, word) = single;
+        if many.0.len() < 3 {
+            return;
+        }
+        self.work.spend(work::pairs(many.0.len(), 1));
         let mut order: SmallVec<[(usize, &str); 8]> = SmallVec::new();
         for (at, part) in many.0.iter().enumerate() {
-            if many.1 & bit(at) == 0 && part.text.len() > 1 && word.text.contains(part.text) {
+            let inside = part.text.len() > 1 && word.letters.has(part.letters);
+            if many.1 & bit(at) == 0
+                && inside
+                && self.work.spend(work::edits(word.text.len()))
+                && word.text.contains(part.text)
+            {
                 order.push((at, part.text));
             }
         }
@@ -346,12 +402,26 @@ impl Windows<'_> {
     }
 }
 
+/// Whether joined words, by their length and letters, may stand for a word: quicker than comparing.
+fn may_be_joined((length, letters): (usize, Letters), word: &Word<'_>) -> bool {
+    let apart = letters.apart(word.letters).max(length.abs_diff(word.text.len()));
+    // As many edits leave less than `JOINED_FROM` of the letters, or it is a legal form.
+    let few = 5 * apart <= length.max(word.text.len());
+    few || (length < word.text.len() && word.letters.has(letters))
+        || (length > word.text.len() && letters.has(word.letters))
+}
+
 /// What it costs that joined words stand for a word, if they may.
-fn joined_loss(weights: &Weights, joined: &Word<'_>, word: &Word<'_>) -> Option<f64> {
+fn joined_loss(
+    weights: &Weights,
+    joined: &Word<'_>,
+    word: &Word<'_>,
+    work: &mut Work,
+) -> Option<f64> {
     if joined.text == word.text || is_affixed(joined.text, word.text) {
         return Some(weights.join);
     }
-    let (loss, ratio) = edits(weights, joined, word)?;
+    let (loss, ratio) = edits(weights, (joined, word), f64::INFINITY, work)?;
     (ratio >= JOINED_FROM).then_some(weights.join + loss)
 }
 
@@ -371,17 +441,25 @@ pub fn whole(
     entry: &[Word<'_>],
     scratch: &mut PairScratch,
 ) -> Option<Pair> {
-    let letters = |side: &[Word<'_>]| side.iter().map(|word| word.text.len()).sum::<usize>();
-    if letters(query).abs_diff(letters(entry)) > 2 || query.len() == entry.len() {
+    let measure = |side: &[Word<'_>]| {
+        side.iter().fold((0, Letters::default()), |(length, letters), word| {
+            (length + word.text.len(), letters.with(word.letters))
+        })
+    };
+    if query.len() == entry.len() {
         return None;
     }
-    let PairScratch { text, other, .. } = scratch;
+    let (asked, listed) = (measure(query), measure(entry));
+    if asked.0.abs_diff(listed.0) > 2 || asked.1.apart(listed.1) > weights.edits.len() {
+        return None;
+    }
+    let PairScratch { text, other, work, .. } = scratch;
     for (text, side) in [(&mut *text, query), (&mut *other, entry)] {
         text.clear();
         side.iter().for_each(|word| text.push_str(word.text));
     }
-    let word = |text| Word { text, kind: Kind::Telling, sound: 0 };
-    let loss = joined_loss(weights, &word(text), &word(other))?;
+    let (one, other) = (Word::joined(text, asked.1), Word::joined(other, listed.1));
+    let loss = joined_loss(weights, &one, &other, work)?;
     let all = |side: &[Word<'_>]| (0..side.len()).fold(0, |bits, at| bits | bit(at));
     Some(Pair { left: all(query), right: all(entry), loss, how: How::Joined })
 }
@@ -391,13 +469,15 @@ fn conflicts(
     weights: &Weights,
     query: (&[Word<'_>], u32),
     entry: (&[Word<'_>], u32),
-    found: &mut Vec<Pair>,
+    (found, work): (&mut Vec<Pair>, &mut Work),
 ) {
     found.clear();
+    work.spend(work::pairs(query.0.len(), entry.0.len()));
     for (i, one) in query.0.iter().enumerate().filter(|(i, _)| query.1 & bit(*i) == 0) {
         for (j, other) in entry.0.iter().enumerate().filter(|(j, _)| entry.1 & bit(*j) == 0) {
             let most = weights.conflict * one.weight().min(other.weight());
-            let loss = edits(weights, one, other).map_or(most, |(loss, _)| loss.min(most));
+            let loss =
+                edits(weights, (one, other), most, work).map_or(most, |(loss, _)| loss.min(most));
             found.push(Pair { left: bit(i), right: bit(j), loss, how: How::Conflict });
         }
     }

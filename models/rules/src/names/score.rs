@@ -41,7 +41,7 @@ pub fn score(
 
 struct Extra {
     loss: f64,
-    /// How many of the words tell something.
+    /// How many of the words tell something, at least one if any does.
     telling: usize,
 }
 
@@ -51,6 +51,10 @@ fn extra(weights: &Weights, query: &[Word<'_>], entry: &[Word<'_>], pairs: &[Pai
     let mut found = Extra { loss: 0.0, telling: 0 };
     for (side, bits) in [(query, taken.0), (entry, taken.1)] {
         for (_, word) in side.iter().enumerate().filter(|(at, _)| bits & (1 << at) == 0) {
+            // More words cost no more.
+            if found.loss >= weights.extra_max && found.telling > 0 {
+                break;
+            }
             let again = side.iter().filter(|other| other.text == word.text).count() > 1;
             found.loss += weights.extra
                 * match word.kind {

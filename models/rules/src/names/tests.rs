@@ -337,6 +337,39 @@ fn long_lists_are_searched_with_bounded_work() {
     }
 }
 
+#[test]
+fn what_is_charged_is_what_was_done_and_too_much_is_told() {
+    let values = long_list(2_000);
+    let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let name = "Abd al-Rahman ibn Khalid ibn Yusuf al-Tamimi al-Makki";
+    values.extend([name; 48]);
+    let list = names(&values);
+    let mut scratch = NameScratch::default();
+    let mut charged = |list: &NameList, name: &str| {
+        let found = list.score(&query(name), TimestampMs(0), &mut scratch);
+        let spent = list.spent_units(&scratch);
+        assert!(spent <= list.cost_units(name.len() as u64), "{name}: {spent}");
+        (found.gap, spent)
+    };
+    // Ordinary names are far from the bounds, long ones and those of many entries too.
+    for ordinary in [name, "Abd al-Rahman ibn Khaled ibn Yousef al-Tamimy al-Maki", "Karo Mitov"] {
+        let (gap, spent) = charged(&list, ordinary);
+        assert_eq!(gap, None, "{ordinary}: {spent}");
+        assert!(spent < 400_000, "{ordinary}: {spent}");
+    }
+    // Words that are all like each other need a comparison letter by letter each.
+    let word = |at: usize, letter: &str| {
+        let mut word = "abcdef".repeat(10);
+        word.replace_range(at..=at, letter);
+        word
+    };
+    let values: Vec<String> =
+        (0..48).map(|at| [word(at, "x"), word(at + 3, "y"), word(at + 7, "z")].join(" ")).collect();
+    let list = names(&values.iter().map(String::as_str).collect::<Vec<_>>());
+    let asked: Vec<String> = (0..24).map(|at| word(at, "g")).collect();
+    assert_eq!(charged(&list, &asked.join(" ")).0, Some(NameGap::Cut));
+}
+
 /// Characters that show nothing.
 const INVISIBLE: [char; 8] =
     ['\u{200b}', '\u{ad}', '\u{34f}', '\u{2060}', '\u{200f}', '\u{feff}', '\u{fe0f}', '\u{e0041}'];
