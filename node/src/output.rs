@@ -4,7 +4,7 @@
 //! only. With `--json` standard output gets one document, also where a command fails. Colours and
 //! progress bars are for terminals; `NO_COLOR` and `--json` switch them off.
 //!
-//! Text of files and nodes is shown through [`text`], so that it cannot move the cursor or reorder a
+//! Text of files and nodes is shown through `text`, so that it cannot move the cursor or reorder a
 //! line.
 
 use std::io::{IsTerminal, Write};
