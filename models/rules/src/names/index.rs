@@ -489,7 +489,6 @@ fn hashed(text: &str) -> u64 {
 }
 
 /// A key of a hash; what collides is told apart by comparing.
-#[expect(clippy::cast_possible_truncation, reason = "a hash")]
 const fn mixed(hash: u64) -> u32 {
     ((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32
 }
