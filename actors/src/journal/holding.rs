@@ -1,4 +1,4 @@
-//! How long the journal holds a record: an estimate from its bound in bytes and the rate at which it
+//! An estimate of how long the journal holds a record, from its bound in bytes and the rate at which it
 //! grows now. Records that go before `days_max` go without another sign.
 
 /// The least time that a rate is measured over, in milliseconds: a burst says nothing about days.

@@ -1,4 +1,4 @@
-//! What keeps a flow right as its catalogue changes: models that fit, tests that pass, windows whose
+//! Guards of a flow while its catalogue changes: models that fit, tests that pass, windows whose
 //! age is known.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who is followed: attacks on the log by nodes that are members of something, or were.
+//! Attacks on the log by nodes that are members of something, or were: none of them is followed.
 
 use std::time::Duration;
 

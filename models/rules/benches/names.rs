@@ -1,4 +1,4 @@
-//! What looking for a name in lists of different lengths costs, by the matcher of either version of
+//! Cost of looking for a name in lists of different lengths, by the matcher of either version of
 //! evaluation: lists are built, and names looked for that are in them, misspelt, in no way like them,
 //! and made to cost as much as they can.
 //!

@@ -1,4 +1,4 @@
-//! What tests of a flow reach, and what there is to reach: rules, rows of tables, variants of flags,
+//! Coverage of a flow by its tests: rules, rows of tables, variants of flags,
 //! stages of models.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What no test of a catalogue reaches: rules, rows of tables, variants of flags, stages of models.
+//! Parts of a catalogue that no test reaches: rules, rows of tables, variants of flags, stages of models.
 
 use serde_json::{Value as Json, json};
 use verdict_actors::catalogue::{CheckReport, FlowTests};

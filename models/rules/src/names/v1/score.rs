@@ -1,4 +1,4 @@
-//! How alike two names are, token by token and as wholes.
+//! Likeness of two names, token by token and as wholes.
 
 use std::fmt::Write as _;
 
