@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
-use verdict_config::definition::STANDING_PREFIX;
+use verdict_config::definition::{AUTHORITY_NAME, ROTATION_NAME, STANDING_PREFIX};
 use verdict_config::{ObjectId, ObjectKind, ObjectName, TimestampMs};
 use verdict_consensus::{
     Author, Catalogue, Change, ChangeSet, Command, NoValidation, Op, Propose, Restores, apply,
@@ -82,10 +82,13 @@ fn next(
             let set = told_set(entries, true)?;
             ChangeSet { restores: Some(restores(&call.request)?), ..set }
         }
-        // A node's own: tokens, joining, and what the members become, which expect what was before.
+        // A node's own: tokens, joining, what the members become, and steps of a rotation; the last two
+        // expect what was before.
         None => {
-            let of_members = entries.iter().filter_map(|entry| entry["name"].as_str());
-            let expecting = of_members.into_iter().any(|name| name.starts_with(STANDING_PREFIX));
+            let mut of_members = entries.iter().filter_map(|entry| entry["name"].as_str());
+            let expecting = of_members.any(|name| {
+                name.starts_with(STANDING_PREFIX) || [ROTATION_NAME, AUTHORITY_NAME].contains(&name)
+            });
             told_set(entries, expecting)?
         }
     };
