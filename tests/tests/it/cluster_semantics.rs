@@ -295,9 +295,12 @@ fn a_dead_node_is_replaced_by_a_new_one_in_one_operation() {
     let dir = cluster.folder.path().join("replacement");
     std::fs::create_dir_all(&dir).expect("folder");
     let settings = format!(
-        "[node]\ndata_dir = {:?}\n[http]\naddress = \"127.0.0.1:{}\"\n[cluster]\njoin = {token:?}\n",
+        "[node]\ndata_dir = {:?}\n[http]\naddress = \"127.0.0.1:{}\"\n[cluster]\njoin = {token:?}\n\
+         [[keys]]\nname = \"cluster\"\nsha256 = \"{}\"\nrole = \"operator\"\n",
         dir.join("data"),
         cluster.port(4),
+        // The new node may lead at the end, and a leader takes the keys that it knows.
+        verdict_config::model::sha256_hex(cluster.key.as_bytes()),
     );
     std::fs::write(dir.join("node.toml"), settings).expect("settings");
     let mut new = Command::new(VERDICT)
